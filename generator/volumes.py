@@ -1,0 +1,117 @@
+"""Reading and writing CT volumes as arrays, with the checks that bad files need."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from .errors import GeneratorError
+
+Spacing = tuple[float, float, float]
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image: ``array`` (D, H, W), ``spacing`` in mm in the same axis order, and its place in the patient.
+
+    ``origin`` and ``direction`` are SimpleITK's (x, y, z order), kept to write results on the same grid.
+    """
+
+    array: np.ndarray
+    spacing: Spacing
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """The same grid with other voxels. Raises ``ValueError`` when the shape differs."""
+        if array.shape != self.array.shape:
+            raise ValueError(f"array of shape {array.shape} does not fit the grid {self.array.shape}")
+        return Volume(array, self.spacing, self.origin, self.direction)
+
+    def same_grid(self, other: Volume, tolerance_mm: float = 1e-2) -> bool:
+        """Whether voxel (i, j, k) of both lies at the same place in the patient, within ``tolerance_mm``."""
+        return (
+            self.array.shape == other.array.shape
+            and np.allclose(self.spacing, other.spacing, atol=tolerance_mm)
+            and np.allclose(self.origin, other.origin, atol=max(tolerance_mm, 0.1))
+            and np.allclose(self.direction, other.direction, atol=1e-2)
+        )
+
+    def grid_text(self) -> str:
+        """Shape, spacing and origin in words, for error messages (axis order z, y, x)."""
+        spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
+        origin = ", ".join(f"{o:.1f}" for o in self.origin)
+        return f"{' x '.join(map(str, self.array.shape))} voxels of {spacing} mm, origin ({origin})"
+
+
+def read_volume(path: str | os.PathLike[str], *, integer: bool = False) -> Volume:
+    """Read a NIfTI, NRRD or MetaImage file as (D, H, W).
+
+    ``integer=False`` gives float32 (HU for a CT) and refuses NaN; ``integer=True`` gives int16 labels and refuses
+    fractions. Raises :class:`GeneratorError` for a missing, corrupt, 4D, multi-channel or non-finite file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise GeneratorError(f"{path}: no such file.")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise GeneratorError(f"{path}: not a NIfTI, NRRD or MetaImage file; give one of {', '.join(SUFFIXES)}.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise GeneratorError(f"{path}: cannot be read as an image ({reason}); the file may be truncated.") from None
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise GeneratorError(
+            f"{path}: has {image.GetNumberOfComponentsPerPixel()} channels per voxel; give a single-channel image."
+        )
+    if image.GetDimension() != 3:
+        raise GeneratorError(f"{path}: has {image.GetDimension()} dimensions; give one 3D volume.")
+    array = sitk.GetArrayFromImage(image)
+    if not np.isfinite(array).all():
+        raise GeneratorError(f"{path}: contains NaN or infinite voxels; repair the image first.")
+    if integer:
+        labels = np.rint(array).astype(np.int16)
+        if not np.array_equal(labels, array):
+            raise GeneratorError(f"{path}: is not a label image; its voxels must be whole numbers.")
+        array = labels
+    else:
+        array = array.astype(np.float32)
+    z, y, x = image.GetSpacing()[::-1]
+    return Volume(array, (float(z), float(y), float(x)), image.GetOrigin(), image.GetDirection())
+
+
+def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
+    """Write a volume; under a temporary name first, so that a killed run leaves no half-written file."""
+    path = Path(path)
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing[::-1])
+    image.SetOrigin(volume.origin)
+    image.SetDirection(volume.direction)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def resample(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, *, order: int = 1) -> np.ndarray:
+    """Resample (D, H, W) from one spacing (mm) to another about the array's centre; ``order`` 1 linear, 0 nearest."""
+    if np.allclose(spacing, new_spacing, rtol=1e-3):
+        return array
+    shape = [max(1, round(n * s / t)) for n, s, t in zip(array.shape, spacing, new_spacing, strict=True)]
+    return resize(array, shape, order=order)
+
+
+def resize(array: np.ndarray, shape: tuple[int, ...] | list[int], *, order: int = 1) -> np.ndarray:
+    """Resize (D, H, W) to ``shape`` over the same extent; ``order`` 1 linear, 0 nearest. Keeps the dtype."""
+    factors = [n / m for n, m in zip(array.shape, shape, strict=True)]
+    offset = [(f - 1) / 2 for f in factors]
+    return ndimage.affine_transform(array, factors, offset, tuple(shape), order=order, mode="nearest")
