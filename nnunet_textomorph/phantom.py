@@ -50,7 +50,7 @@ DEFAULT_SPACING: Spacing = (2.5, 2.2, 2.2)
 
 @dataclass(frozen=True)
 class PhantomLesion:
-    """The truth of one lesion. ``descriptors.size_mm`` is the longest diameter, ``diameter_mm`` that of an equal ball."""
+    """The truth of one lesion; ``descriptors.size_mm`` is the longest diameter, ``diameter_mm`` an equal ball's."""
 
     label: int  # its value in the label map
     label_name: str

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from nnunet_textomorph.generator.volumes import Spacing
@@ -72,7 +73,10 @@ def draw_habitus(age: int, sex: str, rng: np.random.Generator) -> Habitus:
 
 
 class Canvas:
-    """A CT being painted: ``hu`` float32, ``tissue`` uint8 codes, both (D, H, W), and each voxel's place in the body."""
+    """A CT being painted: ``hu`` float32, ``tissue`` uint8 codes, both (D, H, W), and each voxel's place in the body.
+
+    ``x``, ``y``, ``z``: each voxel's millimetres in the reference anatomy, (D, H, W) float32.
+    """
 
     def __init__(self, habitus: Habitus, spacing: Spacing, rng: np.random.Generator) -> None:
         self.spacing = spacing
@@ -151,7 +155,7 @@ class Canvas:
         """Signed distance (mm, approximate) to an ellipsoid over ``box``."""
         p = [c[box] - np.float32(o) for c, o in zip((self.x, self.y, self.z), centre, strict=True)]
         if turn is not None:
-            p = [sum(np.float32(turn[i, j]) * p[j] for j in range(3)) for i in range(3)]  # type: ignore[misc]
+            p = [sum(np.float32(turn[i, j]) * p[j] for j in range(3)) for i in range(3)]
         r = [np.float32(v) for v in radii]
         near = np.sqrt(sum((a / b) ** 2 for a, b in zip(p, r, strict=True)))
         slope = np.sqrt(sum((a / (b * b)) ** 2 for a, b in zip(p, r, strict=True)))
@@ -161,7 +165,7 @@ class Canvas:
         c, r = np.asarray(centre, float), np.broadcast_to(np.asarray(reach, float), 3)
         return self.box(c - r, c + r)
 
-    def tube(self, points: Sequence[Sequence[float]], radii: Sequence[float]) -> tuple[Box, np.ndarray]:
+    def tube(self, points: ArrayLike, radii: ArrayLike) -> tuple[Box, np.ndarray]:
         """Box and signed distance of a tube through ``points`` (x, y, z) whose radius runs through ``radii``."""
         line, width = np.asarray(points, float), np.asarray(radii, float)
         most = width.max() + 6
@@ -201,7 +205,7 @@ def _smooth_min(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 
 def _trunk(c: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Skin, fat, muscle wall and the fat of the cavity. Gives the signed distance to the cavity and the dome's height."""
+    """Skin, fat, muscle wall, cavity. Gives the signed distance to the cavity and the diaphragm's height, in mm."""
     h = c.habitus
     u, v = c.x / np.float32(130), c.y / np.where(c.y < 0, np.float32(82), np.float32(72))
     u2, v2 = u * u, v * v
@@ -237,7 +241,7 @@ def _lungs_and_heart(c: Canvas, wall: np.ndarray, dome: np.ndarray, rng: np.rand
     c.paint(box, c.cover(above - 3.5), 62.0, "muscle")  # the diaphragm
     vessels = 260 * np.maximum(c.rough[2][box] - 1.5, 0)
     c.paint(box, c.cover(above), -855 + 25 * c.grain[box] + np.minimum(vessels, 700), "lung")
-    middle = np.maximum(np.abs(c.x[box]) - (16 + 12 * (c.y[box] < 20)), -(dome[box] - c.z[box]) * 0 + wall[box])
+    middle = np.maximum(np.abs(c.x[box]) - (16 + 12 * (c.y[box] < 20)), wall[box])
     c.paint(box, np.where(height < 3, c.cover(middle), 0), -80.0, "fat")  # mediastinum
     place = (18 + rng.normal(0, 4), -34 + rng.normal(0, 4), 104 + rng.normal(0, 5))
     heart = c.ellipsoid(box, place, (56, 42, 40))
@@ -256,10 +260,10 @@ def _skeleton(c: Canvas, wall: np.ndarray, rng: np.random.Generator) -> None:
     through = np.abs(wall - 0.5 * muscle) - 4.0
     rib = np.maximum(across, through)
     arch = np.maximum(-62 - slope, -44 - c.z)  # no ribs below; the last ones end at the flank
-    arch = np.maximum(arch, -(c.y + 78) - 1.2 * np.maximum(np.abs(c.x) - 40, 0) * 0.5 - 0.0)
+    arch = np.maximum(arch, -(c.y + 78) - 0.6 * np.maximum(np.abs(c.x) - 40, 0))
     arch = np.maximum(arch, 22 - np.abs(c.x))
     front = 0.9 * (-c.y) - (c.z + 70) * 0.75 - 10
-    rib = np.maximum(rib, np.maximum(arch, np.minimum(front, 200)))
+    rib = np.maximum(rib, np.maximum(arch, front))
     everything = (slice(None),) * 3
     core = np.where(rib < -2.6, np.float32(bone - 60), np.float32(bone + 220))
     c.paint(everything, c.cover(rib), core, "bone")
@@ -281,7 +285,7 @@ def _skeleton(c: Canvas, wall: np.ndarray, rng: np.random.Generator) -> None:
     arch_bone = np.minimum(ring, np.minimum(spinous, transverse))
     texture = 25 * c.rough[2][box]
     c.paint(box, c.cover(arch_bone), bone + 120 + texture, "bone")
-    c.paint(box, c.cover(np.maximum(body, disc * 0 - 20)), np.where(level | (along < 12), bone - 70, bone), "bone")
+    c.paint(box, c.cover(body), np.where(level | (along < 12), bone - 70, bone), "bone")
     rim = np.where((body > -2.5) | (along > 11.2), np.float32(bone + 230), np.float32(bone - 70)) + texture
     c.paint(box, c.cover(np.maximum(body, -disc)), rim, "bone")
     c.paint(box, c.cover(np.maximum(body, disc)), 88.0, "disc")
@@ -293,9 +297,7 @@ def _back_muscles(c: Canvas, rng: np.random.Generator) -> None:
     for side in (-1, 1):
         for centre, radii in (((33, 76, 0), (25, 17, 500)), ((58, 64, -30), (17, 10, 90))):
             place = (side * centre[0], centre[1], centre[2])
-            box = c.box(
-                (place[0] - 40, 45, -140 if radii[2] > 90 else -140), (place[0] + 40, 100, 140 if radii[2] > 90 else 60)
-            )
+            box = c.box((place[0] - 40, 45, -140), (place[0] + 40, 100, 140 if radii[2] > 90 else 60))
             if not c.z[box].size:
                 continue
             sd = c.ellipsoid(box, place, [r * size for r in radii])
@@ -362,8 +364,8 @@ def _bowel(c: Canvas, rng: np.random.Generator) -> None:
 
 def _stomach(c: Canvas, wall: np.ndarray, dome: np.ndarray, rng: np.random.Generator) -> None:
     full = float(rng.uniform(0.62, 1.1))
-    points = [(66, 14, 46), (64, -14, 30), (52, -38, 8), (26, -50, -10), (-8, -46, -18), (-30, -34, -16)]
-    points = [(x + rng.normal(0, 3), y + rng.normal(0, 3), z + rng.normal(0, 3)) for x, y, z in points]
+    course = [(66, 14, 46), (64, -14, 30), (52, -38, 8), (26, -50, -10), (-8, -46, -18), (-30, -34, -16)]
+    points = [(x + rng.normal(0, 3), y + rng.normal(0, 3), z + rng.normal(0, 3)) for x, y, z in course]
     box, sd = c.tube(points, [33 * full, 30 * full, 26 * full, 20 * full, 14 * full, 9 * full])
     sd = sd + 2.5 * c.rough[1][box]
     sd = np.maximum(sd, np.maximum(wall[box] + 2, 0.75 * (c.z[box] - dome[box]) + 4))
@@ -542,9 +544,9 @@ def _vessels(c: Canvas, liver: Box, surface: np.ndarray, rng: np.random.Generato
         ((-72, -58, 24), (-52, -32, 54)),
         ((4, -48, 52), (-12, -28, 62)),
     ):
-        middle, end = jitter(*bend, sd=3), jitter(*target, sd=5)
+        middle, tip = jitter(*bend, sd=3), jitter(*target, sd=5)
         trees.append(([confluence, middle], [6, 4.6], portal - 6))
-        _branch(trees, middle, end, 4.2, portal - 6, 2, rng)
+        _branch(trees, middle, tip, 4.2, portal - 6, 2, rng)
     inside = np.zeros(c.shape, np.float32)
     inside[liver] = c.cover(surface + 3.0)
     for points, radii, hu in trees:
