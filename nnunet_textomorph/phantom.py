@@ -293,16 +293,15 @@ def _place(
             "pancreas": 0.85 if size < 10 else 0.55 if size < 20 else 0.3 if size < 35 else 0.1,
         }[organ]
         shape = random_shape(size, canvas.spacing, rng)
-        best, corner = 0.0, None
-        for centre in rng.choice(voxels, 40):
+        corner = None
+        for centre in rng.choice(voxels, 60):
             start = np.array(np.unravel_index(centre, host.shape)) - np.array(shape.shape) // 2
             if (start < 0).any() or (start + shape.shape > host.shape).any():
                 continue
             box = tuple(slice(a, a + n) for a, n in zip(start, shape.shape, strict=True))
-            free = float(1 - forbidden[box][shape].mean())
-            within = float(host[box][shape].mean())
-            if within >= inside and free > 0.9 and within + free > best:
-                best, corner = within + free, box
+            if host[box][shape].mean() >= inside and forbidden[box][shape].mean() < 0.08:
+                corner = box
+                break
         if corner is None:
             continue
         mask = np.zeros(host.shape, bool)
@@ -316,13 +315,22 @@ def _place(
 def _draw(
     canvas: Canvas, host: np.ndarray, mask: np.ndarray, organ: str, descriptors: Descriptors, rng: np.random.Generator
 ) -> None:
-    """Render the lesion. Where it bulges out of the organ, the organ's tissue is laid under it first."""
-    parenchyma = canvas.hu[host & (canvas.tissue != CODE["liver_vessel"])]
-    box = tuple(slice(max(0, b.start - 3), b.stop + 3) for b in ndimage.find_objects(mask.astype(np.uint8))[0])
-    soft = ndimage.gaussian_filter(mask[box].astype(np.float32), [0.8 / s for s in canvas.spacing], truncate=3)
-    outside = soft * ~ndimage.binary_dilation(host[box]) if organ == "liver" else soft * ~host[box]
-    canvas.hu[box] += outside * (float(np.median(parenchyma)) - canvas.hu[box])
-    canvas.hu[...] = render_lesion(canvas.hu, mask, canvas.spacing, descriptors, rng)
+    """Render the lesion, its attenuation relative to the organ even where it bulges out of it.
+
+    What lies under the bulge becomes organ tissue first, and the renderer, which takes the level around the tumor for
+    the host's, is shown nothing but organ there.
+    """
+    level = float(np.median(canvas.hu[host & (canvas.tissue != CODE["liver_vessel"])]))
+    reach = [int(np.ceil(12 / s)) for s in canvas.spacing]
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = tuple(slice(max(0, f.start - r), f.stop + r) for f, r in zip(found, reach, strict=True))
+    own, inside = host[box], mask[box]
+    if organ == "liver":
+        own = ndimage.binary_dilation(own)  # its partial-volume rim stays a rim
+    soft = ndimage.gaussian_filter(inside.astype(np.float32), [0.8 / s for s in canvas.spacing], truncate=3)
+    canvas.hu[box] += np.where(own, 0, soft) * (level - canvas.hu[box])
+    organ_only = np.where(host[box] | inside, canvas.hu[box], np.float32(level))
+    canvas.hu[box] += render_lesion(organ_only, inside, canvas.spacing, descriptors, rng) - organ_only
 
 
 def _truth(canvas: Canvas, mask: np.ndarray, organ: str, descriptors: Descriptors) -> PhantomLesion:
