@@ -154,7 +154,7 @@ def measure(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray, sp
     light = ndimage.gaussian_filter(ct, [0.8 / s for s in spacing])
     noise = _robust_sd(light[ring])
     level = float(np.median(ct[inner]))
-    calcium = tumor & (light > max(CALCIUM_HU, level + max(80.0, 6.0 * noise)))
+    calcium = inner & (light > max(CALCIUM_HU, level + max(80.0, 6.0 * noise)))
     return Measurements(
         host_hu=host_hu,
         contrast_hu=contrast,
@@ -177,7 +177,7 @@ def longest_diameter(mask: np.ndarray, spacing: Sequence[float]) -> float:
 
 
 def _composition(m: Measurements, attenuation: str, texture: str) -> str:
-    if m.calcium_mm3 > 5.0:
+    if m.calcium_mm3 > max(5.0, 2.5e-4 * m.size_mm**3):  # a share, or noise and bone at the edge of large ones count
         return "calcified"
     if attenuation == "hypo" and CYST_HU[0] < m.host_hu + m.contrast_hu < CYST_HU[1] and texture == "homogeneous":
         return "cystic"
