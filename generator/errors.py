@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class GeneratorError(ValueError):
-    """Unusable image, manifest or generator folder. The message is one sentence naming the file or field and a remedy."""
+    """Unusable image, manifest or generator folder. The message is one sentence with the file and a remedy."""

@@ -1,0 +1,201 @@
+"""Write the crops that the shipped generator is trained on, and their manifest.
+
+    python benchmarks/default_training_data.py --data ../shared/data/Dataset901_SoftTissueSarcoma --out runs/default/data
+
+Lesions of known descriptors are drawn (``nnunet_textomorph.lesions``) into the real soft tissue of Dataset901 and into
+phantoms of three organs; the real tumors are there too, with the offline describer's texts. Six cases of Dataset901
+and all phantom seeds but ``PHANTOM_SEED`` are left out, to test on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
+from nnunet_textomorph.lesions import render_lesion
+from nnunet_textomorph.llm_reports.describer import describe_lesions
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
+from nnunet_textomorph.llm_reports.phrasing import rephrase
+from nnunet_textomorph.phantom import HOST_TISSUES, ORGANS, phantom_case
+from nnunet_textomorph.phantom_anatomy import CODE
+from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, random_shape
+
+HELD_OUT = ("040", "044", "047", "048", "050", "051")
+PHANTOM_SEED = 7_000_000
+SPACING = (1.0, 1.0, 1.0)
+SIZE_MIX = {"small": 0.5, "medium": 0.4, "large": 0.1}
+SMALLEST_MM, LARGEST_MM = 7.0, 62.0
+MARGIN_MM = 20  # context around a tumor in a crop: what the largest training window needs, and room to shift
+INSIDE_SHARE = 0.85
+TEXTS = 10
+PHANTOM_SPACINGS = ((2.5, 2.2, 2.2), (3.0, 1.5, 1.5), (1.5, 1.8, 1.8))
+
+
+def random_descriptors(organ: str, rng: np.random.Generator) -> Descriptors:
+    """Every combination of attenuation, texture and margin equally often, so that the text alone tells them."""
+    values: dict[str, Any] = {
+        "organ": organ,
+        "attenuation": rng.choice(["hypo", "iso", "hyper"], p=[0.4, 0.2, 0.4]),
+        "texture": rng.choice(["homogeneous", "heterogeneous"]),
+        "margin": rng.choice(["well-defined", "ill-defined"]),
+        "composition": rng.choice(["solid", "cystic", "mixed", "necrotic", "calcified"], p=[0.7, 0.08, 0.07, 0.09, 0.06]),
+    }
+    if values["composition"] == "cystic":
+        values.update(attenuation="hypo", texture="homogeneous")
+    if values["composition"] in ("mixed", "necrotic"):
+        values.update(texture="heterogeneous")
+    if organ == "pancreas" and rng.random() < 0.7:
+        values["pathology"] = _pancreatic_pathology(values)
+    return Descriptors.model_validate(values)
+
+
+def _pancreatic_pathology(values: dict[str, Any]) -> str | None:
+    if values["composition"] == "cystic":
+        return "cyst"
+    if values["composition"] != "solid":
+        return None
+    return {("hypo", "ill-defined"): "PDAC", ("hyper", "well-defined"): "PNET"}.get(
+        (str(values["attenuation"]), str(values["margin"]))
+    )
+
+
+def texts(d: Descriptors, rng: np.random.Generator, number: int = TEXTS) -> list[str]:
+    """Wordings that state most, but not always all, of the descriptors, as reports do."""
+    found = []
+    for _ in range(number):
+        keep = {field: value for field, value in d.model_dump().items() if value is not None and rng.random() < 0.8}
+        keep = keep if len(keep) > 1 else d.model_dump()
+        found.append(rephrase(Descriptors.model_validate(keep), rng))
+    return found
+
+
+def place(host: np.ndarray, diameter: float, rng: np.random.Generator) -> np.ndarray | None:
+    """A random shape that lies in the host by ``INSIDE_SHARE``, or None after some tries."""
+    shape = random_shape(diameter, SPACING, rng)
+    half = [n // 2 for n in shape.shape]
+    candidates = np.argwhere(host[tuple(slice(h, max(h + 1, n - h - 1)) for h, n in zip(half, host.shape, strict=True))])
+    for _ in range(12):
+        if not len(candidates):
+            return None
+        start = candidates[rng.integers(len(candidates))]
+        box = tuple(slice(int(s), int(s) + n) for s, n in zip(start, shape.shape, strict=True))
+        if host[box].shape == shape.shape and host[box][shape].mean() >= INSIDE_SHARE:
+            mask = np.zeros(host.shape, bool)
+            mask[box] = shape
+            return mask
+    return None
+
+
+def crop(mask: np.ndarray, margin: int = MARGIN_MM) -> tuple[slice, ...]:
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(slice(max(0, f.start - margin), min(n, f.stop + margin)) for f, n in zip(found, mask.shape, strict=True))
+
+
+def drawn_lesions(
+    ct: np.ndarray, host: np.ndarray, organ: str, number: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray, Descriptors]]:
+    """Yield (CT crop with one drawn lesion, its mask, its descriptors)."""
+    for _ in range(number):
+        d = random_descriptors(organ, rng)
+        diameter = random_diameter(SIZE_MIX, rng, smallest_mm=SMALLEST_MM, largest_mm=LARGEST_MM)
+        mask = place(host, diameter, rng)
+        while mask is None and diameter > SMALLEST_MM:
+            diameter *= 0.8
+            mask = place(host, diameter, rng)
+        if mask is None:
+            continue
+        box = crop(mask)
+        size = round(equivalent_diameter(mask, SPACING) * rng.uniform(1.0, 1.15), 1)
+        d = d.model_copy(update={"size_mm": size})
+        yield render_lesion(ct[box], mask[box], SPACING, d, rng), mask[box], d
+
+
+def real_cases(folder: Path) -> Iterator[tuple[str, Volume, np.ndarray]]:
+    for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
+        name = path.name.removesuffix("_0000.nii.gz")
+        if not name.endswith(HELD_OUT):
+            yield name, read_volume(path), read_volume(folder / "labelsTr" / f"{name}.nii.gz", integer=True).array
+
+
+class Writer:
+    """Writes crops one by one, and the manifest at the end."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.lines: list[str] = []
+        (out / "crops").mkdir(parents=True)
+
+    def add(self, name: str, ct: np.ndarray, mask: np.ndarray, d: Descriptors, sentences: list[str]) -> None:
+        for kind, array in (("ct", np.rint(ct).astype(np.int16)), ("mask", mask.astype(np.uint8))):
+            write_volume(
+                self.out / "crops" / f"{name}_{kind}.nii",
+                Volume(array, SPACING, (0.0, 0.0, 0.0), tuple(np.eye(3).ravel())),
+            )
+        line = {
+            "id": name,
+            "image": f"crops/{name}_ct.nii",
+            "mask": f"crops/{name}_mask.nii",
+            "tumor_label": 1,
+            "host_label": 0,
+            "organ": d.organ,
+            "texts": sentences,
+            "descriptors": d.model_dump(exclude_none=True),
+        }
+        self.lines.append(json.dumps(line))
+
+    def finish(self) -> None:
+        (self.out / "manifest.jsonl").write_text("\n".join(self.lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of Dataset901")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--per-real-case", type=int, default=120)
+    parser.add_argument("--phantoms", type=int, default=55, help="per organ")
+    parser.add_argument("--per-phantom", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    writer = Writer(args.out)
+
+    for number, (name, volume, labels) in enumerate(tqdm(list(real_cases(args.data)), desc="real CT")):
+        rng = np.random.default_rng([args.seed, 0, number])
+        ct = resample(volume.array, volume.spacing, SPACING)
+        labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
+        # the host's contour is rough: closing its pinholes leaves the tissue, a distance from the tumor keeps both apart
+        host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
+        away = host & ~ndimage.binary_dilation(labels_1mm == 2, iterations=6)
+        for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, away, "soft tissue", args.per_real_case, rng)):
+            writer.add(f"{name}_{i:03d}", crop_ct, mask, d, texts(d, rng))
+        for lesion in describe_lesions(volume.array, labels, volume.spacing, [1], [2], organ="soft tissue"):
+            d = lesion.descriptors.model_copy(update={"pathology": "sarcoma"})
+            mask = labels_1mm == 2
+            box = crop(mask)
+            writer.add(f"{name}_real", ct[box], mask[box], d, texts(d, rng))
+            break  # one contour per case
+
+    for organ in ORGANS:
+        for index in tqdm(range(args.phantoms), desc=f"{organ} phantoms"):
+            rng = np.random.default_rng([args.seed, 1, ORGANS.index(organ), index])
+            spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
+            case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
+            host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
+            box = crop(host, 25)
+            ct = resample(case.ct_hu[box], spacing, SPACING)
+            host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
+            for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, args.per_phantom, rng)):
+                writer.add(f"{organ}_{index:03d}_{i:02d}", crop_ct, mask, d, texts(d, rng))
+    writer.finish()
+    print(f"{len(writer.lines)} lesions in {args.out / 'manifest.jsonl'}")
+
+
+if __name__ == "__main__":
+    main()
