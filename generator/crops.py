@@ -1,0 +1,130 @@
+"""Training crops: cubes of CT around tumors, on the generator's grid, cached on disk so that a CT is read once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cc3d
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scipy import ndimage
+from tqdm import tqdm
+
+from .config import Domain
+from .errors import GeneratorError
+from .manifest import ManifestLine
+from .volumes import read_volume, resample
+
+SIDES = (48, 64, 80, 96)  # voxels of a training window; larger tumors are seen through the largest one
+CONTEXT = 10  # healthy voxels around a tumor in its window, at least
+SHIFT = 8  # how far a window may be moved from the tumor's centre when there is context to spare
+SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
+
+
+def window_side(extent: int) -> int:
+    """The side of the window for a tumor whose bounding box is ``extent`` voxels long."""
+    return next((side for side in SIDES if side >= extent + 2 * CONTEXT), SIDES[-1])
+
+
+def cache_crops(lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, progress: bool = True) -> list[Path]:
+    """Write one safetensors file per tumor of the manifest, unless it is there already, and return their paths.
+
+    Each holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``, and as
+    metadata the id of its manifest line. Raises :class:`GeneratorError` for unusable images and for a mask without
+    the tumor label.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for line in tqdm(lines, desc="crops", disable=not progress):
+        index = folder / f"{_key(line, domain)}.json"
+        if not index.is_file():
+            names = []
+            for number, (ct, mask) in enumerate(_lesions(line, domain)):
+                name = f"{index.stem}-{number}.safetensors"
+                _save(folder / name, {"ct": ct, "mask": mask}, {"id": line.id})
+                names.append(name)
+            _write_text(index, json.dumps(names))
+        paths += [folder / name for name in json.loads(index.read_text())]
+    if not paths:
+        raise GeneratorError("The manifest's masks hold no tumor that is large enough to learn from.")
+    return paths
+
+
+def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(CT float32 HU, mask bool), both (S, S, S)."""
+    arrays = load_file(path)
+    return arrays["ct"].astype(np.float32), arrays["mask"].astype(bool)
+
+
+def random_window(
+    ct: np.ndarray, mask: np.ndarray, rng: np.random.Generator, side: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A randomly shifted, flipped and sometimes clipped window of a crop; ``side`` None: the crop's own.
+
+    nnU-Net clips CT to percentiles of its foreground before anything else sees it (Dataset901: -53 to 136 HU), so half
+    of the windows are clipped to random limits, as a patch may come.
+    """
+    side = side or ct.shape[0] - 2 * SHIFT
+    start = [int(rng.integers(0, n - side + 1)) for n in ct.shape]
+    box = tuple(slice(s, s + side) for s in start)
+    flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
+    ct, mask = ct[box][flips], mask[box][flips]
+    if rng.random() < 0.5:
+        ct = np.clip(ct, rng.uniform(-150.0, -30.0), rng.uniform(120.0, 250.0))
+    return np.ascontiguousarray(ct), np.ascontiguousarray(mask)
+
+
+def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.ndarray]]:
+    image, labels = read_volume(line.image), read_volume(line.mask, integer=True)
+    if not image.same_grid(labels):
+        raise GeneratorError(
+            f"{line.mask}: its grid ({labels.grid_text()}) is not that of {line.image} ({image.grid_text()})."
+        )
+    tumor = labels.array == line.tumor_label
+    if not tumor.any():
+        raise GeneratorError(f"{line.mask}: holds no voxel of the tumor label {line.tumor_label}.")
+    ct = resample(image.array, image.spacing, domain.spacing_mm)
+    tumor = resample(tumor.astype(np.float32), image.spacing, domain.spacing_mm) >= 0.5
+    parts = cc3d.connected_components(tumor, connectivity=26)
+    found = []
+    for number, box in enumerate(ndimage.find_objects(parts), 1):
+        mask = parts[box] == number
+        if mask.sum() >= SMALLEST_VOXELS:
+            side = window_side(max(mask.shape)) + 2 * SHIFT
+            centre = [(part.start + part.stop) // 2 for part in box]
+            found.append((_cube(np.rint(ct), centre, side, np.int16), _cube(parts == number, centre, side, np.uint8)))
+    return found
+
+
+def _cube(array: np.ndarray, centre: Sequence[int], side: int, dtype: type) -> np.ndarray:
+    """A cube about ``centre``, moved into the array where it would leave it and padded by edge values beyond."""
+    start = [min(max(c - side // 2, 0), max(n - side, 0)) for c, n in zip(centre, array.shape, strict=True)]
+    cut = array[tuple(slice(s, s + side) for s in start)]
+    short = [side - n for n in cut.shape]
+    padding = [(n // 2, n - n // 2) for n in short]
+    mode = "constant" if array.dtype == bool else "edge"
+    return np.pad(cut, padding, mode=mode).astype(dtype)  # type: ignore[call-overload]
+
+
+def _key(line: ManifestLine, domain: Domain) -> str:
+    """Changes when the files, the label or the domain change, so that a stale crop is never used."""
+    facts = [str(line.image.resolve()), str(line.mask.resolve()), line.tumor_label, domain.model_dump_json()]
+    facts += [f.stat().st_mtime_ns for f in (line.image, line.mask)]
+    facts += [SIDES, CONTEXT, SHIFT]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    save_file(arrays, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,0 +1,154 @@
+"""A trained generator: healthy CT, tumor mask and text in, CT with a tumor out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .autoencoder import Autoencoder, denormalize, normalize
+from .config import Domain, GeneratorConfig
+from .denoiser import Denoiser, latent_mask
+from .errors import GeneratorError
+from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
+from .sampling import sample_latents
+from .text_encoder import TextEncoder
+
+REGION_MULTIPLE = 16  # voxels: the latent factor 4 times the two halvings inside the denoiser
+
+
+class Generator:
+    """Autoencoder, denoiser and text encoder of one generator folder, ready to sample. Not changed by sampling."""
+
+    def __init__(self, config: GeneratorConfig, device: str | torch.device = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.networks = build(config).to(self.device).eval().requires_grad_(False)
+        assert config.text is not None
+        self.text_encoder = TextEncoder(config.text)
+
+    @classmethod
+    def untrained(cls, config: GeneratorConfig, seed: int = 0) -> Generator:
+        """Random weights, for tests."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config)
+
+    @property
+    def domain(self) -> Domain:
+        return self.config.domain
+
+    @property
+    def region_multiple(self) -> int:
+        """What every side of a region, in voxels, has to be a multiple of."""
+        return REGION_MULTIPLE
+
+    def save(self, folder: Path) -> None:
+        """Write a generator folder."""
+        write_folder(folder, self.config, self.networks)
+
+    @torch.inference_mode()
+    def synthesize(
+        self,
+        context_hu: np.ndarray,
+        mask: np.ndarray,
+        texts: Sequence[str],
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> np.ndarray:
+        """Make a tumor of each text in each region.
+
+        Args:
+            context_hu: CT in HU, float (B, D, H, W), at ``domain.spacing_mm``, sides multiples of ``region_multiple``.
+                Its voxels under the mask are not looked at (the healthy context is ``(1 - m) * x``).
+            mask: the tumors' voxels, bool (B, D, H, W).
+            texts: B descriptions.
+            seed: of the noise; the same arguments give the same tumor.
+            steps, guidance: of the solver; None for the generator's defaults.
+
+        Returns:
+            float32 HU (B, D, H, W): the whole region as the generator sees it, smooth; to put it into a CT without
+            seams and with its noise is the caller's part.
+
+        Raises:
+            GeneratorError: shapes that differ or are no multiple, an empty text.
+        """
+        self._check(context_hu, mask, texts)
+        factor = self.domain.latent_factor
+        m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
+        image = normalize(torch.from_numpy(np.ascontiguousarray(context_hu, dtype=np.float32)), self.domain)
+        z_healthy = self.networks.autoencoder.encode((1.0 - m) * image[:, None].to(self.device))
+        noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        tokens, token_mask = self.text_encoder(texts)
+        z = sample_latents(
+            self.networks.denoiser,
+            self.config.diffusion,
+            z_healthy,
+            latent_mask(m, factor),
+            tokens.to(self.device),
+            token_mask.to(self.device),
+            noise,
+            steps=steps or self.config.sampling.steps,
+            guidance=self.config.sampling.guidance if guidance is None else guidance,
+        )
+        return denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
+
+    def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str]) -> None:
+        if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
+            raise GeneratorError(
+                f"CT {context_hu.shape}, mask {mask.shape} and {len(texts)} texts do not belong together; "
+                "give two arrays (B, D, H, W) and B texts."
+            )
+        if any(n % REGION_MULTIPLE for n in context_hu.shape[1:]):
+            raise GeneratorError(f"The region {context_hu.shape[1:]} must have sides that {REGION_MULTIPLE} divides.")
+        if any(not text.strip() for text in texts):
+            raise GeneratorError("A text is empty; describe the tumor in words.")
+
+
+class Networks(nn.Module):
+    """The autoencoder and the denoiser, as ``model.safetensors`` names them."""
+
+    def __init__(self, autoencoder: Autoencoder, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.denoiser = denoiser
+
+
+def build(config: GeneratorConfig) -> Networks:
+    """The untrained networks of a configuration."""
+    if config.denoiser is None or config.text is None:
+        raise GeneratorError("This folder holds an autoencoder only; train diffusion on it first.")
+    return Networks(Autoencoder(config.autoencoder), Denoiser(config.denoiser, config.autoencoder, config.text))
+
+
+def load_generator(folder: Path | str | None = None, device: str | torch.device = "cpu") -> Generator:
+    """Load a generator folder; None for the one that ships with the package.
+
+    Raises :class:`GeneratorError` when a file is missing, truncated, of another version or unfit.
+    """
+    path = DEFAULT_FOLDER if folder is None else Path(folder)
+    config = read_config(path)
+    if config.denoiser is None or config.text is None:
+        raise GeneratorError(f"{path}: holds an autoencoder only; train diffusion on it first.")
+    generator = Generator(config, device)
+    read_weights(path, generator.networks)
+    return generator
+
+
+def load_autoencoder(folder: Path | str) -> tuple[GeneratorConfig, Autoencoder]:
+    """The autoencoder of a folder that ``train autoencoder`` wrote, or of a whole generator's."""
+    path = Path(folder)
+    config = read_config(path)
+    if config.denoiser is not None:
+        networks = build(config)
+        read_weights(path, networks)
+        autoencoder = networks.autoencoder
+    else:
+        autoencoder = Autoencoder(config.autoencoder)
+        read_weights(path, autoencoder)
+    return config, autoencoder.eval().requires_grad_(False)

@@ -1,0 +1,111 @@
+"""Latents and text embeddings of the training set, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .autoencoder import Autoencoder, normalize
+from .config import Domain, TextConfig
+from .crops import load_crop, random_window
+from .denoiser import latent_mask
+from .manifest import ManifestLine
+from .text_encoder import TextEncoder, pad
+
+
+@dataclass(frozen=True)
+class Example:
+    """One window: ``z`` and ``z_healthy`` (C, d, h, w) float16, ``mask`` (1, d, h, w) float16; ``line``: its id."""
+
+    z: Tensor
+    z_healthy: Tensor
+    mask: Tensor
+    line: str
+
+
+class TextTable:
+    """Token embeddings of every text of a manifest, in one tensor in half precision."""
+
+    def __init__(self, flat: Tensor, starts: Tensor, texts: Sequence[str]) -> None:
+        self._flat, self._starts = flat, starts
+        self._row = {text: i for i, text in enumerate(texts)}
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """As :class:`TextEncoder`: (tokens (B, L, width) float32, mask (B, L) bool)."""
+        rows = [self._row[text] for text in texts]
+        return pad([self._flat[self._starts[r] : self._starts[r + 1]] for r in rows])
+
+
+@torch.inference_mode()
+def cache_latents(
+    crops: Sequence[Path],
+    ids: Sequence[str],
+    autoencoder: Autoencoder,
+    domain: Domain,
+    folder: Path,
+    *,
+    views: int,
+    seed: int,
+    progress: bool = True,
+) -> list[Example]:
+    """Encode ``views`` random windows of every crop, reading what an earlier run has left in ``folder``.
+
+    The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in.
+    """
+    folder = folder / f"latents-{weights_hash(autoencoder)}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    device = next(autoencoder.parameters()).device
+    examples: list[Example] = []
+    jobs = [(path, line, view) for view in range(views) for path, line in zip(crops, ids, strict=True)]
+    for path, line, view in tqdm(jobs, desc="latents", disable=not progress):
+        file = folder / f"{path.stem}-{view}.safetensors"
+        if not file.is_file():
+            rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
+            ct, mask = random_window(*load_crop(path), rng)
+            m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
+            x = normalize(torch.from_numpy(ct)[None, None].to(device), domain)
+            z, z_healthy = autoencoder.encode(torch.cat([x, (1.0 - m) * x])).cpu()
+            tensors = {"z": z.half(), "z_healthy": z_healthy.half(), "mask": latent_mask(m, domain.latent_factor)[0]}
+            tensors["mask"] = tensors["mask"].half().cpu()
+            _save(file, tensors)
+        loaded = load_file(file)
+        examples.append(Example(loaded["z"], loaded["z_healthy"], loaded["mask"], line))
+    return examples
+
+
+def cache_texts(lines: Sequence[ManifestLine], config: TextConfig, folder: Path, *, progress: bool = True) -> TextTable:
+    """Embed every distinct text of the manifest, or read what an earlier run has left in ``folder``."""
+    texts = sorted({text for line in lines for text in line.texts})
+    key = hashlib.sha256("\n".join([config.model_dump_json(), *texts]).encode()).hexdigest()[:16]
+    file = folder / f"texts-{key}.safetensors"
+    if not file.is_file():
+        embedded = [e.half() for e in TextEncoder(config).embed(texts, progress=progress)]
+        starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
+        folder.mkdir(parents=True, exist_ok=True)
+        _save(file, {"flat": torch.cat(embedded), "starts": starts})
+    loaded = load_file(file)
+    return TextTable(loaded["flat"], loaded["starts"], texts)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """A short hash of a network's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    save_file(tensors, temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,66 @@
+"""The manifest of training data: one JSON line per CT with a tumor mask and texts that describe the tumor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .errors import GeneratorError
+
+
+class ManifestLine(BaseModel):
+    """One CT. ``image`` and ``mask`` are on one grid; ``texts`` all describe the tumor(s) of ``tumor_label``.
+
+    ``descriptors``, where given, are the lesion's truth as words (``{"texture": "homogeneous", ...}``). They teach
+    the text adapter which words matter; whatever is not text is ignored.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    image: Path
+    mask: Path
+    tumor_label: int
+    host_label: int = 0
+    organ: str = ""
+    texts: list[str] = Field(min_length=1)
+    descriptors: dict[str, str | float | None] = {}
+
+    @field_validator("texts")
+    @classmethod
+    def _no_empty_text(cls, texts: list[str]) -> list[str]:
+        if any(not text.strip() for text in texts):
+            raise ValueError("a text is empty")
+        return texts
+
+
+def read_manifest(path: Path) -> list[ManifestLine]:
+    """Read a manifest; paths in it are relative to its folder.
+
+    Raises :class:`GeneratorError` for a missing file, a line that is not as described, an id that occurs twice or an
+    image that does not exist.
+    """
+    if not path.is_file():
+        raise GeneratorError(f"{path}: no such file; give --data a manifest (one JSON line per CT).")
+    lines = [(n, text) for n, text in enumerate(path.read_text().splitlines(), 1) if text.strip()]
+    if not lines:
+        raise GeneratorError(f"{path}: is empty; write one JSON line per CT.")
+    entries: list[ManifestLine] = []
+    for number, text in lines:
+        try:
+            line = ManifestLine.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the line"
+            raise GeneratorError(f"{path}, line {number}: {field}: {first['msg']}.") from None
+        entry = line.model_copy(update={"image": path.parent / line.image, "mask": path.parent / line.mask})
+        for file in (entry.image, entry.mask):
+            if not file.is_file():
+                raise GeneratorError(f"{path}, line {number}: {file}: no such file.")
+        entries.append(entry)
+    ids = [entry.id for entry in entries]
+    twice = {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set()
+    if twice:
+        raise GeneratorError(f"{path}: the id {sorted(twice)[0]!r} occurs more than once; ids must differ.")
+    return entries

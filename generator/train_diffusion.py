@@ -1,0 +1,307 @@
+"""Training the text-conditional latent diffusion (section III-B)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .autoencoder import Autoencoder, denormalize
+from .checkpoints import load_checkpoint, prepare_out, save_checkpoint
+from .config import DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction
+from .crops import cache_crops
+from .denoiser import Denoiser
+from .diffusion import noise_schedule, target
+from .folder import write_folder
+from .generator import Networks, load_autoencoder
+from .latents import Example, TextTable, cache_latents, cache_texts
+from .manifest import ManifestLine, read_manifest
+from .sampling import sample_latents
+from .sheets import save_sheet
+from .text_encoder import text_config
+
+TEXT_DROPOUT = 0.1
+TUMOR_WEIGHT = 4.0  # of the loss inside the tumor, over that outside
+WORDS_WEIGHT = 0.05  # of the descriptor classification beside the denoising loss
+BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger windows come in smaller batches
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Everything that training draws from: windows by size, texts and descriptors by manifest line."""
+
+    buckets: list[list[Example]]
+    lines: dict[str, ManifestLine]
+    texts: TextTable
+    words: dict[str, list[str]]  # descriptor -> its values, for the classification
+
+
+class WordHeads(nn.Module):
+    """What the pooled text says of each descriptor; only training needs it."""
+
+    def __init__(self, width: int, words: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.words = words
+        self.heads = nn.ModuleDict({field: nn.Linear(width, len(values)) for field, values in words.items()})
+
+    def loss(self, pooled: Tensor, lines: Sequence[ManifestLine]) -> tuple[Tensor, float]:
+        """Mean cross-entropy over the lines that give a descriptor, and the share told right."""
+        losses, right = [pooled.sum() * 0.0], []
+        for field, values in self.words.items():
+            rows = [i for i, line in enumerate(lines) if line.descriptors.get(field) in values]
+            if rows:
+                truth = torch.tensor([values.index(str(lines[i].descriptors[field])) for i in rows]).to(pooled.device)
+                scores = self.heads[field](pooled[rows])
+                losses.append(F.cross_entropy(scores, truth))
+                right.append(float((scores.argmax(1) == truth).float().mean()))
+        return torch.stack(losses).sum() / max(1, len(losses) - 1), float(np.mean(right)) if right else math.nan
+
+
+class Trained(nn.Module):
+    """All that is optimized, as one network, so that accelerate wraps one."""
+
+    def __init__(self, denoiser: Denoiser, words: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.heads = WordHeads(denoiser.adapter.pooled.out_features, words)
+
+    def forward(
+        self, z_t: Tensor, t: Tensor, z_healthy: Tensor, mask: Tensor, tokens: Tensor, token_mask: Tensor, drop: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        context, said = self.denoiser.adapter(tokens, token_mask)
+        context = torch.where(drop[:, None, None], self.denoiser.adapter.null_context, context)
+        pooled = torch.where(drop[:, None], self.denoiser.adapter.null_pooled, said)
+        return self.denoiser(z_t, t, z_healthy, mask, context, pooled), said
+
+
+def train_diffusion(
+    manifest: Path,
+    autoencoder: Path,
+    out: Path,
+    *,
+    steps: int = 50_000,
+    batch: int = 8,
+    learning_rate: float = 3e-4,
+    seed: int = 0,
+    resume: bool = False,
+    mixed_precision: str = "no",
+    text_encoder: str | None = None,
+    prediction_type: Prediction = "v_prediction",
+    denoiser: DenoiserConfig | None = None,
+    views: int = 1,
+    text_steps: int = 400,
+    ema_decay: float = 0.999,
+    checkpoint_every: int = 200,
+    sheet_every: int = 500,
+    data: str = "",
+    licence: str = "",
+    progress: bool = True,
+) -> Path:
+    """Train on a manifest's tumors, on the latents of a trained autoencoder, and write a whole generator folder.
+
+    ``autoencoder``: a folder that ``train_autoencoder`` wrote (or a generator's). ``views``: random windows of each
+    tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
+    descriptors, before the denoiser joins. The folder holds the moving average of the weights. Everything random at a
+    step follows from (seed, step, process). Raises :class:`GeneratorError` for unusable data or folders.
+    """
+    lines = read_manifest(manifest)
+    base, vqgan = load_autoencoder(autoencoder)
+    resumed = prepare_out(out, resume)
+    accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
+    accelerator.init_trackers("diffusion")
+    config = base.model_copy(
+        update={
+            "text": text_config(text_encoder),
+            "denoiser": denoiser or DenoiserConfig(),
+            "diffusion": DiffusionConfig(prediction_type=prediction_type),
+            "training": {**base.training, "diffusion": {"steps": steps, "batch": batch, "seed": seed}},
+            "data": data,
+            "licence": licence,
+        }
+    )
+    with accelerator.main_process_first():
+        examples = _training_set(lines, vqgan.to(accelerator.device), config, out, views, seed, progress)
+
+    assert config.text is not None
+    assert config.denoiser is not None
+    set_seed(seed)
+    network = Trained(Denoiser(config.denoiser, config.autoencoder, config.text), examples.words)
+    average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    accelerator.register_for_checkpointing(average)
+    average.to(accelerator.device)
+    done = load_checkpoint(accelerator, out) if resumed else 0
+    schedule = noise_schedule(config.diffusion)
+    plain = accelerator.unwrap_model(network)
+
+    if not done and examples.words and text_steps:
+        _teach_words(accelerator, plain, examples, text_steps, seed, progress)
+    bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
+    for step in bar:
+        rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * _rate(step, steps)
+        chosen = _draw(examples.buckets, batch, rng)
+        drawn = [examples.lines[e.line] for e in chosen]
+        tokens, token_mask = examples.texts([str(rng.choice(line.texts)) for line in drawn])
+        z0, z_healthy, mask = (
+            torch.stack([getattr(e, name) for e in chosen]).float().to(accelerator.device)
+            for name in ("z", "z_healthy", "mask")
+        )
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(z0.shape, generator=generator).to(z0)
+        t = torch.from_numpy(rng.integers(0, config.diffusion.steps, len(chosen))).to(z0.device)
+        drop = torch.from_numpy(rng.random(len(chosen)) < TEXT_DROPOUT).to(z0.device)
+
+        with accelerator.autocast():
+            predicted, said = network(
+                schedule.add_noise(z0, noise, t), t, z_healthy, mask, tokens.to(z0), token_mask.to(z0.device), drop
+            )
+            error = (predicted.float() - target(schedule, z0, noise, t)) ** 2
+            weight = 1.0 + (TUMOR_WEIGHT - 1.0) * (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0
+            loss = (error * weight).sum() / (weight.sum() * error.shape[1])
+            words, right = plain.heads.loss(said, drawn)
+        optimizer.zero_grad()
+        accelerator.backward(loss + WORDS_WEIGHT * words)
+        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.step(network.parameters())
+
+        if step % 20 == 0:
+            accelerator.log({"loss": float(loss.detach()), "words": float(words.detach()), "right": right}, step=step)
+            bar.set_postfix_str(f"loss {float(loss.detach()):.3f}, words {100 * right:.0f} %")
+        last = step + 1 == steps
+        if (step + 1) % checkpoint_every == 0 or last:
+            save_checkpoint(accelerator, out, step + 1)
+        if accelerator.is_main_process and ((step + 1) % sheet_every == 0 or last):
+            average.store(network.parameters())
+            average.copy_to(network.parameters())
+            plain.eval()
+            write_folder(out, config, Networks(vqgan, plain.denoiser))
+            _sheet(out / "sheets" / f"diffusion-{step + 1:06d}.png", plain.denoiser, vqgan, config, examples, seed)
+            plain.train()
+            average.restore(network.parameters())
+    accelerator.end_training()
+    return out
+
+
+def _training_set(
+    lines: list[ManifestLine],
+    vqgan: Autoencoder,
+    config: GeneratorConfig,
+    out: Path,
+    views: int,
+    seed: int,
+    progress: bool,
+) -> TrainingSet:
+    crops = cache_crops(lines, out / "crops", config.domain, progress=progress)
+    ids = [_line_id(path) for path in crops]
+    examples = cache_latents(crops, ids, vqgan, config.domain, out, views=views, seed=seed, progress=progress)
+    assert config.text is not None
+    texts = cache_texts(lines, config.text, out, progress=progress)
+    by_side: dict[int, list[Example]] = {}
+    for example in examples:
+        by_side.setdefault(example.z.shape[-1], []).append(example)
+    return TrainingSet(list(by_side.values()), {line.id: line for line in lines}, texts, _words(lines))
+
+
+def _line_id(path: Path) -> str:
+    with safe_open(path, "np") as file:
+        return file.metadata()["id"]
+
+
+def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]]:
+    """The descriptors that are words and take two or more values."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        for field, value in line.descriptors.items():
+            if isinstance(value, str):
+                found.setdefault(field, set()).add(value)
+    return {field: sorted(values) for field, values in sorted(found.items()) if 2 <= len(values) <= most}
+
+
+def _draw(buckets: list[list[Example]], batch: int, rng: np.random.Generator) -> list[Example]:
+    """Examples of one size; sizes come as often as they have examples, larger ones in smaller batches."""
+    shares = np.array([len(bucket) / _batch_of(bucket, batch) for bucket in buckets])
+    bucket = buckets[int(rng.choice(len(buckets), p=shares / shares.sum()))]
+    return [bucket[int(i)] for i in rng.integers(0, len(bucket), _batch_of(bucket, batch))]
+
+
+def _batch_of(bucket: list[Example], batch: int) -> int:
+    return max(1, round(batch * (BATCH_LATENT_SIDE / bucket[0].z.shape[-1]) ** 3))
+
+
+def _teach_words(
+    accelerator: Accelerator, network: Trained, examples: TrainingSet, steps: int, seed: int, progress: bool
+) -> None:
+    """Let the text adapter learn the descriptors before the denoiser listens to it."""
+    taught = [*network.denoiser.adapter.parameters(), *network.heads.parameters()]
+    optimizer = torch.optim.AdamW(taught, 1e-3)
+    lines = list(examples.lines.values())
+    bar = tqdm(range(steps), desc="words", disable=not progress)
+    for step in bar:
+        rng = np.random.default_rng([seed, 2, step])
+        drawn = [lines[int(i)] for i in rng.integers(0, len(lines), 64)]
+        tokens, mask = examples.texts([str(rng.choice(line.texts)) for line in drawn])
+        _, pooled = network.denoiser.adapter(tokens.to(accelerator.device), mask.to(accelerator.device))
+        loss, right = network.heads.loss(pooled, drawn)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        bar.set_postfix_str(f"{100 * right:.0f} % right")
+
+
+@torch.no_grad()
+def _sheet(
+    path: Path,
+    denoiser: Denoiser,
+    vqgan: Autoencoder,
+    config: GeneratorConfig,
+    examples: TrainingSet,
+    seed: int,
+    number: int = 6,
+) -> None:
+    """The same tumors and texts at every point of training: healthy context, sample and truth."""
+    rng = np.random.default_rng([seed, 3])
+    bucket = max(examples.buckets, key=len)
+    chosen = [bucket[int(i)] for i in rng.integers(0, len(bucket), number)]
+    texts = [examples.lines[e.line].texts[0] for e in chosen]
+    device = next(denoiser.parameters()).device
+    z, z_healthy, mask = (
+        torch.stack([getattr(e, n) for e in chosen]).float().to(device) for n in ("z", "z_healthy", "mask")
+    )
+    tokens, token_mask = examples.texts(texts)
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(device)
+    sampled = sample_latents(
+        denoiser,
+        config.diffusion,
+        z_healthy,
+        mask,
+        tokens.to(device),
+        token_mask.to(device),
+        noise,
+        steps=config.sampling.steps,
+        guidance=config.sampling.guidance,
+    )
+    rows = []
+    decoded = [denormalize(vqgan.decode(x)[:, 0], config.domain).cpu().numpy() for x in (z_healthy, sampled, z)]
+    for healthy, made, truth in zip(*decoded, strict=True):
+        rows.append({"healthy context": healthy, "sample": made, "truth": truth})
+    save_sheet(path, rows, config.domain.window_hu, texts)
+
+
+def _rate(step: int, steps: int, warmup: int = 100) -> float:
+    """Warm-up, a long plateau, then a linear fall over the last third."""
+    return min(1.0, (step + 1) / warmup, max(0.01, (steps - step) / (steps / 3)))
