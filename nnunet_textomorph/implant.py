@@ -1,0 +1,220 @@
+"""Putting a generated tumor into a CT: without seams, with the host's noise, and nothing changed farther out.
+
+The generator sees a region around the tumor on its own grid and gives it back with a tumor in it, smooth (no
+autoencoder carries CT noise through a factor of 4). Of that, only the tumor and a few millimetres around it are taken:
+
+    x' = (1 - w) x + w G + sqrt(1 - (1 - w)²) n
+
+with x the CT, G the generator's image, w a weight that falls from 1 at the tumor to 0 at its blended border's end, and
+n noise with the spectrum and the power that the host has and G lacks. The factor of n keeps the noise's power constant
+across the border, where x brings (1 - w) of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import fft, ndimage
+
+from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.volumes import Spacing
+
+CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
+SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
+BORDER_MM = (1.5, 4.0)  # outside the tumor: where the blend begins, and where it ends
+HOST_MM = (3.0, 15.0)  # distance from the tumor of the voxels whose level and noise are taken as the host's
+MOST_OFFSET_HU = 15.0  # the generator's error of level that is put right; more would be a tumor's faint surround
+FINE_MM, COARSE_MM = 1.0, 2.5  # Gaussian scales above which a pattern is no longer noise: for its power, its spectrum
+FEWEST_VOXELS = 60  # of host, to measure noise from
+
+
+class TumorGenerator(Protocol):
+    """What :func:`implant` needs of a generator (``generator.Generator`` is one)."""
+
+    @property
+    def domain(self) -> Domain: ...
+    @property
+    def region_multiple(self) -> int: ...
+    def synthesize(
+        self,
+        context_hu: np.ndarray,
+        mask: np.ndarray,
+        texts: Sequence[str],
+        *,
+        seed: int,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Implant:
+    """``ct_hu``: float32 (D, H, W) with the tumor; ``changed``: bool, where it may differ from the CT given."""
+
+    ct_hu: np.ndarray
+    changed: np.ndarray
+
+
+def implant(
+    ct_hu: np.ndarray,
+    spacing: Spacing,
+    tumor_mask: np.ndarray,
+    text: str,
+    generator: TumorGenerator,
+    rng: np.random.Generator,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    hu_range: tuple[float, float] | None = None,
+    host_mask: np.ndarray | None = None,
+) -> Implant:
+    """Put a tumor that ``text`` describes into a CT, at the voxels of ``tumor_mask``.
+
+    Args:
+        ct_hu: CT in HU, float (D, H, W).
+        spacing: mm, (z, y, x); any.
+        tumor_mask: bool (D, H, W), not empty. It may touch the array's edge.
+        text: the description.
+        generator: see :class:`TumorGenerator`.
+        rng: source of everything random.
+        steps, guidance: of the generator's solver; None for its defaults.
+        hu_range: limits that the CT was clipped to, to clip the tumor to as well.
+        host_mask: bool (D, H, W), the tissue whose level and noise the tumor gets; None: what looks like the tissue
+            around the tumor.
+
+    Raises:
+        ValueError: an empty mask, or arrays of different shapes.
+    """
+    if not tumor_mask.any():
+        raise ValueError("the tumor mask is empty")
+    if tumor_mask.shape != ct_hu.shape or (host_mask is not None and host_mask.shape != ct_hu.shape):
+        raise ValueError(f"CT {ct_hu.shape} and masks {tumor_mask.shape} are not of one shape")
+    tumor_mask = tumor_mask.astype(bool)
+    around = _box(tumor_mask, spacing, HOST_MM[1] + 1.0)
+    ct, tumor = ct_hu[around].astype(np.float32), tumor_mask[around]
+    distance = ndimage.distance_transform_edt(~tumor, spacing)
+    host = _host(ct, distance, None if host_mask is None else host_mask[around])
+
+    made = _generate(ct_hu, spacing, tumor_mask, around, text, generator, rng, steps, guidance)
+    made += _offset(ct - made, host & (distance < HOST_MM[0] + 4.0))
+    noise = _host_noise(ct, made, tumor, host, spacing, rng)
+    weight = _weight(distance)
+    blended = (1.0 - weight) * ct + weight * made + np.sqrt(1.0 - (1.0 - weight) ** 2) * noise
+    if hu_range is not None:
+        blended = np.clip(blended, *hu_range)
+
+    result = ct_hu.astype(np.float32, copy=True)
+    changed = np.zeros(ct_hu.shape, bool)
+    changed[around] = weight > 0
+    result[around] = np.where(weight > 0, blended, ct)
+    return Implant(result, changed)
+
+
+def _box(mask: np.ndarray, spacing: Spacing, margin_mm: float) -> tuple[slice, ...]:
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    margins = [int(np.ceil(margin_mm / s)) for s in spacing]
+    return tuple(
+        slice(max(0, f.start - m), min(n, f.stop + m)) for f, m, n in zip(found, margins, mask.shape, strict=True)
+    )
+
+
+def _weight(distance: np.ndarray) -> np.ndarray:
+    """1 up to the border's beginning, 0 from its end, smooth between; of the distance outside the tumor in mm."""
+    begin, end = BORDER_MM
+    t = np.clip((end - distance) / (end - begin), 0.0, 1.0)
+    return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
+
+
+def _host(ct: np.ndarray, distance: np.ndarray, host_mask: np.ndarray | None) -> np.ndarray:
+    """Tissue around the tumor of one kind: no vessel, fat or bone beside it."""
+    near = (distance > HOST_MM[0]) & (distance <= HOST_MM[1])
+    if host_mask is not None and (near & host_mask).sum() >= FEWEST_VOXELS:
+        near &= host_mask.astype(bool)
+    values = ct[near]
+    if not values.size:
+        return near
+    if host_mask is None:  # the soft tissue there, if there is some
+        soft = values[(values > -80.0) & (values < 180.0)]
+        values = soft if soft.size >= FEWEST_VOXELS else values
+    level = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - level))
+    return near & (np.abs(ct - level) <= 3.0 * max(float(spread), 5.0))
+
+
+def _generate(
+    ct_hu: np.ndarray,
+    spacing: Spacing,
+    tumor_mask: np.ndarray,
+    around: tuple[slice, ...],
+    text: str,
+    generator: TumorGenerator,
+    rng: np.random.Generator,
+    steps: int | None,
+    guidance: float | None,
+) -> np.ndarray:
+    """The generator's image at the CT's voxels ``around`` (beyond its region: its edge values, which get no weight)."""
+    grid = np.asarray(generator.domain.spacing_mm)
+    step = np.asarray(spacing)
+    found = ndimage.find_objects(tumor_mask.astype(np.uint8))[0]
+    extent = np.array([(f.stop - f.start) for f in found]) * step / grid
+    multiple = generator.region_multiple
+    shape = np.maximum(np.ceil((extent + 2 * CONTEXT_MM / grid) / multiple).astype(int) * multiple, SMALLEST_SIDE)
+    centre = np.array([(f.start + f.stop - 1) / 2 for f in found]) * step  # mm from the first voxel's centre
+    first = centre - (shape - 1) / 2 * grid
+
+    def to_grid(array: np.ndarray) -> np.ndarray:
+        return ndimage.affine_transform(array, grid / step, first / step, tuple(shape), order=1, mode="nearest")
+
+    region = to_grid(ct_hu.astype(np.float32, copy=False))
+    share = to_grid(tumor_mask.astype(np.float32))
+    mask = share >= min(0.5, 0.99 * float(share.max()))  # a tumor smaller than a grid voxel has one all the same
+    made = generator.synthesize(
+        region[None], mask[None], [text], seed=int(rng.integers(2**31)), steps=steps, guidance=guidance
+    )[0]
+    for axis, width in enumerate(np.rint(step / grid).astype(int)):
+        if width > 1:  # a thick slice shows the mean over its thickness
+            made = ndimage.uniform_filter1d(made, int(width), axis)
+    start = np.array([part.start for part in around]) * step
+    size = tuple(part.stop - part.start for part in around)
+    return ndimage.affine_transform(made, step / grid, (start - first) / grid, size, order=1, mode="nearest")
+
+
+def _offset(error: np.ndarray, where: np.ndarray) -> float:
+    """The generator's error of level in the host beside the tumor."""
+    if where.sum() < FEWEST_VOXELS:
+        return 0.0
+    return float(np.clip(np.median(error[where]), -MOST_OFFSET_HU, MOST_OFFSET_HU))
+
+
+def _host_noise(
+    ct: np.ndarray, made: np.ndarray, tumor: np.ndarray, host: np.ndarray, spacing: Spacing, rng: np.random.Generator
+) -> np.ndarray:
+    """Noise (D, H, W) in HU with the host's spectrum, of the power that the host has and ``made`` lacks."""
+    if host.sum() < FEWEST_VOXELS:
+        return np.zeros_like(ct)
+    residual = np.where(host, ct - _mean_within(ct, host, spacing, COARSE_MM), 0.0)
+    # white noise times the residual's amplitudes: its spectrum, at random phases
+    size = [fft.next_fast_len(n, real=True) for n in ct.shape]
+    amplitude = np.abs(fft.rfftn(residual, size))
+    white = fft.rfftn(rng.standard_normal(size, dtype=np.float32))
+    noise = fft.irfftn(white * amplitude, size)[tuple(slice(n) for n in ct.shape)]
+    everywhere = np.ones_like(host)
+    lacking = _fine_sd(ct, host, host, spacing) ** 2 - _fine_sd(made, everywhere, tumor, spacing) ** 2
+    power = _fine_sd(noise, everywhere, tumor, spacing)
+    return noise * (np.sqrt(max(0.0, lacking)) / max(power, 1e-6))
+
+
+def _fine_sd(values: np.ndarray, seen: np.ndarray, where: np.ndarray, spacing: Spacing) -> float:
+    """SD over ``where`` of what is finer than ``FINE_MM``; means are taken over ``seen`` only."""
+    fine = (values - _mean_within(values, seen, spacing, FINE_MM))[where]
+    return float(fine.std())
+
+
+def _mean_within(values: np.ndarray, seen: np.ndarray, spacing: Spacing, sigma_mm: float) -> np.ndarray:
+    """Gaussian mean over the voxels of ``seen``; at least over a voxel's neighbours, whatever the spacing."""
+    sigma = [max(sigma_mm / s, 0.6) for s in spacing]
+    share = ndimage.gaussian_filter(seen.astype(np.float32), sigma)
+    return ndimage.gaussian_filter(np.where(seen, values, 0.0).astype(np.float32), sigma) / np.maximum(share, 1e-3)
