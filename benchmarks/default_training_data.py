@@ -1,6 +1,6 @@
 """Write the crops that the shipped generator is trained on, and their manifest.
 
-    python benchmarks/default_training_data.py --data ../shared/data/Dataset901_SoftTissueSarcoma --out runs/default/data
+    python benchmarks/default_training_data.py --data ../shared/data/Dataset901_SoftTissueSarcoma --out DIR
 
 Lesions of known descriptors are drawn (``nnunet_textomorph.lesions``) into the real soft tissue of Dataset901 and into
 phantoms of three organs; the real tumors are there too, with the offline describer's texts. Six cases of Dataset901
@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
-from tqdm import tqdm
-
 from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
-from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.describer import describe_lesions
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.llm_reports.phrasing import rephrase
+from scipy import ndimage
+from tqdm import tqdm
+
+from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.phantom import HOST_TISSUES, ORGANS, phantom_case
 from nnunet_textomorph.phantom_anatomy import CODE
 from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, random_shape
@@ -46,7 +46,9 @@ def random_descriptors(organ: str, rng: np.random.Generator) -> Descriptors:
         "attenuation": rng.choice(["hypo", "iso", "hyper"], p=[0.4, 0.2, 0.4]),
         "texture": rng.choice(["homogeneous", "heterogeneous"]),
         "margin": rng.choice(["well-defined", "ill-defined"]),
-        "composition": rng.choice(["solid", "cystic", "mixed", "necrotic", "calcified"], p=[0.7, 0.08, 0.07, 0.09, 0.06]),
+        "composition": rng.choice(
+            ["solid", "cystic", "mixed", "necrotic", "calcified"], p=[0.7, 0.08, 0.07, 0.09, 0.06]
+        ),
     }
     if values["composition"] == "cystic":
         values.update(attenuation="hypo", texture="homogeneous")
@@ -81,7 +83,9 @@ def place(host: np.ndarray, diameter: float, rng: np.random.Generator) -> np.nda
     """A random shape that lies in the host by ``INSIDE_SHARE``, or None after some tries."""
     shape = random_shape(diameter, SPACING, rng)
     half = [n // 2 for n in shape.shape]
-    candidates = np.argwhere(host[tuple(slice(h, max(h + 1, n - h - 1)) for h, n in zip(half, host.shape, strict=True))])
+    candidates = np.argwhere(
+        host[tuple(slice(h, max(h + 1, n - h - 1)) for h, n in zip(half, host.shape, strict=True))]
+    )
     for _ in range(12):
         if not len(candidates):
             return None
@@ -96,7 +100,9 @@ def place(host: np.ndarray, diameter: float, rng: np.random.Generator) -> np.nda
 
 def crop(mask: np.ndarray, margin: int = MARGIN_MM) -> tuple[slice, ...]:
     found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(slice(max(0, f.start - margin), min(n, f.stop + margin)) for f, n in zip(found, mask.shape, strict=True))
+    return tuple(
+        slice(max(0, f.start - margin), min(n, f.stop + margin)) for f, n in zip(found, mask.shape, strict=True)
+    )
 
 
 def drawn_lesions(
@@ -170,7 +176,7 @@ def main() -> None:
         rng = np.random.default_rng([args.seed, 0, number])
         ct = resample(volume.array, volume.spacing, SPACING)
         labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
-        # the host's contour is rough: closing its pinholes leaves the tissue, a distance from the tumor keeps both apart
+        # the host's contour is rough: closing fills its pinholes; a distance from the tumor keeps both apart
         host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
         away = host & ~ndimage.binary_dilation(labels_1mm == 2, iterations=6)
         for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, away, "soft tissue", args.per_real_case, rng)):

@@ -1,0 +1,77 @@
+"""Contexts that the shipped generator never saw, for the benchmarks: real CT, and phantoms of new seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from default_training_data import HELD_OUT
+from nnunet_textomorph.generator.volumes import Spacing, read_volume
+from scipy import ndimage
+
+from nnunet_textomorph.phantom import HOST_TISSUES, ORGANS, phantom_case
+from nnunet_textomorph.phantom_anatomy import CODE
+from nnunet_textomorph.shapes import random_shape
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PHANTOM_SEED = 8_000_000  # training used another
+INSIDE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Context:
+    """A CT (D, H, W) in HU without a tumor in ``host`` (bool)."""
+
+    name: str
+    source: str
+    organ: str
+    ct_hu: np.ndarray
+    host: np.ndarray
+    spacing: Spacing
+
+
+def contexts(phantoms: int = 2, data: Path = DATA) -> list[Context]:
+    """The six held-out cases of Dataset901, liver and kidneys of abdomen_ct, ``phantoms`` per organ."""
+    found = list(_sarcoma(data / "Dataset901_SoftTissueSarcoma")) + list(_abdomen(data / "abdomen_ct"))
+    for organ in ORGANS:
+        for index in range(phantoms):
+            case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False)
+            host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
+            found.append(Context(f"{organ} {index}", "phantom", organ, case.ct_hu, host, case.spacing))
+    return found
+
+
+def _sarcoma(folder: Path) -> Iterator[Context]:
+    for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
+        name = path.name.removesuffix("_0000.nii.gz")
+        if name.endswith(HELD_OUT):
+            volume = read_volume(path)
+            labels = read_volume(folder / "labelsTr" / f"{name}.nii.gz", integer=True).array
+            away = ndimage.distance_transform_edt(labels != 2, volume.spacing) > 18.0
+            host = ndimage.binary_closing(labels == 1, iterations=2) & away
+            yield Context(name, "Dataset901", "soft tissue", volume.array, host, volume.spacing)
+
+
+def _abdomen(folder: Path) -> Iterator[Context]:
+    volume = read_volume(folder / "ct.nii.gz")
+    labels = read_volume(folder / "organs.nii.gz", integer=True).array
+    for label, organ in ((1, "liver"), (3, "kidney")):
+        yield Context(f"abdomen_ct {organ}", "abdomen_ct", organ, volume.array, labels == label, volume.spacing)
+
+
+def place(context: Context, diameter_mm: float, rng: np.random.Generator, tries: int = 60) -> np.ndarray | None:
+    """A random shape in the host, or None."""
+    voxels = np.argwhere(context.host)
+    for _ in range(tries):
+        shape = random_shape(diameter_mm, context.spacing, rng)
+        start = voxels[rng.integers(len(voxels))] - np.array(shape.shape) // 2
+        if (start < 0).any():
+            continue
+        box = tuple(slice(int(s), int(s) + n) for s, n in zip(start, shape.shape, strict=True))
+        if context.host[box].shape == shape.shape and context.host[box][shape].mean() >= INSIDE_SHARE:
+            mask = np.zeros(context.host.shape, bool)
+            mask[box] = shape
+            return mask
+    return None
