@@ -40,6 +40,7 @@ def train_autoencoder(
     learning_rate: float = 4e-4,
     seed: int = 0,
     resume: bool = False,
+    cache: Path | None = None,
     mixed_precision: str = "no",
     config: GeneratorConfig | None = None,
     checkpoint_every: int = 200,
@@ -48,8 +49,9 @@ def train_autoencoder(
 ) -> Path:
     """Train on crops around the manifest's tumors and write a generator folder that holds the autoencoder only.
 
-    ``batch`` crops of ``crop``³ voxels per step and process. Losses: absolute error at three scales, commitment, and
-    from ``ADVERSARIAL_START`` on a patch discriminator (3D VQGAN; no perceptual network, which would have to be
+    ``cache``: where prepared crops are kept, to be shared with ``train_diffusion``; ``out`` by default. ``batch``
+    crops of ``crop``³ voxels per step and process. Losses: absolute error at three scales, commitment, and from
+    ``ADVERSARIAL_START`` on a patch discriminator (3D VQGAN; no perceptual network, which would have to be
     downloaded). Everything random at a step follows from (seed, step, process), so a resumed run equals one that was
     never interrupted. Raises :class:`GeneratorError` for unusable data or an ``out`` that holds something else.
     """
@@ -59,7 +61,7 @@ def train_autoencoder(
     accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
     accelerator.init_trackers("autoencoder")
     with accelerator.main_process_first():
-        paths = cache_crops(lines, out / "crops", config.domain, progress=progress)
+        paths = cache_crops(lines, (cache or out) / "crops", config.domain, progress=progress)
 
     set_seed(seed)
     network = Autoencoder(config.autoencoder)

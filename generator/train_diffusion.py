@@ -95,6 +95,7 @@ def train_diffusion(
     learning_rate: float = 3e-4,
     seed: int = 0,
     resume: bool = False,
+    cache: Path | None = None,
     mixed_precision: str = "no",
     text_encoder: str | None = None,
     prediction_type: Prediction = "v_prediction",
@@ -112,7 +113,8 @@ def train_diffusion(
 
     ``autoencoder``: a folder that ``train_autoencoder`` wrote (or a generator's). ``views``: random windows of each
     tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
-    descriptors, before the denoiser joins. The folder holds the moving average of the weights. Everything random at a
+    descriptors, before the denoiser joins. ``cache``: where crops, latents and text embeddings are kept, ``out`` by
+    default. The folder holds the moving average of the weights. Everything random at a
     step follows from (seed, step, process). Raises :class:`GeneratorError` for unusable data or folders.
     """
     lines = read_manifest(manifest)
@@ -131,7 +133,7 @@ def train_diffusion(
         }
     )
     with accelerator.main_process_first():
-        examples = _training_set(lines, vqgan.to(accelerator.device), config, out, views, seed, progress)
+        examples = _training_set(lines, vqgan.to(accelerator.device), config, cache or out, views, seed, progress)
 
     assert config.text is not None
     assert config.denoiser is not None
@@ -201,16 +203,16 @@ def _training_set(
     lines: list[ManifestLine],
     vqgan: Autoencoder,
     config: GeneratorConfig,
-    out: Path,
+    cache: Path,
     views: int,
     seed: int,
     progress: bool,
 ) -> TrainingSet:
-    crops = cache_crops(lines, out / "crops", config.domain, progress=progress)
+    crops = cache_crops(lines, cache / "crops", config.domain, progress=progress)
     ids = [_line_id(path) for path in crops]
-    examples = cache_latents(crops, ids, vqgan, config.domain, out, views=views, seed=seed, progress=progress)
+    examples = cache_latents(crops, ids, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
     assert config.text is not None
-    texts = cache_texts(lines, config.text, out, progress=progress)
+    texts = cache_texts(lines, config.text, cache, progress=progress)
     by_side: dict[int, list[Example]] = {}
     for example in examples:
         by_side.setdefault(example.z.shape[-1], []).append(example)
