@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
-from nnunet_textomorph.llm_reports.describer import describe_lesions
-from nnunet_textomorph.llm_reports.descriptors import Descriptors
-from nnunet_textomorph.llm_reports.phrasing import rephrase
 from scipy import ndimage
 from tqdm import tqdm
 
+from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
 from nnunet_textomorph.lesions import render_lesion
+from nnunet_textomorph.llm_reports.describer import describe_lesions
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
+from nnunet_textomorph.llm_reports.phrasing import rephrase
 from nnunet_textomorph.phantom import HOST_TISSUES, ORGANS, phantom_case
 from nnunet_textomorph.phantom_anatomy import CODE
 from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, random_shape

@@ -11,8 +11,8 @@ import argparse
 from collections import defaultdict
 
 import numpy as np
-from nnunet_textomorph.llm_reports.describer import SMALL_MM, describe_lesion, measure
 
+from nnunet_textomorph.llm_reports.describer import SMALL_MM, describe_lesion, measure
 from nnunet_textomorph.phantom import phantom_case
 
 

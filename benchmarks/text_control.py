@@ -25,15 +25,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from held_out_prompts import held_out_prompts
-from nnunet_textomorph.generator.generator import load_generator
-from nnunet_textomorph.generator.sheets import save_sheet
-from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from scipy import ndimage
 from tqdm import tqdm
 from unseen import Context, contexts, place
 
+from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.generator.sheets import save_sheet
 from nnunet_textomorph.implant import implant
 from nnunet_textomorph.lesions import render_lesion
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
 ATTENUATION_HU = 15.0
 TEXTURE_HU, TEXTURE_BEFORE = 9.7, 0.3

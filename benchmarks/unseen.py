@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from default_training_data import HELD_OUT
-from nnunet_textomorph.generator.volumes import Spacing, read_volume
 from scipy import ndimage
 
+from nnunet_textomorph.generator.volumes import Spacing, read_volume
 from nnunet_textomorph.phantom import HOST_TISSUES, ORGANS, phantom_case
 from nnunet_textomorph.phantom_anatomy import CODE
 from nnunet_textomorph.shapes import random_shape

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from nnunet_textomorph.generator.volumes import read_volume
+from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.describer import SMALL_MM, describe_lesion, describe_lesions
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.llm_reports.errors import ReportError
-from scipy import ndimage
-
-from nnunet_textomorph.lesions import render_lesion
 
 SARCOMAS = Path(__file__).parents[2] / "shared" / "data" / "Dataset901_SoftTissueSarcoma"
 SPACING = (2.0, 1.5, 1.5)

@@ -9,11 +9,11 @@ import cc3d
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nnunet_textomorph.generator.volumes import read_volume
 from scipy import ndimage
 
 from nnunet_textomorph import phantom
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator.volumes import read_volume
 from nnunet_textomorph.phantom import LABELS, ORGANS, PhantomCase, phantom_case, write_phantom
 from nnunet_textomorph.phantom_anatomy import CODE
 from nnunet_textomorph.phantom_reports import WORDS

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nnunet_textomorph.llm_reports import phrasing
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.llm_reports.phrasing import describe, rephrase

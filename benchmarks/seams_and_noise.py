@@ -1,0 +1,73 @@
+"""Are implants without seams and as noisy as their host? A network must not find tumors by their smoothness.
+
+    python benchmarks/seams_and_noise.py [--implants 24] [--generator DIR]
+
+On unseen contexts: voxels outside the blended border must be bit-identical; the SD of the difference between neighbours
+within a slice, inside the tumor, is compared with that in the host's shell around it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from held_out_prompts import held_out_prompts
+from scipy import ndimage
+from text_control import asked_for
+from tqdm import tqdm
+from unseen import contexts, place
+
+from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.implant import BORDER_MM, implant
+
+
+def fine_sd(ct: np.ndarray, where: np.ndarray) -> float:
+    """SD over ``where`` of the noise that differs from voxel to voxel within the slice."""
+    differences = []
+    for axis in (1, 2):
+        pairs = np.roll(where, 1, axis) & where
+        differences.append((ct - np.roll(ct, 1, axis))[pairs])
+    return float(np.concatenate(differences).std() / np.sqrt(2.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--implants", type=int, default=24)
+    parser.add_argument("--generator", type=Path)
+    parser.add_argument("--seed", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    generator = load_generator(args.generator)
+    rng = np.random.default_rng(args.seed)
+    places = contexts(1)
+    chosen = [places[i % len(places)] for i in range(args.implants)]
+    ratios, sources = [], []
+    for context, d in tqdm(list(zip(chosen, asked_for(args.implants, [c.organ for c in chosen], rng), strict=True))):
+        mask = None
+        while mask is None:
+            mask = place(context, float(rng.uniform(18, 40)), rng)
+        text = held_out_prompts(d)[0]
+        made = implant(context.ct_hu, context.spacing, mask, text, generator, rng, host_mask=context.host)
+        if not np.array_equal(made.ct_hu[~made.changed], context.ct_hu[~made.changed].astype(np.float32)):
+            raise SystemExit(f"{context.name}: voxels outside the border have changed")
+        outside = ndimage.distance_transform_edt(~mask, context.spacing)
+        if made.changed[outside > BORDER_MM[1]].any():
+            raise SystemExit(f"{context.name}: the border is wider than {BORDER_MM[1]} mm")
+        shell = context.host & (outside > BORDER_MM[1]) & (outside < 14)
+        inside = fine_sd(made.ct_hu, mask)
+        ratios.append(inside / fine_sd(made.ct_hu, shell))
+        sources.append(context.source)
+    print(f"voxels outside the {BORDER_MM[1]:g} mm border: bit-identical in {len(ratios)} of {len(ratios)} implants")
+    for source in sorted(set(sources)):
+        r = np.array([x for x, s in zip(ratios, sources, strict=True) if s == source])
+        share = ((r > 0.7) & (r < 1.3)).mean()
+        print(
+            f"{source:12s} fine noise inside / host: median {np.median(r):.2f}, {r.min():.2f}-{r.max():.2f}, "
+            f"within 0.7-1.3 in {100 * share:.0f} % of {len(r)}"
+        )
+
+
+if __name__ == "__main__":
+    main()
