@@ -6,13 +6,28 @@ import hashlib
 from pathlib import Path
 
 import torch
+
 from nnunet_textomorph.generator.config import AutoencoderConfig, DenoiserConfig, GeneratorConfig, TextConfig
 from nnunet_textomorph.generator.generator import Generator
 
 WIDTH = 32  # of the text embeddings; also the fewest channels that the denoiser's group norms allow
-WORDS = (
-    "a mass with in the liver well ill defined margin margins homogeneous large hypoattenuating hyperattenuating"
-).split()
+WORDS = [
+    "a",
+    "mass",
+    "with",
+    "in",
+    "the",
+    "liver",
+    "well",
+    "ill",
+    "defined",
+    "margin",
+    "margins",
+    "homogeneous",
+    "large",
+    "hypoattenuating",
+    "hyperattenuating",
+]
 
 AUTOENCODER = AutoencoderConfig(channels=(8, 8), residual_layers=1, codebook_size=32)
 DENOISER = DenoiserConfig(channels=(WIDTH, WIDTH), attention=(False, True), head_channels=16)
