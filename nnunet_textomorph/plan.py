@@ -1,0 +1,228 @@
+"""TextoMorphPlans.json: what is put where when nnU-Net trains, beside nnU-Net's own plans."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.shapes import SIZE_CLASSES_MM
+
+FILE_NAME = "TextoMorphPlans.json"
+TUMOR_NAME = re.compile(
+    r"tumou?r|lesion|cancer|carcinoma|metast|mass|neoplas|sarcoma|adenoma|nodule|\b(pdac|pnet|hcc|rcc)\b|cyst", re.I
+)
+ORGANS = ("liver", "pancreas", "kidney", "soft tissue")
+PATHOLOGIES = ("PDAC", "PNET", "cyst")  # classes that a label's name may ask for
+
+Labels = dict[str, int | list[int]]
+
+
+class TextoMorphPlans(BaseModel):
+    """Checked contents of the file; an unknown key is an error.
+
+    ``hosts`` and ``tumors`` map label names to values of the segmentation. ``probability``: of a tumor per patch.
+    ``request_mix``: shares of the kinds of request; only ``random`` (Eq. 3) exists so far. ``size_mix``: weights of the
+    size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a tumor lies in its host at
+    least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null. ``epochs`` and the two numbers of
+    iterations per epoch: nnU-Net's own when null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hosts: Labels = Field(min_length=1)
+    tumors: dict[str, int] = Field(min_length=1)
+    organ: str
+    generator: str | None = None
+    bank: str | None = None
+    probability: float = Field(default=0.5, ge=0.0, le=1.0)
+    request_mix: dict[Literal["random"], float] = {"random": 1.0}
+    size_mix: dict[str, float] = {"small": 0.5, "medium": 0.4, "large": 0.1}
+    smallest_mm: float = Field(default=6.0, gt=0.0)
+    largest_mm: float = Field(default=70.0, gt=0.0)
+    inside_share: float = Field(default=0.8, gt=0.0, le=1.0)
+    steps: int | None = Field(default=None, ge=1, le=200)
+    guidance: float | None = Field(default=None, ge=0.0)
+    epochs: int | None = Field(default=None, ge=1)
+    iterations_per_epoch: int | None = Field(default=None, ge=1)
+    validation_iterations_per_epoch: int | None = Field(default=None, ge=1)
+
+    @field_validator("size_mix")
+    @classmethod
+    def _known_sizes(cls, mix: dict[str, float]) -> dict[str, float]:
+        unknown = set(mix) - set(SIZE_CLASSES_MM)
+        if unknown or not any(weight > 0 for weight in mix.values()):
+            raise ValueError(f"give weights of {', '.join(SIZE_CLASSES_MM)}, at least one above 0")
+        return mix
+
+    @property
+    def host_values(self) -> list[int]:
+        """Values of the segmentation that are host and not tumor."""
+        values: set[int] = set()
+        for value in self.hosts.values():
+            values |= set(value) if isinstance(value, list) else {value}
+        return sorted(values - set(self.tumors.values()))
+
+
+def infer_plan(
+    dataset_json: dict[str, Any],
+    *,
+    where: str = "dataset.json",
+    host_labels: Sequence[str] = (),
+    tumor_labels: Sequence[str] = (),
+) -> TextoMorphPlans:
+    """Infer hosts and tumors from dataset.json's label names; names given override.
+
+    Raises :class:`UserError` when no name looks like a tumor, no or several organs may be the host, or the images
+    have more than one channel.
+    """
+    channels = dataset_json.get("channel_names") or dataset_json.get("modality") or {}
+    if len(channels) != 1:
+        raise UserError(f"{where}: has {len(channels)} channels; tumors are put into single-channel CT only.")
+    labels: Labels = {k: v for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")}
+    for name in (*host_labels, *tumor_labels):
+        if name not in labels:
+            raise UserError(f"{where}: has no label {name!r}; it has {', '.join(labels)}.")
+    tumors = _tumors(labels, tumor_labels, where)
+    rest: Labels = {k: v for k, v in labels.items() if k not in tumors and not TUMOR_NAME.search(k)}
+    hosts: Labels = {k: labels[k] for k in host_labels} or _hosts(rest, list(tumors), where)
+    return TextoMorphPlans(hosts=hosts, tumors=tumors, organ=_organ(next(iter(hosts))))
+
+
+def check_configuration(plans: dict[str, Any], configuration: str, where: str) -> None:
+    """Raise ``NotImplementedError`` for 2d and cascades, :class:`UserError` for an intensity scheme without inverse."""
+    available = plans["configurations"]
+    if configuration not in available:
+        raise UserError(f"{where}: has no configuration {configuration!r}; it has {', '.join(available)}.")
+    if configuration == "2d" or "cascade" in configuration:
+        raise NotImplementedError(
+            f"Tumors cannot be put into patches of the configuration {configuration!r}; use 3d_fullres or 3d_lowres."
+        )
+    schemes = _inherited(available, configuration).get("normalization_schemes", [])
+    if list(schemes) != ["CTNormalization"]:
+        raise UserError(
+            f"{where}: normalizes by {', '.join(schemes)}, which is not invertible in a patch (the image's own mean is "
+            'lost, as in MRI); only CT works: give the channel the name "CT" in dataset.json and plan again.'
+        )
+
+
+def write_plan(
+    dataset: str,
+    configuration: str = "3d_fullres",
+    generator: Path | None = None,
+    bank: Path | None = None,
+    plans: str = "nnUNetPlans",
+    overwrite: bool = False,
+    host_labels: Sequence[str] = (),
+    tumor_labels: Sequence[str] = (),
+) -> tuple[TextoMorphPlans, Path]:
+    """Infer a plan for a planned nnU-Net dataset (name or number) and write it beside nnU-Net's plans.
+
+    Raises :class:`UserError` for what :func:`infer_plan` and :func:`check_configuration` refuse, a dataset that is not
+    planned, or an existing file unless ``overwrite``.
+    """
+    folder = _preprocessed(dataset)
+    nnunet_plans = folder / f"{plans}.json"
+    if not nnunet_plans.is_file():
+        raise UserError(f"{nnunet_plans}: no such file; run nnUNetv2_plan_and_preprocess -d {dataset} first.")
+    check_configuration(json.loads(nnunet_plans.read_text()), configuration, str(nnunet_plans))
+    dataset_json = folder / "dataset.json"
+    plan = infer_plan(
+        json.loads(dataset_json.read_text()),
+        where=str(dataset_json),
+        host_labels=host_labels,
+        tumor_labels=tumor_labels,
+    )
+    plan = plan.model_copy(
+        update={
+            "generator": None if generator is None else str(generator.resolve()),
+            "bank": None if bank is None else str(bank.resolve()),
+        }
+    )
+    path = folder / FILE_NAME
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: exists; edit it, or replace it with --overwrite.")
+    save_plan(plan, path)
+    return plan, path
+
+
+def save_plan(plan: TextoMorphPlans, path: Path) -> None:
+    """Write under a temporary name, then rename."""
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary.write_text(plan.model_dump_json(indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def load_plan(path: Path) -> TextoMorphPlans:
+    """Read a plan; :class:`UserError` names the key that is unknown or unfit."""
+    try:
+        return TextoMorphPlans.model_validate_json(path.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        known = (
+            f"; the keys are {', '.join(TextoMorphPlans.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        )
+        raise UserError(f"{path}: {key}: {first['msg']}{known}.") from None
+
+
+def pathology_of(tumor_name: str) -> str | None:
+    """The class that a label's name asks for (PDAC, PNET, cyst), if any."""
+    return next((p for p in PATHOLOGIES if re.search(p, tumor_name, re.I)), None)
+
+
+def _tumors(labels: Labels, wanted: Sequence[str], where: str) -> dict[str, int]:
+    names = list(wanted) or [name for name in labels if TUMOR_NAME.search(name)]
+    tumors = {name: value for name in names if isinstance(value := labels[name], int)}
+    if not tumors:  # regions only: the tumor is what no other region holds
+        tumors = {n: int(v[-1]) for n in names[-1:] if isinstance(v := labels[n], list)}
+    if not tumors:
+        raise UserError(
+            f"{where}: none of the labels {', '.join(labels)} looks like a tumor; "
+            "name it with textomorph plan --tumor-label NAME."
+        )
+    return tumors
+
+
+def _hosts(rest: Labels, tumor_names: Sequence[str], where: str) -> Labels:
+    named = {k: v for k, v in rest.items() if any(_organ(k) in name.lower() for name in tumor_names)}
+    organs = {k: v for k, v in rest.items() if _organ(k) in ORGANS}
+    for candidates in (named, rest, organs):
+        if candidates and len({_organ(k) for k in candidates}) == 1:
+            return candidates
+    what = f"any of {', '.join(rest)} may hold tumors" if rest else "no label but the tumor's is left as its host"
+    raise UserError(f"{where}: {what}; name the host with textomorph plan --host-label NAME.")
+
+
+def _organ(name: str) -> str:
+    plain = re.sub(r"[_\-]+", " ", name).lower().strip()
+    return next((organ for organ in ORGANS if organ in plain), plain)
+
+
+def _inherited(configurations: dict[str, Any], name: str) -> dict[str, Any]:
+    own = configurations[name]
+    parent = own.get("inherits_from")
+    return {**_inherited(configurations, parent), **own} if parent else own
+
+
+def _preprocessed(dataset: str) -> Path:
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    base = os.environ.get("nnUNet_preprocessed")  # noqa: SIM112  # nnU-Net's own spelling
+    if not base:
+        raise UserError("nnUNet_preprocessed is not set; set nnU-Net's three environment variables first.")
+    name = str(dataset)
+    if re.fullmatch(r"\d+", name) and Path(base).is_dir():
+        found = sorted(p.name for p in Path(base).glob(f"Dataset{int(name):03d}_*"))
+        if found:
+            return Path(base) / found[0]
+    try:
+        return Path(base) / str(maybe_convert_to_dataset_name(int(name) if name.isdigit() else name))
+    except RuntimeError:
+        raise UserError(f"{dataset}: no such dataset in {base}; give its number or its name.") from None
