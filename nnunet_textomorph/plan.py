@@ -30,8 +30,8 @@ class TextoMorphPlans(BaseModel):
     ``hosts`` and ``tumors`` map label names to values of the segmentation. ``probability``: of a tumor per patch.
     ``request_mix``: shares of the kinds of request; only ``random`` (Eq. 3) exists so far. ``size_mix``: weights of the
     size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a tumor lies in its host at
-    least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null. ``epochs`` and the two numbers of
-    iterations per epoch: nnU-Net's own when null.
+    least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null. ``epochs`` and the two
+    numbers of iterations per epoch: nnU-Net's own when null.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,152 @@
+"""The transform that puts tumors into nnU-Net's training patches, first in its pipeline."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from torch import Tensor
+
+from nnunet_textomorph.bank import load_bank
+from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.implant import implant
+from nnunet_textomorph.plan import TextoMorphPlans
+from nnunet_textomorph.preview import save_preview
+from nnunet_textomorph.requests import Request, random_request
+
+PREVIEWS = 4
+TIMES = 512  # the latest durations that the median is taken of
+
+_generators: dict[str | None, Generator] = {}  # one per process: workers are forked or spawned without it
+
+
+class InjectionCounters:
+    """What all loader workers did since the last :meth:`take`; shared memory, so that the trainer can report it."""
+
+    def __init__(self) -> None:
+        self._lock = multiprocessing.Lock()
+        self._counts = multiprocessing.Array(ctypes.c_long, 3, lock=False)  # injected, no room, previews given out
+        self._seconds = multiprocessing.Array(ctypes.c_double, TIMES, lock=False)
+
+    def injected(self, seconds: float) -> None:
+        with self._lock:
+            self._seconds[self._counts[0] % TIMES] = seconds
+            self._counts[0] += 1
+
+    def no_room(self) -> None:
+        with self._lock:
+            self._counts[1] += 1
+
+    def next_preview(self) -> int | None:
+        """The number of a preview that the caller is to write, as long as there are any left."""
+        with self._lock:
+            number = self._counts[2]
+            if number >= PREVIEWS:
+                return None
+            self._counts[2] += 1
+            return number
+
+    def take(self) -> tuple[int, int, float]:
+        """(tumors injected, attempts without room, median seconds of one), and begin anew."""
+        with self._lock:
+            injected, no_room = self._counts[0], self._counts[1]
+            seconds = self._seconds[: min(injected, TIMES)]
+            self._counts[0] = self._counts[1] = 0
+        return injected, no_room, float(np.median(seconds)) if seconds else 0.0
+
+
+class TextoMorphTransform(BasicTransform):
+    """Put a tumor into a patch with the plan's probability.
+
+    ``image``: (1, D, H, W) float32, CT as nnU-Net's CTNormalization leaves it; ``segmentation``: (1, D, H, W) int16,
+    -1 outside. The normalization is undone with ``intensities`` (``mean``, ``std``, ``percentile_00_5`` and
+    ``percentile_99_5`` of the plans' foreground), the tumor implanted and clipped as the patch was, and only the voxels
+    that the implant changed are written back; the tumor's voxels get its label where the segmentation is not -1.
+
+    Random numbers come from numpy's global state, the only one that nnU-Net seeds differently in each worker. Nothing
+    is kept from one patch to the next. ``spacing``: mm, in the patch's axis order.
+    """
+
+    def __init__(
+        self,
+        plan: TextoMorphPlans,
+        spacing: Spacing,
+        intensities: Mapping[str, float],
+        counters: InjectionCounters,
+        preview_folder: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.spacing = spacing
+        self.mean = float(intensities["mean"])
+        self.sd = max(float(intensities["std"]), 1e-8)
+        self.hu_range = (float(intensities["percentile_00_5"]), float(intensities["percentile_99_5"]))
+        self.bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
+        self.counters = counters
+        self.preview_folder = preview_folder
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        """Draw a request and synthesize its tumor: ``values`` and ``changed`` of the image, ``mask`` and ``label``."""
+        if np.random.uniform() >= self.plan.probability:
+            return {"request": None}
+        rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
+        start = time.perf_counter()
+        segmentation = data_dict["segmentation"][0].numpy()
+        request = random_request(segmentation, self.spacing, self.plan, self.bank, rng)
+        if request is None:
+            self.counters.no_room()
+            return {"request": None}
+        hu = data_dict["image"][0].numpy() * self.sd + self.mean
+        made = implant(
+            hu,
+            self.spacing,
+            request.mask,
+            request.text,
+            _generator(self.plan.generator),
+            rng,
+            steps=self.plan.steps,
+            guidance=self.plan.guidance,
+            hu_range=self.hu_range,
+            host_mask=np.isin(segmentation, self.plan.host_values),
+        )
+        self.counters.injected(time.perf_counter() - start)
+        self._preview(hu, made.ct_hu, request)
+        values = (made.ct_hu[made.changed] - self.mean) / self.sd
+        return {"request": request, "changed": torch.from_numpy(made.changed), "values": torch.from_numpy(values)}
+
+    def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
+        if params["request"] is None:
+            return img
+        img = img.clone()
+        img[0][params["changed"]] = params["values"].to(img.dtype)
+        return img
+
+    def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> Tensor:
+        request: Request | None = params["request"]
+        if request is None:
+            return segmentation
+        segmentation = segmentation.clone()
+        inside = torch.from_numpy(request.mask) & (segmentation[0] >= 0)
+        segmentation[0][inside] = request.label
+        return segmentation
+
+    def _preview(self, before: np.ndarray, after: np.ndarray, request: Request) -> None:
+        number = self.counters.next_preview() if self.preview_folder is not None else None
+        if number is not None and self.preview_folder is not None:
+            self.preview_folder.mkdir(parents=True, exist_ok=True)
+            path = self.preview_folder / f"injected_{number}.png"
+            save_preview(path, before, after, request.mask, self.spacing, request.text, self.hu_range)
+
+
+def _generator(folder: str | None) -> Generator:
+    if folder not in _generators:
+        _generators[folder] = load_generator(folder)
+    return _generators[folder]
