@@ -27,11 +27,9 @@ class TextoMorphMixin:
     def initialize(self: Any) -> None:
         """Check plan, configuration and generator before anything is built; a mistake ends training in one line."""
         try:
-            self._textomorph_plan = self._read_textomorph_plan()
-            read_config(Path(self._textomorph_plan.generator or DEFAULT_FOLDER))
-            load_bank(
-                Path(self._textomorph_plan.bank) if self._textomorph_plan.bank else None, self._textomorph_plan.organ
-            )
+            plan = self._textomorph_plan = self._read_textomorph_plan()
+            read_config(Path(plan.generator or DEFAULT_FOLDER))
+            load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
         except (UserError, GeneratorError) as error:
             self.print_to_log_file(f"TextoMorph: {error}")
             raise SystemExit(2) from None
