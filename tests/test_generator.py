@@ -9,6 +9,8 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from nnunet_textomorph.generator import text_encoder
 from nnunet_textomorph.generator.autoencoder import Autoencoder, denormalize, nearest_codes, normalize
 from nnunet_textomorph.generator.config import DiffusionConfig, Domain, GeneratorConfig, Prediction, TextConfig
@@ -18,7 +20,6 @@ from nnunet_textomorph.generator.folder import write_folder
 from nnunet_textomorph.generator.generator import Generator, load_autoencoder, load_generator
 from nnunet_textomorph.generator.sampling import sample_latents
 from nnunet_textomorph.generator.text_encoder import TextEncoder, text_config
-from torch import Tensor
 
 SHORT = "a hypoattenuating mass"
 LONG = "a large hyperattenuating mass with ill defined margins in the liver with a well defined homogeneous margin"

@@ -59,7 +59,8 @@ class Fake:
         self.seen.append((context_hu.copy(), mask.copy(), list(texts), seed, steps, guidance))
         tissue = (context_hu > -100.0) & ~mask
         level = np.array([np.median(c[t]) if t.any() else 40.0 for c, t in zip(context_hu, tissue, strict=True)])
-        smooth = np.stack([ndimage.gaussian_filter(c, 3.0) for c in context_hu])
+        window = np.clip(context_hu, *self.domain.window_hu)
+        smooth = np.stack([ndimage.gaussian_filter(c, 3.0) for c in window])
         flat = np.where(mask, level[:, None, None, None], smooth)
         share = np.stack([ndimage.gaussian_filter(m.astype(np.float32), self.edge) if self.edge else m for m in mask])
         speck = mask & (np.random.default_rng(seed).random(mask.shape) < 0.02)
@@ -334,25 +335,28 @@ def test_fat_beside_the_tumor_does_not_pass_for_noise_or_level():
 
 
 def real_cases() -> list:
-    """Name, image, mask and the host's label of a few real CT."""
+    """Name, image, mask and the host's label of a few real CT; sts_019 is a quiet one, between fat and bone."""
     sarcoma = DATA / "Dataset901_SoftTissueSarcoma"
-    cases = [("abdomen_ct", DATA / "abdomen_ct" / "ct.nii.gz", DATA / "abdomen_ct" / "organs.nii.gz", 1)]
-    for image in sorted((sarcoma / "imagesTr").glob("*_0000.nii.gz"))[:3]:
-        name = image.name.replace("_0000.nii.gz", "")
-        cases.append((name, image, sarcoma / "labelsTr" / f"{name}.nii.gz", 1))
+    cases = [("abdomen_ct", DATA / "abdomen_ct" / "ct.nii.gz", DATA / "abdomen_ct" / "organs.nii.gz")]
+    for name in ("sts_001", "sts_004", "sts_019", "sts_040"):
+        cases.append((name, sarcoma / "imagesTr" / f"{name}_0000.nii.gz", sarcoma / "labelsTr" / f"{name}.nii.gz"))
+    marks = {"sts_019": [pytest.mark.xfail(reason="edges of other tissue are taken for the host's noise")]}
     return [
         pytest.param(
-            image, mask, label, id=name, marks=pytest.mark.skipif(not image.is_file(), reason=f"{image} is absent")
+            image,
+            mask,
+            id=name,
+            marks=[pytest.mark.skipif(not image.is_file(), reason=f"{image} is absent"), *marks.get(name, [])],
         )
-        for name, image, mask, label in cases
+        for name, image, mask in cases
     ]
 
 
-@pytest.mark.parametrize(("image", "mask", "label"), real_cases())
+@pytest.mark.parametrize(("image", "mask"), real_cases())
 @pytest.mark.parametrize("with_host", [True, False])
-def test_an_implant_in_real_ct_is_as_noisy_as_its_host(image, mask, label, with_host):
+def test_an_implant_in_real_ct_is_as_noisy_as_its_host(image, mask, with_host):
     ct, labels = read_volume(image), read_volume(mask, integer=True)
-    host, spacing = labels.array == label, ct.spacing
+    host, spacing = labels.array == 1, ct.spacing
     rng = np.random.default_rng(0)
     depth = ndimage.distance_transform_edt(ndimage.binary_closing(host), spacing)
     ratios = []
