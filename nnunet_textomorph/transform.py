@@ -29,12 +29,16 @@ _generators: dict[str | None, Generator] = {}  # one per process: workers are fo
 
 
 class InjectionCounters:
-    """What all loader workers did since the last :meth:`take`; shared memory, so that the trainer can report it."""
+    """What all loader workers did since the last :meth:`take`; shared memory, so that the trainer can report it.
 
-    def __init__(self) -> None:
-        self._lock = multiprocessing.Lock()
-        self._counts = multiprocessing.Array(ctypes.c_long, 3, lock=False)  # injected, no room, previews given out
-        self._seconds = multiprocessing.Array(ctypes.c_double, TIMES, lock=False)
+    ``method``: how the workers are started, if not as the platform does by default.
+    """
+
+    def __init__(self, method: str | None = None) -> None:
+        context = multiprocessing.get_context(method)
+        self._lock = context.Lock()
+        self._counts = context.Array(ctypes.c_long, 3, lock=False)  # injected, no room, previews given out
+        self._seconds = context.Array(ctypes.c_double, TIMES, lock=False)
 
     def injected(self, seconds: float) -> None:
         with self._lock:

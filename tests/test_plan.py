@@ -1,0 +1,141 @@
+"""Plans: inferred from label names, written once, and refused with a clear sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, load_plan, write_plan
+
+
+def dataset_json(labels: dict, channels: dict | None = None) -> dict:
+    return {"channel_names": channels or {"0": "CT"}, "labels": {"background": 0, **labels}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "hosts", "tumors", "organ"),
+    [
+        ({"soft_tissue": 1, "tumor": 2}, {"soft_tissue": 1}, {"tumor": 2}, "soft tissue"),
+        ({"liver": 1, "cancer": 2}, {"liver": 1}, {"cancer": 2}, "liver"),
+        ({"kidney": 1, "tumor": 2, "cyst": 3}, {"kidney": 1}, {"tumor": 2, "cyst": 3}, "kidney"),
+        (
+            {"pancreas": 1, "PDAC": 2, "PNET": 3, "cyst": 4},
+            {"pancreas": 1},
+            {"PDAC": 2, "PNET": 3, "cyst": 4},
+            "pancreas",
+        ),
+        ({"spleen": 1, "liver": 2, "liver_tumour": 3}, {"liver": 2}, {"liver_tumour": 3}, "liver"),
+        (
+            {"left_kidney": 1, "right_kidney": 2, "mass": 3},
+            {"left_kidney": 1, "right_kidney": 2},
+            {"mass": 3},
+            "kidney",
+        ),
+        ({"prostate": 1, "lesion": 2}, {"prostate": 1}, {"lesion": 2}, "prostate"),
+    ],
+)
+def test_label_names_tell_host_and_tumor(labels: dict, hosts: dict, tumors: dict, organ: str) -> None:
+    plan = infer_plan(dataset_json(labels))
+    assert (plan.hosts, plan.tumors, plan.organ) == (hosts, tumors, organ)
+
+
+def test_a_region_that_holds_the_tumor_is_host_without_it() -> None:
+    plan = infer_plan(dataset_json({"kidney": [1, 2, 3], "tumor": 2, "cyst": 3}))
+    assert plan.host_values == [1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ({"liver": 1, "spleen": 2}, "looks like a tumor"),
+        ({"tumor": 1}, "--host-label"),
+        ({"spleen": 1, "stomach": 2, "tumor": 3}, "--host-label"),
+    ],
+)
+def test_what_cannot_be_inferred_is_asked_for(labels: dict, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        infer_plan(dataset_json(labels))
+
+
+def test_names_given_override_and_unknown_ones_are_refused() -> None:
+    labels = dataset_json({"spleen": 1, "stomach": 2, "odd": 3})
+    plan = infer_plan(labels, host_labels=["stomach"], tumor_labels=["odd"])
+    assert (plan.hosts, plan.tumors) == ({"stomach": 2}, {"odd": 3})
+    with pytest.raises(UserError, match="no label 'liver'"):
+        infer_plan(labels, host_labels=["liver"])
+
+
+def test_several_channels_are_refused() -> None:
+    with pytest.raises(UserError, match="2 channels"):
+        infer_plan(dataset_json({"liver": 1, "tumor": 2}, {"0": "CT", "1": "PET"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"probabilty": 0.3}, "probabilty"),
+        ({"probability": 1.5}, "probability"),
+        ({"size_mix": {"huge": 1}}, "size_mix"),
+        ({"request_mix": {"targeted": 1}}, "request_mix"),
+    ],
+)
+def test_an_unknown_or_unfit_key_is_named(tmp_path: Path, change: dict, sentence: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps({"hosts": {"liver": 1}, "tumors": {"tumor": 2}, "organ": "liver", **change}))
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_plan(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset that nnU-Net has planned, as far as textomorph plan looks."""
+    folder = tmp_path / "Dataset123_Liver"
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps(dataset_json({"liver": 1, "tumor": 2})))
+    _write_nnunet_plans(folder, "CTNormalization")
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    return folder
+
+
+def _write_nnunet_plans(folder: Path, scheme: str) -> None:
+    full = {"normalization_schemes": [scheme]}
+    configurations = {
+        "2d": full,
+        "3d_lowres": full,
+        "3d_fullres": {"inherits_from": "3d_lowres"},
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres"},
+    }
+    (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": configurations}))
+
+
+@pytest.mark.parametrize("dataset", ["123", "Dataset123_Liver"])
+def test_a_written_plan_loads_and_is_not_overwritten(planned: Path, dataset: str) -> None:
+    plan, path = write_plan(dataset)
+    assert path == planned / FILE_NAME
+    assert load_plan(path) == plan == TextoMorphPlans(hosts={"liver": 1}, tumors={"tumor": 2}, organ="liver")
+    with pytest.raises(UserError, match="--overwrite"):
+        write_plan(dataset)
+    write_plan(dataset, overwrite=True)
+    assert sorted(p.name for p in planned.iterdir()) == sorted([FILE_NAME, "dataset.json", "nnUNetPlans.json"])
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_cascade_fullres"])
+def test_2d_and_cascades_say_what_to_use(planned: Path, configuration: str) -> None:
+    with pytest.raises(NotImplementedError, match="3d_fullres"):
+        write_plan("123", configuration)
+    assert not (planned / FILE_NAME).exists()
+
+
+def test_mri_normalization_is_not_invertible(planned: Path) -> None:
+    _write_nnunet_plans(planned, "ZScoreNormalization")
+    with pytest.raises(UserError, match="not invertible"):
+        write_plan("123")
+
+
+def test_a_dataset_that_is_not_there_is_named(planned: Path) -> None:
+    with pytest.raises(UserError, match="77"):
+        write_plan("77")
