@@ -142,7 +142,7 @@ def test_the_tumor_lands_on_its_mask(spacing):
     assert core.any()
     np.testing.assert_allclose(made.ct_hu[core], -50.0, atol=2.0)
     far = ~tumor & (beyond(tumor, spacing) > max(1.5, 1.1 * max(spacing)))
-    np.testing.assert_allclose(made.ct_hu[far], 50.0, atol=2.0)
+    np.testing.assert_allclose(made.ct_hu[far], 50.0, atol=3.0)
     # the drop's centre of mass is the mask's: no shift by half a voxel anywhere
     drop = ndimage.center_of_mass(50.0 - made.ct_hu)
     shift = np.subtract(drop, ndimage.center_of_mass(tumor)) * spacing
