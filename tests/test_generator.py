@@ -167,8 +167,8 @@ def test_unusable_arguments_are_refused(generator, context_shape, mask_shape, te
         generator.synthesize(np.zeros(context_shape, np.float32), np.zeros(mask_shape, bool), texts, seed=0)
 
 
-@pytest.mark.xfail(reason="0 means the default, 201 gives NaN, 1000 an IndexError")
-@pytest.mark.parametrize("steps", [-1, 0, 201, 1000])
+@pytest.mark.xfail(reason="0 means the default, 201 gives NaN, 500 an IndexError")
+@pytest.mark.parametrize("steps", [-1, 0, 201])
 def test_a_number_of_steps_that_the_schedule_does_not_have_is_refused(generator, steps):
     with pytest.raises(GeneratorError, match="steps"):
         sample(generator, steps=steps)
