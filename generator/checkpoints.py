@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from .errors import GeneratorError
 
-NAME = "checkpoint"
+NAME, RECORD = "checkpoint", "run.json"
+# what a run may have written before its first checkpoint: logs, caches, half-written files
+LEFTOVERS = ("autoencoder", "diffusion", "crops", "latents-*", "texts-*", ".partial-*", RECORD)
 
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:
     """Write networks, optimizers and the step after which they are; a killed run leaves the previous one whole."""
     temporary = out / f".partial-{NAME}"
     accelerator.save_state(str(temporary))
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (temporary / "step").write_text(str(step))
         old = out / f".old-{NAME}"
-        shutil.rmtree(old, ignore_errors=True)
         if (out / NAME).exists():
+            shutil.rmtree(old, ignore_errors=True)
             os.replace(out / NAME, old)
         os.replace(temporary, out / NAME)
         shutil.rmtree(old, ignore_errors=True)
@@ -35,12 +41,41 @@ def load_checkpoint(accelerator: Accelerator, out: Path) -> int:
     return int((folder / "step").read_text())
 
 
-def prepare_out(out: Path, resume: bool) -> bool:
-    """Whether to continue from a checkpoint in ``out``. Raises :class:`GeneratorError` rather than overwrite a run."""
+def check_settings(steps: int, batch: int, learning_rate: float, mixed_precision: str) -> None:
+    """Raise :class:`GeneratorError` for numbers that cannot train."""
+    for name, value in (("steps", steps), ("batch", batch), ("learning_rate", learning_rate)):
+        if not value > 0:
+            raise GeneratorError(f"{name} is {value}; give a number above 0.")
+    if mixed_precision not in ("no", "fp16", "bf16"):
+        raise GeneratorError(f"mixed_precision is {mixed_precision!r}; give no, fp16 or bf16.")
+
+
+def prepare_out(out: Path, resume: bool, facts: dict[str, Any]) -> bool:
+    """Whether to continue from a checkpoint in ``out``; writes or compares the run's ``facts`` in ``run.json``.
+
+    Raises :class:`GeneratorError` rather than overwrite a run or continue it as another one. What a run leaves that
+    failed before its first checkpoint is no run.
+    """
     started = (out / NAME).exists() or (out / f".old-{NAME}").exists()
     if started and not resume:
         raise GeneratorError(f"{out}: holds a training run; continue it with --resume or give --out a new folder.")
-    if not started and out.exists() and any(out.iterdir()) and not resume:
-        raise GeneratorError(f"{out}: is not empty; give --out a new folder.")
+    strangers = [] if started or not out.exists() else [p.name for p in out.iterdir() if not _ours(p.name)]
+    if strangers:
+        raise GeneratorError(f"{out}: holds {sorted(strangers)[0]}, which is of no run here; give --out a new folder.")
     out.mkdir(parents=True, exist_ok=True)
+    record = out / RECORD
+    if started and record.is_file():
+        before = json.loads(record.read_text())
+        for name, value in facts.items():
+            if before.get(name) != value:
+                raise GeneratorError(
+                    f"{record}: this run began with {name} {before.get(name)}, not {value}; continue it with the same."
+                )
+    temporary = out / f".partial-{os.getpid()}-{RECORD}"
+    temporary.write_text(json.dumps(facts, indent=2) + "\n")
+    os.replace(temporary, record)
     return started
+
+
+def _ours(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in LEFTOVERS)

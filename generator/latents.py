@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, normalize
 from .config import Domain, TextConfig
-from .crops import load_crop, random_window
+from .crops import Crop, load_crop, random_window
 from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
@@ -47,8 +47,7 @@ class TextTable:
 
 @torch.inference_mode()
 def cache_latents(
-    crops: Sequence[Path],
-    ids: Sequence[str],
+    crops: Sequence[Crop],
     autoencoder: Autoencoder,
     domain: Domain,
     folder: Path,
@@ -65,8 +64,8 @@ def cache_latents(
     folder.mkdir(parents=True, exist_ok=True)
     device = next(autoencoder.parameters()).device
     examples: list[Example] = []
-    jobs = [(path, line, view) for view in range(views) for path, line in zip(crops, ids, strict=True)]
-    for path, line, view in tqdm(jobs, desc="latents", disable=not progress):
+    jobs = [(crop, view) for view in range(views) for crop in crops]
+    for (path, line), view in tqdm(jobs, desc="latents", disable=not progress):
         file = folder / f"{path.stem}-{view}.safetensors"
         if not file.is_file():
             rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])

@@ -43,7 +43,11 @@ def read_manifest(path: Path) -> list[ManifestLine]:
     """
     if not path.is_file():
         raise GeneratorError(f"{path}: no such file; give --data a manifest (one JSON line per CT).")
-    lines = [(n, text) for n, text in enumerate(path.read_text().splitlines(), 1) if text.strip()]
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise GeneratorError(f"{path}: is not UTF-8 text; give a manifest of JSON lines.") from None
+    lines = [(n, text) for n, text in enumerate(content.splitlines(), 1) if text.strip()]
     if not lines:
         raise GeneratorError(f"{path}: is empty; write one JSON line per CT.")
     entries: list[ManifestLine] = []

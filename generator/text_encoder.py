@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,6 +25,7 @@ PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 def text_config(encoder: str | None = None, max_tokens: int = 64) -> TextConfig:
     """The configuration for an encoder: None for the packaged one, else a Hugging Face id or a folder."""
     name = encoder or PACKAGED_ENCODER
+    name = str(Path(name).resolve()) if Path(name).is_dir() else name  # a folder is found from anywhere
     model = _from_pretrained("AutoConfig", name)
     return TextConfig(encoder=name, sha256=_sha256_of(name), width=model.hidden_size, max_tokens=max_tokens)
 
@@ -66,13 +68,17 @@ class TextEncoder:
             embedded.update({i: h[m.bool()] for i, h, m in zip(rows, hidden, tokens["attention_mask"], strict=True)})
         return [embedded[i] for i in range(len(texts))]
 
-    def _load(self) -> None:
+    def check(self) -> None:
+        """Raise :class:`GeneratorError` if the encoder's weights are not those that the generator was trained with."""
         found = _sha256_of(self.config.encoder)
         if self.config.sha256 and found and found != self.config.sha256:
             raise GeneratorError(
                 f"The text encoder {self.config.encoder} has other weights (sha256 {found[:12]}...) than those the "
                 f"generator was trained with ({self.config.sha256[:12]}...); install the version that it names."
             )
+
+    def _load(self) -> None:
+        self.check()
         self._tokenizer = _from_pretrained("AutoTokenizer", self.config.encoder)
         self._model = _from_pretrained("AutoModel", self.config.encoder).eval().requires_grad_(False)
 
@@ -129,7 +135,7 @@ def _from_pretrained(kind: str, encoder: str):  # type: ignore[no-untyped-def]  
 
     try:
         return getattr(transformers, kind).from_pretrained(_folder(encoder))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise GeneratorError(
             f"The text encoder {encoder!r} cannot be loaded ({reason}); give an id or a folder."

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize, normalize
-from .checkpoints import load_checkpoint, prepare_out, save_checkpoint
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
 from .config import Domain, GeneratorConfig
-from .crops import cache_crops, load_crop, random_window
+from .crops import SHIFT, SIDES, Crop, cache_crops, load_crop, random_window
+from .errors import GeneratorError
 from .folder import write_folder
 from .manifest import read_manifest
 from .sheets import save_sheet
@@ -55,13 +56,19 @@ def train_autoencoder(
     downloaded). Everything random at a step follows from (seed, step, process), so a resumed run equals one that was
     never interrupted. Raises :class:`GeneratorError` for unusable data or an ``out`` that holds something else.
     """
-    lines = read_manifest(manifest)
-    resumed = prepare_out(out, resume)
     config = config or GeneratorConfig()
+    check_settings(steps, batch, learning_rate, mixed_precision)
+    if crop % 4 or not 16 <= crop <= SIDES[0] + 2 * SHIFT:
+        raise GeneratorError(
+            f"A crop of {crop} voxels cannot be; give a multiple of 4 from 16 to {SIDES[0] + 2 * SHIFT}."
+        )
+    lines = read_manifest(manifest)
+    facts = {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed}
+    resumed = prepare_out(out, resume, {**facts, "autoencoder": config.autoencoder.model_dump(mode="json")})
     accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
     accelerator.init_trackers("autoencoder")
     with accelerator.main_process_first():
-        paths = cache_crops(lines, (cache or out) / "crops", config.domain, progress=progress)
+        crops = cache_crops(lines, (cache or out) / "crops", config.domain, progress=progress)
 
     set_seed(seed)
     network = Autoencoder(config.autoencoder)
@@ -79,7 +86,7 @@ def train_autoencoder(
     for step in bar:
         rng = np.random.default_rng([seed, step, accelerator.process_index])
         _set_rate(optimizer, learning_rate * _warmup_cosine(step, steps))
-        images = _batch(paths, batch, crop, rng, config.domain).to(accelerator.device)
+        images = _batch(crops, batch, crop, rng, config.domain).to(accelerator.device)
         quantized = step >= CONTINUOUS_SHARE * steps
         if quantized and (step % REVIVE_EVERY == 0 or step - 1 < CONTINUOUS_SHARE * steps):
             _revive_codes(plain, images, rng, everything=step - 1 < CONTINUOUS_SHARE * steps)
@@ -110,15 +117,15 @@ def train_autoencoder(
             _sheet(out / "sheets" / f"autoencoder-{step + 1:06d}.png", images, output, config.domain)
 
     if accelerator.is_main_process:
-        _standardize(plain, paths, crop, seed, config.domain, accelerator.device)
-        facts = {"autoencoder": {"steps": steps, "batch": batch, "crop": crop, "seed": seed, "crops": len(paths)}}
-        write_folder(out, config.model_copy(update={"training": facts}), plain)
+        _standardize(plain, crops, crop, seed, config.domain, accelerator.device)
+        training = {"autoencoder": {"steps": steps, **facts, "crops": len(crops)}}
+        write_folder(out, config.model_copy(update={"training": training}), plain)
     accelerator.end_training()
     return out
 
 
-def _batch(paths: list[Path], batch: int, crop: int, rng: np.random.Generator, domain: Domain) -> Tensor:
-    windows = [random_window(*load_crop(paths[int(i)]), rng, crop)[0] for i in rng.integers(0, len(paths), batch)]
+def _batch(crops: list[Crop], batch: int, crop: int, rng: np.random.Generator, domain: Domain) -> Tensor:
+    windows = [random_window(*load_crop(crops[int(i)].path), rng, crop)[0] for i in rng.integers(0, len(crops), batch)]
     return normalize(torch.from_numpy(np.stack(windows)[:, None]), domain)
 
 
@@ -161,11 +168,11 @@ def _revive_codes(network: Autoencoder, images: Tensor, rng: np.random.Generator
 
 @torch.no_grad()
 def _standardize(
-    network: Autoencoder, paths: list[Path], crop: int, seed: int, domain: Domain, device: torch.device
+    network: Autoencoder, crops: list[Crop], crop: int, seed: int, domain: Domain, device: torch.device
 ) -> None:
     """Measure the latents' mean and SD per channel on 256 crops."""
     rng = np.random.default_rng([seed, 0x5D])
-    z = torch.cat([network.vqvae.encode(_batch(paths, 4, crop, rng, domain).to(device)) for _ in range(64)])
+    z = torch.cat([network.vqvae.encode(_batch(crops, 4, crop, rng, domain).to(device)) for _ in range(64)])
     network.latent_mean.copy_(z.mean(dim=(0, 2, 3, 4)))
     network.latent_sd.copy_(z.std(dim=(0, 2, 3, 4)))
 

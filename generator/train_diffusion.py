@@ -12,20 +12,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize
-from .checkpoints import load_checkpoint, prepare_out, save_checkpoint
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
 from .config import DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction
 from .crops import cache_crops
 from .denoiser import Denoiser
 from .diffusion import noise_schedule, target
 from .folder import write_folder
 from .generator import Networks, load_autoencoder
-from .latents import Example, TextTable, cache_latents, cache_texts
+from .latents import Example, TextTable, cache_latents, cache_texts, weights_hash
 from .manifest import ManifestLine, read_manifest
 from .sampling import sample_latents
 from .sheets import save_sheet
@@ -117,17 +116,27 @@ def train_diffusion(
     default. The folder holds the moving average of the weights. Everything random at a
     step follows from (seed, step, process). Raises :class:`GeneratorError` for unusable data or folders.
     """
+    check_settings(steps, batch, learning_rate, mixed_precision)
     lines = read_manifest(manifest)
     base, vqgan = load_autoencoder(autoencoder)
-    resumed = prepare_out(out, resume)
+    text, layout = text_config(text_encoder), denoiser or DenoiserConfig()
+    facts = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    run = {
+        **facts,
+        "prediction_type": prediction_type,
+        "autoencoder": weights_hash(vqgan),
+        "text": text.model_dump(mode="json"),
+        "denoiser": layout.model_dump(mode="json"),
+    }
+    resumed = prepare_out(out, resume, run)
     accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
     accelerator.init_trackers("diffusion")
     config = base.model_copy(
         update={
-            "text": text_config(text_encoder),
-            "denoiser": denoiser or DenoiserConfig(),
+            "text": text,
+            "denoiser": layout,
             "diffusion": DiffusionConfig(prediction_type=prediction_type),
-            "training": {**base.training, "diffusion": {"steps": steps, "batch": batch, "seed": seed}},
+            "training": {**base.training, "diffusion": {"steps": steps, **facts}},
             "data": data,
             "licence": licence,
         }
@@ -187,16 +196,32 @@ def train_diffusion(
         last = step + 1 == steps
         if (step + 1) % checkpoint_every == 0 or last:
             save_checkpoint(accelerator, out, step + 1)
-        if accelerator.is_main_process and ((step + 1) % sheet_every == 0 or last):
-            average.store(network.parameters())
-            average.copy_to(network.parameters())
-            plain.eval()
-            write_folder(out, config, Networks(vqgan, plain.denoiser))
-            _sheet(out / "sheets" / f"diffusion-{step + 1:06d}.png", plain.denoiser, vqgan, config, examples, seed)
-            plain.train()
-            average.restore(network.parameters())
+        if accelerator.is_main_process and (step + 1) % sheet_every == 0 and not last:
+            _publish(out, step + 1, plain, average, vqgan, config, examples, seed)
+    if accelerator.is_main_process:
+        _publish(out, steps, plain, average, vqgan, config, examples, seed)
     accelerator.end_training()
     return out
+
+
+def _publish(
+    out: Path,
+    step: int,
+    network: Trained,
+    average: EMAModel,
+    vqgan: Autoencoder,
+    config: GeneratorConfig,
+    examples: TrainingSet,
+    seed: int,
+) -> None:
+    """Write the generator folder and a sample sheet, both of the averaged weights."""
+    average.store(network.parameters())
+    average.copy_to(network.parameters())
+    network.eval()
+    write_folder(out, config, Networks(vqgan, network.denoiser))
+    _sheet(out / "sheets" / f"diffusion-{step:06d}.png", network.denoiser, vqgan, config, examples, seed)
+    network.train()
+    average.restore(network.parameters())
 
 
 def _training_set(
@@ -209,19 +234,13 @@ def _training_set(
     progress: bool,
 ) -> TrainingSet:
     crops = cache_crops(lines, cache / "crops", config.domain, progress=progress)
-    ids = [_line_id(path) for path in crops]
-    examples = cache_latents(crops, ids, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
+    examples = cache_latents(crops, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
     assert config.text is not None
     texts = cache_texts(lines, config.text, cache, progress=progress)
     by_side: dict[int, list[Example]] = {}
     for example in examples:
         by_side.setdefault(example.z.shape[-1], []).append(example)
     return TrainingSet(list(by_side.values()), {line.id: line for line in lines}, texts, _words(lines))
-
-
-def _line_id(path: Path) -> str:
-    with safe_open(path, "np") as file:
-        return file.metadata()["id"]
 
 
 def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]]:

@@ -100,7 +100,7 @@ def implant(
 
     made = _generate(ct_hu, spacing, tumor_mask, around, text, generator, rng, steps, guidance)
     made += _offset(ct - made, host & (distance < HOST_MM[0] + 4.0))
-    noise = _host_noise(ct, made, tumor, host, spacing, rng)
+    noise = _host_noise(ct, made, host, host & (distance <= CONTEXT_MM), spacing, rng)
     weight = _weight(distance)
     blended = (1.0 - weight) * ct + weight * made + np.sqrt(1.0 - (1.0 - weight) ** 2) * noise
     if hu_range is not None:
@@ -131,7 +131,9 @@ def _weight(distance: np.ndarray) -> np.ndarray:
 def _host(ct: np.ndarray, distance: np.ndarray, host_mask: np.ndarray | None) -> np.ndarray:
     """Tissue around the tumor of one kind: no vessel, fat or bone beside it."""
     near = (distance > HOST_MM[0]) & (distance <= HOST_MM[1])
-    if host_mask is not None and (near & host_mask).sum() >= FEWEST_VOXELS:
+    if host_mask is not None and (near & host_mask.astype(bool)).sum() < FEWEST_VOXELS:
+        host_mask = None
+    if host_mask is not None:
         near &= host_mask.astype(bool)
     values = ct[near]
     if not values.size:
@@ -161,7 +163,7 @@ def _generate(
     found = ndimage.find_objects(tumor_mask.astype(np.uint8))[0]
     extent = np.array([(f.stop - f.start) for f in found]) * step / grid
     multiple = generator.region_multiple
-    shape = np.maximum(np.ceil((extent + 2 * CONTEXT_MM / grid) / multiple).astype(int) * multiple, SMALLEST_SIDE)
+    shape = np.ceil(np.maximum(extent + 2 * CONTEXT_MM / grid, SMALLEST_SIDE) / multiple).astype(int) * multiple
     centre = np.array([(f.start + f.stop - 1) / 2 for f in found]) * step  # mm from the first voxel's centre
     first = centre - (shape - 1) / 2 * grid
 
@@ -170,13 +172,16 @@ def _generate(
 
     region = to_grid(ct_hu.astype(np.float32, copy=False))
     share = to_grid(tumor_mask.astype(np.float32))
-    mask = share >= min(0.5, 0.99 * float(share.max()))  # a tumor smaller than a grid voxel has one all the same
+    mask = share >= 0.5
+    if not mask.any():  # a tumor smaller than a grid voxel has one all the same
+        inside = np.argwhere(tumor_mask)
+        mask[tuple(np.rint((inside[len(inside) // 2] * step - first) / grid).astype(int))] = True
     made = generator.synthesize(
         region[None], mask[None], [text], seed=int(rng.integers(2**31)), steps=steps, guidance=guidance
     )[0]
-    for axis, width in enumerate(np.rint(step / grid).astype(int)):
-        if width > 1:  # a thick slice shows the mean over its thickness
-            made = ndimage.uniform_filter1d(made, int(width), axis)
+    for axis, width in enumerate(step / grid):
+        if width > 1.0:  # a thick slice shows the mean over its thickness: a Gaussian of the same variance
+            made = ndimage.gaussian_filter1d(made, float(np.sqrt((width**2 - 1.0) / 12.0)), axis)
     start = np.array([part.start for part in around]) * step
     size = tuple(part.stop - part.start for part in around)
     return ndimage.affine_transform(made, step / grid, (start - first) / grid, size, order=1, mode="nearest")
@@ -190,9 +195,12 @@ def _offset(error: np.ndarray, where: np.ndarray) -> float:
 
 
 def _host_noise(
-    ct: np.ndarray, made: np.ndarray, tumor: np.ndarray, host: np.ndarray, spacing: Spacing, rng: np.random.Generator
+    ct: np.ndarray, made: np.ndarray, host: np.ndarray, beside: np.ndarray, spacing: Spacing, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise (D, H, W) in HU with the host's spectrum, of the power that the host has and ``made`` lacks."""
+    """Noise (D, H, W) in HU with the host's spectrum, of the power that the host has and ``made`` lacks.
+
+    What ``made`` lacks is measured ``beside`` the tumor: in it, edge, texture and calcium would pass for noise.
+    """
     if host.sum() < FEWEST_VOXELS:
         return np.zeros_like(ct)
     residual = np.where(host, ct - _mean_within(ct, host, spacing, COARSE_MM), 0.0)
@@ -201,16 +209,16 @@ def _host_noise(
     amplitude = np.abs(fft.rfftn(residual, size))
     white = fft.rfftn(rng.standard_normal(size, dtype=np.float32))
     noise = fft.irfftn(white * amplitude, size)[tuple(slice(n) for n in ct.shape)]
-    everywhere = np.ones_like(host)
-    lacking = _fine_sd(ct, host, host, spacing) ** 2 - _fine_sd(made, everywhere, tumor, spacing) ** 2
-    power = _fine_sd(noise, everywhere, tumor, spacing)
+    beside = beside if beside.sum() >= FEWEST_VOXELS else host
+    lacking = _fine_sd(ct, host, spacing) ** 2 - _fine_sd(made, beside, spacing) ** 2
+    power = _fine_sd(noise, host, spacing)
     return noise * (np.sqrt(max(0.0, lacking)) / max(power, 1e-6))
 
 
-def _fine_sd(values: np.ndarray, seen: np.ndarray, where: np.ndarray, spacing: Spacing) -> float:
-    """SD over ``where`` of what is finer than ``FINE_MM``; means are taken over ``seen`` only."""
-    fine = (values - _mean_within(values, seen, spacing, FINE_MM))[where]
-    return float(fine.std())
+def _fine_sd(values: np.ndarray, where: np.ndarray, spacing: Spacing) -> float:
+    """SD over ``where`` of what is finer than ``FINE_MM``, by the median: edges of other tissue do not count."""
+    fine = (values - _mean_within(values, where, spacing, FINE_MM))[where]
+    return float(1.4826 * np.median(np.abs(fine - np.median(fine))))
 
 
 def _mean_within(values: np.ndarray, seen: np.ndarray, spacing: Spacing, sigma_mm: float) -> np.ndarray:
