@@ -23,6 +23,7 @@ from .volumes import read_volume, resample
 SIDES = (48, 64, 80, 96)  # voxels of a training window; larger tumors are seen through the largest one
 CONTEXT = 10  # healthy voxels around a tumor in its window, at least
 SHIFT = 8  # how far a window may be moved from the tumor's centre when there is context to spare
+LEVEL_HU = (-60.0, 30.0)  # by which a window's HU are moved: the host's level must come from the CT, not from its name
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
 
 
@@ -69,7 +70,10 @@ def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def random_window(
     ct: np.ndarray, mask: np.ndarray, rng: np.random.Generator, side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A randomly shifted, flipped and sometimes clipped window of a crop; ``side`` None: the crop's own.
+    """A randomly shifted, flipped, brightened or darkened and sometimes clipped window; ``side`` None: the crop's own.
+
+    A liver is 60 HU without contrast medium and 110 HU with: where all livers of a manifest are alike, a network would
+    take the level from the organ's name and make "isoattenuating" tumors brighter than the next scanner's liver.
 
     nnU-Net clips CT to percentiles of its foreground before anything else sees it (Dataset901: -53 to 136 HU), so half
     of the windows are clipped to random limits, as a patch may come.
@@ -79,6 +83,7 @@ def random_window(
     box = tuple(slice(s, s + side) for s in start)
     flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
     ct, mask = ct[box][flips], mask[box][flips]
+    ct = ct + rng.uniform(*LEVEL_HU)
     if rng.random() < 0.5:
         ct = np.clip(ct, rng.uniform(-150.0, -30.0), rng.uniform(120.0, 250.0))
     return np.ascontiguousarray(ct), np.ascontiguousarray(mask)

@@ -22,6 +22,9 @@ from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
 
+WINDOW_VERSION = 2  # raised when ``random_window`` draws otherwise than before
+
+
 @dataclass(frozen=True)
 class Example:
     """One window: ``z`` and ``z_healthy`` (C, d, h, w) float16, ``mask`` (1, d, h, w) float16; ``line``: its id."""
@@ -60,7 +63,7 @@ def cache_latents(
 
     The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in.
     """
-    folder = folder / f"latents-{weights_hash(autoencoder)}-{seed}"
+    folder = folder / f"latents-{weights_hash(autoencoder)}-{WINDOW_VERSION}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     device = next(autoencoder.parameters()).device
     examples: list[Example] = []

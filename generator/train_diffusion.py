@@ -31,7 +31,7 @@ from .sheets import save_sheet
 from .text_encoder import text_config
 
 TEXT_DROPOUT = 0.1
-TUMOR_WEIGHT = 4.0  # of the loss inside the tumor, over that outside
+HEALTHY_WEIGHT = 0.1  # of the loss away from the tumor, over that in it: an implant takes nothing from there
 WORDS_WEIGHT = 0.05  # of the descriptor classification beside the denoising loss
 BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger windows come in smaller batches
 
@@ -181,8 +181,9 @@ def train_diffusion(
                 schedule.add_noise(z0, noise, t), t, z_healthy, mask, tokens.to(z0), token_mask.to(z0.device), drop
             )
             error = (predicted.float() - target(schedule, z0, noise, t)) ** 2
-            weight = 1.0 + (TUMOR_WEIGHT - 1.0) * (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0
-            loss = (error * weight).sum() / (weight.sum() * error.shape[1])
+            near = (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0  # the tumor and, 4 mm wide, what the implant blends
+            weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near
+            loss = weighted_mean(error, weight).mean()
             words, right = plain.heads.loss(said, drawn)
         optimizer.zero_grad()
         accelerator.backward(loss + WORDS_WEIGHT * words)
@@ -251,6 +252,11 @@ def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]
             if isinstance(value, str):
                 found.setdefault(field, set()).add(value)
     return {field: sorted(values) for field, values in sorted(found.items()) if 2 <= len(values) <= most}
+
+
+def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
+    """Mean of ``error`` (B, C, d, h, w) per example with ``weight`` (B, 1, d, h, w): small tumors count like large."""
+    return (error * weight).sum(dim=(1, 2, 3, 4)) / (weight.sum(dim=(1, 2, 3, 4)) * error.shape[1])
 
 
 def _draw(buckets: list[list[Example]], batch: int, rng: np.random.Generator) -> list[Example]:
