@@ -21,7 +21,6 @@ from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
-
 WINDOW_VERSION = 2  # raised when ``random_window`` draws otherwise than before
 
 

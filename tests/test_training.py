@@ -309,7 +309,7 @@ def test_a_finished_run_is_not_overwritten_and_resuming_it_changes_nothing(part,
 def test_a_folder_that_holds_something_else_is_left_alone(part, manifest, tmp_path):
     _, run, _ = part
     (tmp_path / "thesis.txt").write_text("chapter 1")
-    with pytest.raises(GeneratorError, match="thesis.txt"):
+    with pytest.raises(GeneratorError, match=r"thesis\.txt"):
         run(manifest, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

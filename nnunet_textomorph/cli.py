@@ -1,0 +1,249 @@
+"""The command line. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """End with one line and exit code 2 where the user can put it right; anything else is a bug and keeps its trace."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from nnunet_textomorph.errors import UserError
+        from nnunet_textomorph.generator.errors import GeneratorError
+        from nnunet_textomorph.llm_reports.errors import ReportError
+
+        try:
+            command(*args, **kwargs)
+        except (UserError, GeneratorError, ReportError, NotImplementedError) as error:
+            _fail(str(error))
+        except PermissionError as error:
+            _fail(f"{error.filename}: permission denied.")
+
+    return wrapped
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    raise SystemExit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="nnunet-textomorph")
+def main() -> None:
+    """Text-driven tumor synthesis for CT, as an nnU-Net v2 plug-in."""
+
+
+@main.command()
+@click.option("--out", type=FILE, default=Path("textomorph_demo"), help="A new folder.")
+@click.option("--epochs", default=2, type=click.IntRange(1, 50), help="Epochs of the small network.")
+@one_line_errors
+def demo(out: Path, epochs: int) -> None:
+    """See everything work on a phantom, in minutes: synthesize, plan, train, predict."""
+    from nnunet_textomorph.demo import run_demo
+
+    run_demo(out, epochs)
+
+
+@main.command()
+@click.option("--out", type=FILE, required=True, help="A new folder; nnU-Net wants a name like Dataset123_Liver.")
+@click.option("--organ", type=click.Choice(["liver", "pancreas", "kidney"]), required=True)
+@click.option("--cases", type=int, required=True)
+@click.option("--seed", type=int, default=0)
+@one_line_errors
+def phantom(out: Path, organ: str, cases: int, seed: int) -> None:
+    """Write an nnU-Net raw dataset of procedural abdomens with tumors of known looks, and reports of them."""
+    from nnunet_textomorph.phantom import write_phantom
+
+    click.echo(f"wrote {write_phantom(out, organ, cases, seed)}")
+
+
+@main.group()
+def reports() -> None:
+    """Descriptions of tumors, from images."""
+
+
+@reports.command()
+@click.option("--image", type=FILE, required=True, help="CT (NIfTI, NRRD or MetaImage).")
+@click.option("--mask", type=FILE, required=True, help="Segmentation on the same grid.")
+@click.option("--host-label", type=int, multiple=True, default=(1,), help="May be given several times.")
+@click.option("--tumor-label", type=int, multiple=True, default=(2,), help="May be given several times.")
+@click.option("--organ", help="Name of the host, for the text.")
+@click.option("--engine", type=click.Choice(["offline"]), default="offline")
+@click.option("--out", type=FILE, help="A new JSONL file instead of the screen.")
+@one_line_errors
+def describe(
+    image: Path,
+    mask: Path,
+    host_label: tuple[int, ...],
+    tumor_label: tuple[int, ...],
+    organ: str | None,
+    engine: str,
+    out: Path | None,
+) -> None:
+    """Measure every tumor of a segmentation and say in words what it looks like; one JSON line per lesion."""
+    import json
+
+    from nnunet_textomorph.errors import UserError
+    from nnunet_textomorph.generator.volumes import read_volume
+    from nnunet_textomorph.llm_reports.describer import describe_lesions
+
+    if out is not None and out.exists():
+        raise UserError(f"{out}: exists; give --out a new file.")
+    ct, labels = read_volume(image), read_volume(mask, integer=True)
+    if not ct.same_grid(labels):
+        raise UserError(f"{mask}: its grid ({labels.grid_text()}) is not that of {image} ({ct.grid_text()}).")
+    lines = [
+        json.dumps(
+            {
+                "id": image.name,
+                "lesion": lesion.index,
+                "label": lesion.label,
+                "centroid": [round(c, 1) for c in lesion.centroid],
+                "too_small": lesion.too_small,
+                "descriptors": lesion.descriptors.model_dump(exclude_none=True),
+                "description": lesion.description,
+            }
+        )
+        for lesion in describe_lesions(ct.array, labels.array, ct.spacing, host_label, tumor_label, organ)
+    ]
+    if out is None:
+        click.echo("\n".join(lines))
+    else:
+        temporary = out.with_name(f".partial-{out.name}")
+        temporary.write_text("\n".join(lines) + "\n")
+        temporary.replace(out)
+
+
+@main.group()
+def train() -> None:
+    """Train a generator on CT with tumor masks and texts (a manifest)."""
+
+
+def _training_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option("--data", type=FILE, required=True, help="Manifest: one JSON line per CT (docs/formats.md)."),
+        click.option("--out", type=FILE, required=True, help="Generator folder to write."),
+        click.option("--seed", type=int, default=0),
+        click.option("--resume", is_flag=True, help="Continue the run in --out after an interruption."),
+        click.option("--cache", type=FILE, help="Where prepared crops and latents are kept; --out by default."),
+        click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no"),
+        click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
+        click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@train.command()
+@_training_options
+@click.option("--steps", type=click.IntRange(1), default=20_000)
+@click.option("--batch", type=click.IntRange(1), default=4, help="Crops per step and process.")
+@click.option("--crop", type=int, default=48, help="Voxels per side.")
+@click.option("--learning-rate", type=float, default=4e-4)
+@one_line_errors
+def autoencoder(data: Path, **settings: Any) -> None:
+    """Train the 3D VQGAN. Several GPUs: accelerate launch -m nnunet_textomorph.cli train autoencoder ..."""
+    from nnunet_textomorph.generator.train_autoencoder import train_autoencoder
+
+    click.echo(f"wrote {train_autoencoder(data, **settings)}")
+
+
+@train.command()
+@_training_options
+@click.option("--autoencoder", type=FILE, required=True, help="Folder that train autoencoder wrote.")
+@click.option("--steps", type=click.IntRange(1), default=50_000)
+@click.option("--batch", type=click.IntRange(1), default=8, help="Windows of 48 mm per step; fewer of larger ones.")
+@click.option("--learning-rate", type=float, default=3e-4)
+@click.option("--text-encoder", help="A Hugging Face id or a folder; by default the packaged all-MiniLM-L6-v2.")
+@click.option("--prediction-type", type=click.Choice(["v_prediction", "epsilon"]), default="v_prediction")
+@click.option("--views", type=click.IntRange(1), default=1, help="Random windows of each tumor.")
+@click.option("--data-note", "data_note", default="", help="What it was trained on, for the generator's record.")
+@click.option("--licence", default="", help="Licence of the weights, for the generator's record.")
+@one_line_errors
+def diffusion(data: Path, autoencoder: Path, out: Path, data_note: str, **settings: Any) -> None:
+    """Train the text-conditional latent diffusion. Several GPUs: as for the autoencoder."""
+    from nnunet_textomorph.generator.train_diffusion import train_diffusion
+
+    click.echo(f"wrote {train_diffusion(data, autoencoder, out, data=data_note, **settings)}")
+
+
+@main.command()
+@click.option("--image", type=FILE, required=True, help="CT in HU (NIfTI, NRRD or MetaImage), any spacing.")
+@click.option("--organ-mask", type=FILE, required=True, help="Segmentation on the same grid.")
+@click.option("--label", type=int, required=True, help="The host's value in it.")
+@click.option("--organ", required=True, help="The host's name; added to the text where that does not name it.")
+@click.option("--text", required=True, help='As in a report: "A hypoattenuating mass with ill-defined margins."')
+@click.option("--diameter-mm", type=float, help="Of a ball of the tumor's volume; 25 if no tumor mask is given.")
+@click.option("--tumor-mask", type=FILE, help="Where the tumor is to be, instead of a random shape.")
+@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option("--steps", type=click.IntRange(1, 200), help="Of the solver; the generator's own by default.")
+@click.option("--guidance", type=click.FloatRange(0), help="Of the text; the generator's own by default.")
+@click.option("--seed", type=int, default=0)
+@click.option("--tumor-value", type=click.IntRange(1, 32767), default=100, help="Of the tumor in label.nii.gz.")
+@click.option("--out", type=FILE, required=True, help="A new folder.")
+@one_line_errors
+def synthesize(
+    image: Path, organ_mask: Path, tumor_mask: Path | None, generator: Path | None, out: Path, **settings: Any
+) -> None:
+    """Put one described tumor into your own CT."""
+    from nnunet_textomorph.synthesize import SynthesisRequest
+    from nnunet_textomorph.synthesize import synthesize as run
+
+    request = SynthesisRequest(
+        image=str(image),
+        organ_mask=str(organ_mask),
+        tumor_mask=None if tumor_mask is None else str(tumor_mask),
+        generator=None if generator is None else str(generator),
+        **settings,
+    )
+    folder = run(request, out)
+    click.echo(f"wrote {folder}; look at {folder / 'preview.png'}")
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("-c", "--configuration", default="3d_fullres")
+@click.option("-p", "--plans", default="nnUNetPlans", help="nnU-Net's plans, to check the configuration against.")
+@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option("--bank", type=FILE, help="A description bank; the shipped one by default.")
+@click.option("--host-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")
+@click.option("--tumor-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")
+@click.option("--overwrite", is_flag=True)
+@one_line_errors
+def plan(
+    dataset: str,
+    configuration: str,
+    plans: str,
+    generator: Path | None,
+    bank: Path | None,
+    host_label: tuple[str, ...],
+    tumor_label: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Write TextoMorphPlans.json for a dataset that nnU-Net has planned: what is put where."""
+    from nnunet_textomorph.bank import load_bank
+    from nnunet_textomorph.generator.folder import read_config
+    from nnunet_textomorph.plan import write_plan
+
+    if generator is not None:
+        read_config(generator)
+    if bank is not None:
+        load_bank(bank, "any")
+    made, path = write_plan(dataset, configuration, generator, bank, plans, overwrite, host_label, tumor_label)
+    click.echo(f"hosts:  {', '.join(f'{name} ({value})' for name, value in made.hosts.items())}")
+    click.echo(f"tumors: {', '.join(f'{name} ({value})' for name, value in made.tumors.items())}")
+    click.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
