@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -62,6 +64,8 @@ def read_volume(path: str | os.PathLike[str], *, integer: bool = False) -> Volum
         raise GeneratorError(f"{path}: no such file.")
     if not path.name.lower().endswith(SUFFIXES):
         raise GeneratorError(f"{path}: not a NIfTI, NRRD or MetaImage file; give one of {', '.join(SUFFIXES)}.")
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        _check_nifti(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -85,6 +89,17 @@ def read_volume(path: str | os.PathLike[str], *, integer: bool = False) -> Volum
         array = array.astype(np.float32)
     z, y, x = image.GetSpacing()[::-1]
     return Volume(array, (float(z), float(y), float(x)), image.GetOrigin(), image.GetDirection())
+
+
+def _check_nifti(path: Path) -> None:
+    """Raise :class:`GeneratorError` for what SimpleITK hides: it fills what is cut off, and NaN, with zeros."""
+    try:
+        values = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise GeneratorError(f"{path}: cannot be read as an image ({reason}); the file may be truncated.") from None
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        raise GeneratorError(f"{path}: contains NaN or infinite voxels; repair the image first.")
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:

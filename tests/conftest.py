@@ -1,0 +1,27 @@
+"""What several tests need: real CT (absent: skipped), and a small trained-looking generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def abdomen() -> Path:
+    """The folder of a real abdominal CT with organ masks."""
+    folder = DATA / "abdomen_ct"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained generator, saved."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.generator(tiny.write_encoder(folder / "encoder")).save(folder / "generator")
+    return folder / "generator"
