@@ -19,6 +19,8 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.crops import without_noise
 from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.describer import describe_lesions
@@ -137,7 +139,7 @@ class Writer:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.lines: list[str] = []
-        (out / "crops").mkdir(parents=True)
+        (out / "crops").mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, ct: np.ndarray, mask: np.ndarray, d: Descriptors, sentences: list[str]) -> None:
         for kind, array in (("ct", np.rint(ct).astype(np.int16)), ("mask", mask.astype(np.uint8))):
@@ -153,12 +155,13 @@ class Writer:
             "host_label": 0,
             "organ": d.organ,
             "texts": sentences,
+            "noisy": False,
             "descriptors": d.model_dump(exclude_none=True),
         }
         self.lines.append(json.dumps(line))
 
-    def finish(self) -> None:
-        (self.out / "manifest.jsonl").write_text("\n".join(self.lines) + "\n")
+    def finish(self, name: str) -> None:
+        (self.out / f"{name}.jsonl").write_text("\n".join(self.lines) + "\n")
 
 
 def main() -> None:
@@ -169,12 +172,16 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=55, help="per organ")
     parser.add_argument("--per-phantom", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--organs", nargs="*", default=list(ORGANS), choices=ORGANS)
+    parser.add_argument("--name", default="manifest", help="of the manifest: parts may be written side by side")
     args = parser.parse_args()
     writer = Writer(args.out)
 
-    for number, (name, volume, labels) in enumerate(tqdm(list(real_cases(args.data)), desc="real CT")):
+    real = list(real_cases(args.data)) if args.per_real_case else []
+    for number, (name, volume, labels) in enumerate(tqdm(real, desc="real CT")):
         rng = np.random.default_rng([args.seed, 0, number])
-        ct = resample(volume.array, volume.spacing, SPACING)
+        # lesions are drawn on what the generator is to see, the CT without its noise, so that their borders stay sharp
+        ct = without_noise(resample(volume.array, volume.spacing, SPACING), Domain())
         labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
         # the host's contour is rough: closing fills its pinholes; a distance from the tumor keeps both apart
         host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
@@ -188,19 +195,19 @@ def main() -> None:
             writer.add(f"{name}_real", ct[box], mask[box], d, texts(d, rng))
             break  # one contour per case
 
-    for organ in ORGANS:
+    for organ in args.organs:
         for index in tqdm(range(args.phantoms), desc=f"{organ} phantoms"):
             rng = np.random.default_rng([args.seed, 1, ORGANS.index(organ), index])
             spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
             case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
             host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
             box = crop(host, 25)
-            ct = resample(case.ct_hu[box], spacing, SPACING)
+            ct = without_noise(resample(case.ct_hu[box], spacing, SPACING), Domain())
             host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
             for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, args.per_phantom, rng)):
                 writer.add(f"{organ}_{index:03d}_{i:02d}", crop_ct, mask, d, texts(d, rng))
-    writer.finish()
-    print(f"{len(writer.lines)} lesions in {args.out / 'manifest.jsonl'}")
+    writer.finish(args.name)
+    print(f"{len(writer.lines)} lesions in {args.out / args.name}.jsonl")
 
 
 if __name__ == "__main__":

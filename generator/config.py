@@ -22,6 +22,7 @@ class Domain(_Part):
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     window_hu: tuple[float, float] = (-175.0, 250.0)
     latent_factor: Literal[4] = 4  # voxels per latent along each axis: two stride-2 levels
+    noise_sigma_mm: float = Field(default=1.5, ge=0.0)  # Gaussian by which CT is freed of noise before it is encoded
 
     @field_validator("spacing_mm")
     @classmethod

@@ -61,6 +61,17 @@ def cache_crops(lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, 
     return crops
 
 
+def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:
+    """CT (D, H, W) on the generator's grid, smoothed as the denoiser is to see it.
+
+    CT noise (SD 15-30 HU) is most of what a small lesion's latents hold beside its level: a denoiser that has to model
+    it learns texture and margin late. What is made without noise gets the host's when it is implanted.
+    """
+    if not domain.noise_sigma_mm:
+        return ct
+    return ndimage.gaussian_filter(ct, [domain.noise_sigma_mm / s for s in domain.spacing_mm])
+
+
 def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(CT float32 HU, mask bool), both (S, S, S)."""
     arrays = load_file(path)

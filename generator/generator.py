@@ -11,6 +11,7 @@ from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
 from .config import Domain, GeneratorConfig
+from .crops import without_noise
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
@@ -81,7 +82,8 @@ class Generator:
         self._check(context_hu, mask, texts, steps)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
-        image = normalize(torch.from_numpy(np.ascontiguousarray(context_hu, dtype=np.float32)), self.domain)
+        smooth = np.stack([without_noise(ct.astype(np.float32), self.domain) for ct in context_hu])
+        image = normalize(torch.from_numpy(smooth), self.domain)
         z_healthy = self.networks.autoencoder.encode((1.0 - m) * image[:, None].to(self.device))
         noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         tokens, token_mask = self.text_encoder(texts)

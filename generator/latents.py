@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, normalize
 from .config import Domain, TextConfig
-from .crops import Crop, load_crop, random_window
+from .crops import Crop, load_crop, random_window, without_noise
 from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
-WINDOW_VERSION = 2  # raised when ``random_window`` draws otherwise than before
+WINDOW_VERSION = 3  # raised when ``random_window`` draws otherwise than before
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class TextTable:
 @torch.inference_mode()
 def cache_latents(
     crops: Sequence[Crop],
+    noisy: set[str],
     autoencoder: Autoencoder,
     domain: Domain,
     folder: Path,
@@ -59,6 +60,8 @@ def cache_latents(
     progress: bool = True,
 ) -> list[Example]:
     """Encode ``views`` random windows of every crop, reading what an earlier run has left in ``folder``.
+
+    ``noisy``: ids of the manifest lines whose CT is smoothed first.
 
     The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in.
     """
@@ -71,7 +74,8 @@ def cache_latents(
         file = folder / f"{path.stem}-{view}.safetensors"
         if not file.is_file():
             rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
-            ct, mask = random_window(*load_crop(path), rng)
+            ct, mask = load_crop(path)
+            ct, mask = random_window(without_noise(ct, domain) if line in noisy else ct, mask, rng)
             m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
             x = normalize(torch.from_numpy(ct)[None, None].to(device), domain)
             z, z_healthy = autoencoder.encode(torch.cat([x, (1.0 - m) * x])).cpu()

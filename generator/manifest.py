@@ -12,8 +12,9 @@ from .errors import GeneratorError
 class ManifestLine(BaseModel):
     """One CT. ``image`` and ``mask`` are on one grid; ``texts`` all describe the tumor(s) of ``tumor_label``.
 
-    ``descriptors``, where given, are the lesion's truth as words (``{"texture": "homogeneous", ...}``). They teach
-    the text adapter which words matter; whatever is not text is ignored.
+    ``noisy`` is false for CT without noise, which then is not smoothed. ``descriptors``, where given, are the lesion's
+    truth as words (``{"texture": "homogeneous", ...}``). They teach the text adapter which words matter; whatever is
+    not text is ignored.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -25,6 +26,7 @@ class ManifestLine(BaseModel):
     host_label: int = 0
     organ: str = ""
     texts: list[str] = Field(min_length=1)
+    noisy: bool = True
     descriptors: dict[str, str | float | None] = {}
 
     @field_validator("texts")

@@ -235,7 +235,8 @@ def _training_set(
     progress: bool,
 ) -> TrainingSet:
     crops = cache_crops(lines, cache / "crops", config.domain, progress=progress)
-    examples = cache_latents(crops, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
+    noisy = {line.id for line in lines if line.noisy}
+    examples = cache_latents(crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
     assert config.text is not None
     texts = cache_texts(lines, config.text, cache, progress=progress)
     by_side: dict[int, list[Example]] = {}
