@@ -2,9 +2,8 @@
 
     python benchmarks/describer_accuracy.py [--cases 40] [--seeds 901 902]
 
-The thresholds in ``llm_reports/describer.py`` may be tuned on seed 900; report on other seeds. A margin that is said of an
-isoattenuating lesion cannot be seen: such lesions do not count for it, while one that the describer leaves open counts
-as not judged.
+The thresholds in ``llm_reports/describer.py`` may be tuned on seed 900; report on other seeds. The margin of an
+isoattenuating lesion cannot be seen and does not count; one that the describer leaves open counts as not judged.
 """
 
 from __future__ import annotations

@@ -19,11 +19,21 @@ from .phrasing import describe
 
 SMALL_MM = 10.0  # below this, texture, margin and composition cannot be judged
 RING_MM = (2.0, 12.0)  # distance from the tumor of the host voxels that it is compared with
-CONTRAST_HU = 17.0  # |tumor - host| from which a lesion is hypo- or hyperattenuating
-TEXTURE_SD_HU = 3.8  # SD beyond noise from which a texture is heterogeneous
-MARGIN_MM = 7.0  # width of the border, 0 to 100 %, from which a margin is ill-defined
+CONTRAST_HU = 10.0  # |tumor - host| from which a lesion is hypo- or hyperattenuating
+TEXTURE_SD_HU = 5.5  # SD beyond noise from which a texture is heterogeneous
+BORDERS_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)  # widths tried; up to 3 well-, from 5 ill-defined
+BORDER_SHIFT = 0.25  # how far inside the contour a border's middle lies, as a share of its width
+BORDER_REACH_MM = 8.0  # how far outside the contour a border is looked for
+MARGIN_ODDS = 0.05  # log of narrow over wide misfit: ill-defined above, well-defined below
+MARGIN_UNSURE = 0.05  # nearer than this to MARGIN_ODDS, narrow and wide borders fit equally well: not judged
+POINT_SPREAD_MM = 0.8  # SD of a usual scanner's blur
+PARTIAL_VOLUME_MM = 1.5  # nearer than this to what is neither host nor tumor (fat, gas, bone), voxels mix
+ENOUGH_VOXELS = 50
+CORE_FROM_MM = 7.0  # depth of a lesion from which a darker core is looked for
+CORE_AND_BORDER_MM = 10.0  # depth from which it cannot be mistaken for a wide border
 CYST_HU = (-15.0, 25.0)
 CALCIUM_HU = 150.0
+CALCIUM_SDS = 5.0  # and this many SD of the lesion's or the host's own pattern above the lesion
 CORE_DROP_HU = 18.0  # how much darker a necrotic core is than the tumor around it
 MIXED_SD_HU = 12.0  # SD of the coarse pattern from which solid and cystic parts are told apart
 
@@ -49,6 +59,7 @@ class Measurements:
     contrast_hu: float
     texture_sd_hu: float
     border_mm: float
+    border_odds: float  # log of how much worse a narrow border fits than a wide one
     core_drop_hu: float
     coarse_sd_hu: float
     calcium_mm3: float
@@ -74,7 +85,9 @@ def describe_lesion(
     if m.size_mm < SMALL_MM:
         return Descriptors.model_validate({"organ": organ, "attenuation": attenuation, "size_mm": m.size_mm})
     texture = "heterogeneous" if m.texture_sd_hu > TEXTURE_SD_HU else "homogeneous"
-    margin = None if attenuation == "iso" else "ill-defined" if m.border_mm > MARGIN_MM else "well-defined"
+    margin: str | None = "ill-defined" if m.border_odds > MARGIN_ODDS else "well-defined"
+    if attenuation == "iso" or abs(m.border_odds - MARGIN_ODDS) < MARGIN_UNSURE:
+        margin = None
     return Descriptors.model_validate(
         {
             "organ": organ,
@@ -137,31 +150,36 @@ def measure(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray, sp
     if not host.any():
         raise ReportError("No host voxel lies within 20 mm of the tumor; give the organ that the tumor grows in.")
     depth = ndimage.distance_transform_edt(tumor, spacing) - ndimage.distance_transform_edt(~tumor, spacing)
+    pure = ndimage.distance_transform_edt(tumor | host, spacing) > 1.01 * max(PARTIAL_VOLUME_MM, min(spacing))
+    host = host & pure if (host & pure & (depth > -RING_MM[1])).sum() >= ENOUGH_VOXELS else host
     ring = host & (depth < -RING_MM[0]) & (depth > -RING_MM[1])
-    ring = ring if ring.sum() >= 50 else host
+    ring = ring if ring.sum() >= ENOUGH_VOXELS else host
     host_hu = float(np.median(ct[ring]))
 
-    contrast, border, drop, fitted = _fit_profile(ct - host_hu, tumor, host, depth)
+    bright, bone = _calcium_and_bone(ct, tumor, ring, depth, spacing)
+    own = tumor & (ndimage.distance_transform_edt(~bone, spacing) > 2 * PARTIAL_VOLUME_MM) if bone.any() else tumor
+    own = own if own.sum() >= 0.3 * tumor.sum() else tumor
+    seen = own & pure if (own & pure).sum() >= 0.3 * tumor.sum() else own
+    contrast, border, odds, drop, fitted = _fit_border(ct - host_hu, tumor, seen | host, depth, spacing)
     residual = ct - host_hu - fitted
     deepest = float(depth.max())
-    inner = tumor & (depth > min(2.0, 0.3 * deepest))
+    inner = own & (depth > min(2.0, 0.3 * deepest))
+    inner = inner & seen if (inner & seen).any() else inner
     fine_tumor, fine_host = (
-        _band_sd(residual, where, inside, spacing, 1.5, 5.0) for where, inside in ((inner, tumor), (ring, host))
+        _band_sd(residual, where, inside, spacing, 1.5, 5.0) for where, inside in ((inner, own), (ring, host))
     )
     coarse_sigma = max(3.0, 0.3 * deepest)
-    coarse = _low_pass(residual, tumor, spacing, coarse_sigma)[inner]
+    coarse = _low_pass(residual, own, spacing, coarse_sigma)[inner]
     voxel_mm3 = float(np.prod(spacing))
-    light = ndimage.gaussian_filter(ct, [0.8 / s for s in spacing])
-    noise = _robust_sd(light[ring])
-    level = float(np.median(ct[inner]))
-    calcium = inner & (light > max(CALCIUM_HU, level + max(80.0, 6.0 * noise)))
+    calcium = bright & ~bone & inner
     return Measurements(
         host_hu=host_hu,
         contrast_hu=contrast,
         texture_sd_hu=float(np.sqrt(max(0.0, fine_tumor**2 - fine_host**2))),
         border_mm=border,
+        border_odds=odds,
         core_drop_hu=drop,
-        coarse_sd_hu=float(coarse.std()),
+        coarse_sd_hu=float(np.subtract(*np.quantile(coarse, (0.9, 0.1))) / 2.56),  # robust against cut bone
         calcium_mm3=float(calcium.sum()) * voxel_mm3,
         size_mm=longest_diameter(tumor, spacing),
     )
@@ -186,43 +204,67 @@ def _composition(m: Measurements, attenuation: str, texture: str) -> str:
     return "mixed" if m.coarse_sd_hu > MIXED_SD_HU else "solid"
 
 
-def _fit_profile(
-    contrast_hu: np.ndarray, tumor: np.ndarray, host: np.ndarray, depth: np.ndarray
-) -> tuple[float, float, float, np.ndarray]:
-    """Fit a smooth step (and a darker core) to the mean profile along the depth.
+def _calcium_and_bone(
+    ct: np.ndarray, tumor: np.ndarray, ring: np.ndarray, depth: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is far brighter than the tumor; and of that, what reaches out of it: bone, or a streak from metal."""
+    light = ndimage.gaussian_filter(ct, [POINT_SPREAD_MM / s for s in spacing])
+    deep = tumor & (depth > 0.3 * depth.max())
+    noise = max(_robust_sd(light[ring]), _robust_sd(light[deep]))
+    above = max(80.0, CALCIUM_SDS * noise)
+    tumor_hu, host_hu = float(np.median(ct[deep])), float(np.median(ct[ring]))
+    bright = light > max(CALCIUM_HU, tumor_hu + above)
+    parts = cc3d.connected_components(bright, connectivity=26)
+    bone = bright & (light > host_hu + above) & (depth < -2.0 * PARTIAL_VOLUME_MM)  # an enhancing host is not bone
+    outside = np.unique(parts[bone])
+    return bright, np.isin(parts, outside[outside > 0])
 
-    Returns the contrast, the step's width in mm, the core's drop in HU, and the fit at every voxel.
+
+def _fit_border(
+    contrast_hu: np.ndarray, tumor: np.ndarray, where: np.ndarray, depth: np.ndarray, spacing: Sequence[float]
+) -> tuple[float, float, float, float, np.ndarray]:
+    """Fit borders of several widths (and a darker core), as a scanner would blur them, to the mean profile in depth.
+
+    A wide border lies mostly inside the contour, because readers draw where a lesion begins: so a width has its
+    place, and a narrow border shifted inwards cannot pass for a wide one. Returns the contrast, the best width in mm,
+    the log of how much worse the best narrow one fits than the best wide one, the core's drop in HU, and the best fit
+    at every voxel. ``where``: the voxels that count.
     """
     deepest = float(depth.max())
-    edges = np.arange(-RING_MM[1], deepest + 1.0, 1.0)
-    where = (tumor | host) & (depth > edges[0])
-    bins = np.digitize(depth[where], edges)
-    values, at = contrast_hu[where], depth[where]
-    rows = [(at[bins == b].mean(), np.median(values[bins == b]), (bins == b).sum()) for b in np.unique(bins)]
-    x, y, count = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    weight = np.sqrt(np.minimum(count, 400.0))
-    best: tuple[float, float, float, float, float] | None = None
-    for width in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0):
-        if width > max(3.0, 1.4 * deepest):
-            break
-        for shift in (-1.0, 0.0, 1.0, 2.0, 3.0):
-            step = _step((x - shift) / width)
-            columns = [step]
-            if deepest > 7.0:
-                columns.append(-_step((x / deepest - 0.45) / 0.2))
-            design = np.stack(columns, axis=1) * weight[:, None]
-            solution = np.linalg.lstsq(design, y * weight, rcond=None)[0]
-            error = float(((design @ solution - y * weight) ** 2).sum())
-            drop = float(solution[1]) if len(solution) > 1 else 0.0
-            if best is None or error < best[0]:
-                best = (error, width, shift, float(solution[0]), drop)
-    assert best is not None
-    _, width, shift, level, drop = best
+    where = where & (depth > -BORDER_REACH_MM)
+    bins = np.floor(depth[where] + BORDER_REACH_MM).astype(int)
+    count = np.bincount(bins)
+    kept = count > 0
+    y = np.atleast_1d(ndimage.median(contrast_hu[where], bins, np.flatnonzero(kept)))
+    weight = np.sqrt(np.minimum(count[kept], 400.0))
     core = _step((depth / deepest - 0.45) / 0.2)
-    fitted = level * _step((depth - shift) / width) - (drop * core if deepest > 7.0 else 0.0)
+    fits: dict[float, tuple[float, np.ndarray]] = {}
+    plain: dict[float, float] = {}
+    for width in BORDERS_MM:
+        shape = _blurred_border(depth, width, spacing)
+        design = np.stack([np.bincount(bins, c[where])[kept] / count[kept] for c in (shape, -core)], axis=1)
+        plain[width], _ = _least_squares(design[:, :1], y, weight)
+        fits[width] = _least_squares(design if deepest > CORE_FROM_MM else design[:, :1], y, weight)
+    width = min(fits, key=lambda w: fits[w][0])
+    misfit = {w: fits[w][0] for w in fits} if deepest > CORE_AND_BORDER_MM else plain
+    narrow = min(misfit[w] for w in BORDERS_MM if w <= 3.0) + 1e-6
+    wide = min(misfit[w] for w in BORDERS_MM if w >= 5.0) + 1e-6
+    level = float(fits[width][1][0])
+    drop = float(fits[width][1][1]) if deepest > CORE_FROM_MM else 0.0
+    fitted = level * _blurred_border(depth, width, spacing) - drop * core
     # the lesion's own level is that of its mean, so that a necrotic core counts with its share
     mean = level - drop * float(core[tumor].mean())
-    return mean, width, drop, fitted.astype(np.float32)
+    return mean, width, float(np.log(narrow / wide)), drop, fitted.astype(np.float32)
+
+
+def _least_squares(design: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray]:
+    solution = np.linalg.lstsq(design * weight[:, None], y * weight, rcond=None)[0]
+    return float((((design @ solution - y) * weight) ** 2).sum()), solution
+
+
+def _blurred_border(depth: np.ndarray, width: float, spacing: Sequence[float]) -> np.ndarray:
+    border = _step(depth / width - BORDER_SHIFT).astype(np.float32)
+    return ndimage.gaussian_filter(border, [POINT_SPREAD_MM / s for s in spacing], truncate=3.0)
 
 
 def _step(x: np.ndarray) -> np.ndarray:
