@@ -7,13 +7,16 @@ dataset=$1
 runs=$2
 here=$(dirname "$0")
 
-[ -f "$runs/data/manifest.jsonl" ] || { rm -rf "$runs/data" && python "$here/default_training_data.py" --data "$dataset" --out "$runs/data"; }
+if [ ! -f "$runs/data/manifest.jsonl" ]; then
+    rm -rf "$runs/data"
+    python "$here/default_training_data.py" --data "$dataset" --out "$runs/data" --per-real-case 90 --phantoms 38
+fi
 
 textomorph train autoencoder --data "$runs/data/manifest.jsonl" --out "$runs/autoencoder" --cache "$runs/cache" \
     --steps 1300 --learning-rate 8e-4 --checkpoint-every 100 --sheet-every 200 --resume
 
 textomorph train diffusion --data "$runs/data/manifest.jsonl" --autoencoder "$runs/autoencoder" --out "$runs/diffusion" \
-    --cache "$runs/cache" --steps 4800 --learning-rate 4e-4 --sheet-every 400 --resume \
+    --cache "$runs/cache" --steps 5900 --learning-rate 4e-4 --sheet-every 400 --resume \
     --licence "Apache-2.0; attribution of the CT data as named under data (CC BY 3.0)" \
     --data-note "Dataset901: 18 of the 24 CT of the IBSI validation set, from TCIA Soft-tissue-Sarcoma, Vallieres et al. 2015, doi 10.7937/K9/TCIA.2015.7GO2GSKS, CC BY 3.0; and procedural phantoms; lesions of known descriptors drawn into both"
 
