@@ -41,9 +41,10 @@ class TextoMorphMixin:
 
     def get_training_transforms(self: Any, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's own, after ours."""
+        z, y, x = map(float, self.configuration_manager.spacing)
         ours = TextoMorphTransform(
             self._textomorph_plan,
-            tuple(float(s) for s in self.configuration_manager.spacing),
+            (z, y, x),
             self.plans_manager.foreground_intensity_properties_per_channel["0"],
             self._textomorph_counters,
             Path(self.output_folder) / "textomorph_previews" if self.local_rank == 0 else None,
