@@ -182,6 +182,7 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
+    "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "low grade",
     "slow|interval|rapid|some growth",
     "high grade",
@@ -258,7 +259,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
         "circumferentially|ring_shaped|periphery|border_zone|targetoid",
     ),
-    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil"),
+    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none"),
 }
 
 PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
@@ -422,8 +423,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
-    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|dilatation|dilation",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
+    "tumor|tumour thrombus",
     "calyx|calyces|collecting_system|ureter|ureters|nephrogram|nephrograms|pyelonephritis",
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
@@ -431,6 +432,11 @@ OTHER_THINGS: tuple[str, ...] = (
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
     "pleura|pericardium|diaphragm|spine|fascia",
 )
+STATES = (
+    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+)
+"""Other things that have no size."""
+
 NOT_A_LESION: tuple[str, ...] = (
     "focal? fatty fat|sparing|infiltration|change|deposition|steatosis",
     "focal fat|steatosis|sparing",
@@ -448,6 +454,7 @@ NOT_A_LESION: tuple[str, ...] = (
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
+        "hepatectomy|hemihepatectomy|hepatobiliary|trisegmentectomy|bisegmentectomy",
         "bilobar|caudate|periportal|couinaud",
         "segment|segments|seg|segs|segm 1|2|3|4|4a|4b|5|6|7|8|i|ii|iii|iv|iva|ivb|v|vi|vii|viii",
         "s1|s2|s3|s4|s4a|s4b|s5|s6|s7|s8",
@@ -455,10 +462,10 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
         "left lateral section|segment|sector",
         "right|left anterior|posterior|medial section|sector",
     ),
-    "pancreas": ("uncinate", "uncinate process"),
+    "pancreas": ("uncinate|pancreatectomy|whipple|pancreaticoduodenectomy", "uncinate process"),
     "kidney": (
         "upper|lower|mid|middle|superior|inferior pole",
-        "interpolar|midpole|parapelvic|peripelvic",
+        "nephrectomy|nephrectomies|interpolar|midpole|parapelvic|peripelvic",
         "upper|mid|middle|lower third",
     ),
     "lung": (
@@ -510,6 +517,7 @@ HISTORY: tuple[str, ...] = (
     "in the context|setting of",
     "context|setting of",
     "risk of|for",
+    "previously|formerly|initially|earlier considered|interpreted|characterized|thought|called|felt as?",
     "clinically suspected",
 )
 GONE: tuple[str, ...] = (
@@ -553,7 +561,7 @@ POST_NEGATION: tuple[str, ...] = (
     "not visualized|visualised|recognizable|discernible|definable|favored|favoured|suspected|considered|likely",
 )
 STOP = (
-    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|nevertheless|still|despite|"
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"
     "because|therefore|thus|hence|who|otherwise"
 )
 
@@ -603,6 +611,7 @@ def content() -> Iterator[tuple[str, Term]]:
         yield fluid, Term("say", "composition", "cystic")
     yield LESION_NOUNS, Term("lesion")
     yield from ((p, Term("other")) for p in OTHER_THINGS)
+    yield STATES, Term("other", "state")
     yield from ((p, Term("artifact")) for p in NOT_A_LESION)
     yield from ((p, Term("silent")) for p in SILENT)
 

@@ -161,8 +161,8 @@ _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior))?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<lead>from |between )?(?P<first>{_MEASURE})"
-    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}|(?<= ) ?and {_NUMBER}[ -]?{_UNIT})?"
+    rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
+    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
 )
 _PART = re.compile(rf"({_NUMBER})(?:[ -]?({_UNIT}))?")
 
@@ -182,7 +182,8 @@ def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
         units = [unit for _, unit in parts if unit]
         if not units:
             return match.group()
-        values, unit = [], units[-1]
+        values: list[float] = []
+        unit = units[-1]
         for number, own in reversed(parts):
             unit = own or unit
             values.insert(0, float(number.replace(",", ".")) * (10 if unit.startswith("c") else 1))
@@ -212,7 +213,7 @@ class Size(NamedTuple):
     """No size: *4 mm from the capsule*."""
 
 
-_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared from had previous")
+_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared had previous")
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
 _NOW = words("now currently today measures measuring")
@@ -232,6 +233,10 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
             break
         if tokens[i] in _PRIOR_BEFORE:
             return True
+    if at > 0 and tokens[at - 1] == "from":
+        return True
+    if at > 1 and tokens[at - 1] == "(" and tokens[at - 2][0] == "@":  # 23 mm (20 mm)
+        return True
     after = tokens[at + 1 : at + 4]
     if not after or after[0] not in _PRIOR_AFTER:
         return False
@@ -434,7 +439,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         if negated:
             yield Statement("enhancement", "none", start, end, False)
     else:
-        value = next(v for v in ("washout", "arterial", "rim", "hyper", "hypo") if v in values)
+        value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
         if value == "arterial" and "hypo" in own:
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
