@@ -75,7 +75,10 @@ class Gathered(NamedTuple):
 
 
 def gathered(statements: Iterable[Statement]) -> Gathered:
-    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest."""
+    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest.
+
+    A denial that the values make needless (*hypodense, not hyperdense*) is left out.
+    """
     said: dict[str, list[str]] = {}
     denied: set[Said] = set()
     for st in statements:
@@ -96,7 +99,8 @@ def gathered(statements: Iterable[Statement]) -> Gathered:
         values[name] = min(found, key=ranks.index) if ranks else found[0]
         also.update((name, v) for v in found if v != values[name])
         contradictory |= len(_EXCLUSIVE.get(name, frozenset()) & set(found)) > 1
-    return Gathered(values, frozenset(denied - set(values.items())), frozenset(also), contradictory)
+    needless = {(n, v) for n in ("attenuation", "texture", "margin") if n in values for v in _EXCLUSIVE[n]}
+    return Gathered(values, frozenset(denied - set(values.items()) - needless), frozenset(also), contradictory)
 
 
 def _compositions(found: Sequence[str]) -> list[str]:
@@ -495,8 +499,10 @@ def _is_adjective(s: Sentence, i: int) -> bool:
         return False
     if s.tokens[i][0] == "@":
         return True
-    if s.tokens[i].endswith(_NOUN_ENDINGS):
+    if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
         return False
+    if s.tokens[i] in ("attenuation", "density"):
+        return i > 0 and _is_adjective(s, i - 1)
     return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
 
 
@@ -794,10 +800,11 @@ class _Reader:
         loose = Facts()
         facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
-        facts = [part for f, n in zip(facts, lesion_nouns, strict=True) for part in _split(s, f, n)]
+        told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
+        told = [(part, n) for f, n in told for part in _split(s, f, n)]
         gone = any(c.has("gone") for c in s.cues)
-        if facts and not gone:
-            self._take(s, facts, lesion_nouns, context)
+        if told and not gone:
+            self._take(s, told, context)
         elif gone:
             self.current = []
         self._apply(s, loose, nouns, context)
@@ -879,11 +886,10 @@ class _Reader:
             elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
                 loose.denied.add(("pathology", noun.pathology))
 
-    def _take(self, s: Sentence, facts: Sequence[Facts], nouns: Sequence[Noun], context: Context) -> None:
+    def _take(self, s: Sentence, told: Sequence[tuple[Facts, Noun]], context: Context) -> None:
         """Find or open the lesions that the sentence speaks of."""
         current: list[Lesion] = []
-        for i, f in enumerate(facts):
-            noun = nouns[min(i, len(nouns) - 1)]
+        for f, noun in told:
             found = self._same(s, f, noun, context)
             if not found:
                 found = [self._opened(f, s.text)]
@@ -936,6 +942,8 @@ class _Reader:
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
         """Give what is said without a noun to the lesions spoken of."""
         targets = self._spoken_of(s)
+        if len(targets) > 1:
+            self.current = targets
         artifact = any(n.role == "artifact" for n in nouns)
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             for lesion in targets:
@@ -998,7 +1006,8 @@ class _Reader:
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
-        if _is_plural(s, noun.hit) and context.conclusion:
+        several = _is_plural(s, noun.hit) and context.conclusion
+        if several or {"multifocal", "multiple", "both", "all"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
             if lesion in fitting:
@@ -1054,7 +1063,7 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
                 return True
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
                 return True
-    return noun.start > 0 and s.tokens[noun.start - 1] == "?"
+    return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
@@ -1083,7 +1092,11 @@ def _owners(
         return [loose]
     left = [n for n in lesions if n.end <= start]
     if not left:
-        if _speaks_of_other(s, start, before, is_size):
+        organ = next((h for h in reversed(s.hits) if h.end <= start and h.has("organ")), None)
+        between = s.tokens[organ.end : start] if organ else ["-"]
+        linked = not between if is_size else bool(set(between[:2]) & _LINKS)
+        of_organ = linked or (is_size and bool(set(between) & words("measures measuring length is")))
+        if of_organ or (before and before[-1].role != "diagnosis"):
             return []
         return [facts[id(lesions[0])]]
     other = before[-1]
@@ -1166,6 +1179,18 @@ def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int
         if organ is None or facts[id(n)].organ in (None, organ):
             return facts[id(n)]
     return None
+
+
+def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
+    """A plural that is followed by its members in the same sentence, merged into them: *metastases: one in ...*."""
+    first, members = told[0][0] if told else Facts(), [f for f, _ in told[1:]]
+    if not first.plural or first.sizes or len(members) < 2 or any(m.plural or m.organ != first.organ for m in members):
+        return list(told)
+    for member in members:
+        member.statements = first.statements + member.statements
+        member.diagnoses = first.diagnoses + member.diagnoses
+        member.called = member.called or first.called
+    return list(told[1:])
 
 
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:

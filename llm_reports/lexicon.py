@@ -97,6 +97,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
+        "hardly|barely|scarcely any heterogeneity|inhomogeneity|unevenness",
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
@@ -302,10 +303,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "renal cell carcinoma|carcinomas|cancer|ca|cancers",
         "renal|kidney cancer|carcinoma",
     ),
-    "sarcoma": (
-        "sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",
-        "soft tissue sarcoma|sarcomas",
-    ),
+    "sarcoma": ("sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",),
     "cholangiocarcinoma": (
         "cholangiocarcinoma|cholangiocarcinomas|cca|icca|ihcc|ccc|cholangiocellular_carcinoma|klatskin_tumor",
         "cholangiocellular carcinoma|cancer",
@@ -404,6 +402,7 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "lymph node": ("node|nodes|nodal|lymphadenopathy|adenopathy", "lymph node|nodes"),
     "thyroid": ("thyroid",),
+    "retroperitoneum": ("retroperitoneum|retroperitoneal",),
     "heart": ("heart|cardiac",),
     "peritoneum": ("peritoneum|peritoneal|omentum|omental|mesentery|mesenteric",),
 }
@@ -412,7 +411,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
     "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
     "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
-    "hepatic|renal|pancreatic|liver sinus_fat|sinus|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
+    "hepatic|renal|pancreatic|liver sinus_fat|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
     "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
     "side|main|branch branch|branches",
     "stone|stones|calculus|calculi|nephrolithiasis|cholelithiasis|urolithiasis|gallstone|gallstones|sludge|concrement",
@@ -540,7 +539,7 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|excluding|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
@@ -550,7 +549,8 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
-    "no doubt",
+    "no doubt|lack",
+    "not without",
     "no follow up",
     "without doubt",
 )
@@ -558,7 +558,7 @@ POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
-    "not visualized|visualised|recognizable|discernible|definable|favored|favoured|suspected|considered|likely",
+    "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated|favored|favoured|suspected|considered|likely",
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"

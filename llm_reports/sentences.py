@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -127,8 +127,14 @@ def corrected(word: str) -> str:
     return names[0]
 
 
+_NUMERALS = {
+    word: i + 1
+    for i, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    )
+}
 _TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
-_REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
@@ -143,6 +149,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bi\.\s?e\.", "ie"),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
+        (rf"\b({'|'.join(_NUMERALS)})(?= (?:milli|centi)met)", lambda m: str(_NUMERALS[m.group()])),
     )
 )
 
@@ -213,7 +220,7 @@ class Size(NamedTuple):
     """No size: *4 mm from the capsule*."""
 
 
-_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared had previous")
+_PRIOR_BEFORE = words("previously formerly prior prev was measured earlier initially before were compared had previous")
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
 _NOW = words("now currently today measures measuring")
@@ -291,7 +298,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
     """Where the scope of a negation that looks forward ends."""
-    if tokens[cue.start] == "non":
+    if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         return starts[cue.end].end if cue.end in starts else cue.end + 1
     i = cue.end
     while i < len(tokens):
@@ -368,6 +375,15 @@ def _standing(s: Sentence) -> Iterator[Statement]:
             if hit.has("mod") and _partner(s, hit, max_gap=1):
                 continue
             yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
+
+
+_OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
+
+
+def _turned(st: Statement) -> Statement:
+    """*Not sharp* is blurred, *not uniform* is heterogeneous; but *not blurred* says only what is not."""
+    opposite = _OPPOSITES.get((st.field, st.value)) if st.negated else None
+    return st._replace(value=opposite, negated=False) if opposite else st
 
 
 def _enhancement_word(hit: Hit) -> bool:
@@ -473,7 +489,7 @@ class Sentence:
         self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
-        self.statements = [*_standing(self), *_paired(self)]
+        self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
         self.sizes = _sizes(self)
 
     def is_negated(self, hit: Hit) -> bool:
@@ -481,7 +497,7 @@ class Sentence:
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
