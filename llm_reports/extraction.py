@@ -329,7 +329,7 @@ def _heading(label: str) -> str | None:
     s = Sentence(text)
     if any(h.has("lesion") or _pathology(h) for h in s.hits):
         return None
-    if any(h.has("organ", "site", "other") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
         return "place"
     if _SKIPPED_SECTIONS.match(text):
         return "skipped"
@@ -340,7 +340,7 @@ def _heading(label: str) -> str | None:
 
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
-    r"\b(?:chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
+    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
     r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
     re.IGNORECASE,
 )
@@ -497,7 +497,7 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
 def _is_adjective(s: Sentence, i: int) -> bool:
     if not 0 <= i < len(s.tokens):
         return False
-    if s.tokens[i][0] == "@":
+    if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
         return True
     if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
         return False
@@ -506,6 +506,11 @@ def _is_adjective(s: Sentence, i: int) -> bool:
     return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
 
 
+_PLAIN_ADJECTIVES = words(
+    "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
+    "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
+    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing multilobulated"
+)
 _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
 
@@ -539,7 +544,7 @@ def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) ->
     for hit in hits:
         lesion, pathology = hit.has("lesion"), _pathology(hit)
         area = hit.has("area") and _is_described(s, hit)
-        if not (lesion or pathology or area or hit.has("other", "artifact")):
+        if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
         noun = Noun(hit, start, "lesion", pathology)
@@ -554,6 +559,9 @@ def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) ->
         if pathology and _describes_another_thing(s, hit):
             noun.role = "nothing"
         before = nouns[-1] if nouns else None
+        if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
+            nouns.pop()  # *a mass lesion*
+            noun.start, before = before.start, None
         if before and _is_apposed(s, before, noun):
             before.role = "diagnosis"
         nouns.append(noun)
@@ -806,9 +814,16 @@ class _Reader:
         if told and not gone:
             self._take(s, told, context)
         elif gone:
-            self.current = []
+            self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
+
+    def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
+        if not nouns and not any(h.has("organ") for h in s.hits):
+            for lesion in self.current:
+                lesion.dropped = True
+        self.current = []
 
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
@@ -861,6 +876,8 @@ class _Reader:
             return earlier[-1]
         if places and "and" in s.tokens[noun.end : places[0].start]:
             return places[0].organ
+        if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
+            return self.current[-1].organ
         if self.organ is None or set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas":
             return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         return self.organ
@@ -882,7 +899,10 @@ class _Reader:
         for noun in nouns:
             if noun.role == "diagnosis" and noun.pathology:
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
-                (target or loose).diagnoses.append(noun.pathology)
+                if target and not target.plural and _are_parts(s, noun):
+                    target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                else:
+                    (target or loose).diagnoses.append(noun.pathology)
             elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
                 loose.denied.add(("pathology", noun.pathology))
 
@@ -953,17 +973,11 @@ class _Reader:
             if self._implied(s, loose, nouns, targets, context):
                 targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
                 self.current = targets
+            places = [p for p in _places(s) if not p.reference]
             for lesion in targets:
-                lesion.add(
-                    Facts(
-                        None,
-                        _location(s, 0, len(s.tokens), lesion.organ),
-                        loose.statements,
-                        loose.sizes,
-                        denied=loose.denied,
-                    ),
-                    s.text,
-                )
+                lesion.organ = lesion.organ or _organ_of(places)
+                location = _location(s, 0, len(s.tokens), lesion.organ)
+                lesion.add(Facts(None, location, loose.statements, loose.sizes, denied=loose.denied), s.text)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
@@ -1017,6 +1031,9 @@ class _Reader:
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
         if nouns and all(n.role == "nothing" for n in nouns):
+            subject = next((h for h in s.hits if h.has("organ")), None)
+            if subject and subject.start <= 1:
+                self.organ = subject.name("organ")
             return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
         places = [p for p in _places(s) if not p.reference]
@@ -1026,7 +1043,7 @@ class _Reader:
         elif explicit:
             organ = explicit[-1]
             if organ != self.organ:
-                self.current = [lesion for lesion in self.current if lesion.organ == organ]
+                self.current = [lesion for lesion in self.current if lesion.organ in (None, organ)]
         else:
             return
         if organ != self.organ:
@@ -1051,7 +1068,7 @@ def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
 def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
     """The start of a noun phrase, with the place that stands before it: *and in the left kidney a cyst*."""
     i = noun.start
-    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")"):
+    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")", ":"):
         i -= 1
     return i if s.tokens[i] in ("in", "within", "at", "on") else noun.start
 
@@ -1095,8 +1112,9 @@ def _owners(
         organ = next((h for h in reversed(s.hits) if h.end <= start and h.has("organ")), None)
         between = s.tokens[organ.end : start] if organ else ["-"]
         linked = not between if is_size else bool(set(between[:2]) & _LINKS)
-        of_organ = linked or (is_size and bool(set(between) & words("measures measuring length is")))
-        if of_organ or (before and before[-1].role != "diagnosis"):
+        measured = is_size and bool(set(between) & words("measures measuring length is"))
+        introduced = bool(set(between) & words("there a an with contains shows"))
+        if ((linked or measured) and not introduced) or (before and before[-1].role != "diagnosis"):
             return []
         return [facts[id(lesions[0])]]
     other = before[-1]
@@ -1151,18 +1169,14 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     if before and before[-1].role in ("other", "nothing", "artifact"):
         return not (is_size and before[-1].hit.name("other") == "state")
-    if is_size and any(
-        h.has("organ") and h.end <= start and s.tokens[h.start - 1 : h.start] not in (["in"], ["of"]) for h in s.hits
-    ):
-        subject = next(h for h in s.hits if h.has("organ"))
-        if not _is_reference(s, subject, "") and s.tokens[max(0, subject.start - 2)] not in ("in", "of"):
-            return True
+    if s.tokens[0] in ("it", "this", "which"):
+        return False
     for hit in (h for h in s.hits if h.has("organ")):
         if _is_reference(s, hit, "") and not _is_rest_of_organ(s, hit):
             continue
         lead = s.tokens[max(0, hit.start - 3) : hit.start]
         if not set(lead) & words("in within of at off throughout"):
-            return hit.start < start or hit.start - start <= 3
+            return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
 
 
@@ -1191,6 +1205,13 @@ def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Nou
         member.diagnoses = first.diagnoses + member.diagnoses
         member.called = member.called or first.called
     return list(told[1:])
+
+
+def _are_parts(s: Sentence, noun: Noun) -> bool:
+    """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
+    return (
+        noun.pathology == "cyst" and _is_plural(s, noun.hit) and not (_cue_before(s, noun, ()) or _cue_after(s, noun))
+    )
 
 
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
@@ -1290,6 +1311,5 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     for sentence, context in _sections(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
-    return [
-        x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or (organ is None and not x.organ))
-    ]
+    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    return [x for x in found if x.descriptors != Descriptors()]

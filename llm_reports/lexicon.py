@@ -117,6 +117,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contains|containing|contain fluid|liquid",
         "macrocystic|microcystic|multilocular|multiloculated|polycystic|oligocystic",
         "liquefied",
+        "composed of multiple|many|numerous|innumerable? tiny|small? cysts",
+        "tiny cysts",
     ),
     ("composition", "mixed"): (
         "mixed? solid and|/|plus|as_well_as|beside partly? cystic",
@@ -184,6 +186,10 @@ SILENT: tuple[str, ...] = (
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
+    "whether? solid or cystic",
+    "whether? cystic or solid",
+    "air|gas|calcific|fatty|hemorrhagic|hyperemic foci|focus",
+    "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
     "low grade",
     "slow|interval|rapid|some growth",
     "high grade",
@@ -218,16 +224,16 @@ HEADS: dict[str, tuple[str, ...]] = {
 MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "low": (
         {"attenuation": "hypo", "enhancement": "hypo"},
-        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor",
+        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo",
     ),
     "high": (
         {"attenuation": "hyper", "enhancement": "hyper"},
-        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase",
+        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper",
     ),
     "same": (
         {"attenuation": "iso"},
         "same|similar|equal|identical|equals|matches|matching|comparable|unchanged|equivalent|match|resembles|resembling|"
-        "indistinguishable|like",
+        "indistinguishable|like|iso",
     ),
     "sharp": (
         {"margin": "well-defined"},
@@ -243,13 +249,13 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "strong": (
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
-        "pronounced|vigorous|vigorously|prominently|bright|brightly|hyper|exuberant|rich|considerable|brilliant|"
+        "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
         "intensive|excessive",
     ),
     "weak": (
         {"enhancement": "hypo"},
         "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|"
-        "subtle|feeble|limited|low_level|barely|hardly|modest|hypo|meager|meagre|subdued",
+        "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued",
     ),
     "arterial": (
         {"enhancement": "arterial"},
@@ -271,7 +277,9 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "adenocarcinoma of the? pancreas|pancreatic_head|ductal_type",
         "adenocarcinoma of ductal type",
         "pancreatic|pancreas cancer|carcinoma|ca|adeno",
-        "cancer|carcinoma of the? pancreas",
+        "cancer|carcinoma of? the? pancreas",
+        "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas",
+        "cancer|carcinoma of the? pancreatic head|body|tail",
     ),
     "PNET": (
         "pnet|pnets|net|nets|pannet|pannets|pan_net|insulinoma|insulinomas|gastrinoma|glucagonoma|vipoma|somatostatinoma",
@@ -523,6 +531,7 @@ GONE: tuple[str, ...] = (
     "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent|visualized|visualised",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
+    "no correlate|corresponding|correlation",
     "complete resolution|regression|disappearance",
     "completely resolved|regressed|disappeared",
 )
@@ -539,7 +548,7 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|excluding|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|argues_against|speaks_against|against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
@@ -597,7 +606,9 @@ def content() -> Iterator[tuple[str, Term]]:
     for organ, patterns in SITE_PHRASES.items():
         yield from ((p, Term("site", organ)) for p in patterns)
     yield "pancreatic|pancreas cancer|carcinoma|ca|adeno", Term("organ", "pancreas")
-    yield "cancer|carcinoma of the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of? the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")

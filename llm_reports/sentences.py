@@ -147,6 +147,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
+        (r"\bc/w\b", "consistent with"),
+        (r"\b(?:f/)?s/o\b", "suggestive of"),
+        (r"\bd/d\b", "ddx"),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
         (rf"\b({'|'.join(_NUMERALS)})(?= (?:milli|centi)met)", lambda m: str(_NUMERALS[m.group()])),
@@ -285,15 +288,27 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
     for cue in s.cues:
-        if cue.has("negation") and (s.tokens[cue.start] != "absent" or cue.end in starts):
+        answer = cue.has("negation") and _answers(s.tokens, cue)
+        if cue.has("negation") and not answer and (s.tokens[cue.start] != "absent" or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
+        elif answer:
+            i = cue.start - 2
+            while i >= 0 and s.chunks[i] == s.chunks[cue.start]:
+                negated[i] = True
+                i -= 1
         elif cue.has("absent"):
             i = cue.start - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
                 negated[i] = True
                 i -= 1
     return negated
+
+
+def _answers(tokens: Sequence[str], cue: Hit) -> bool:
+    """Whether a negation is the answer in a list: *Calcification: none*."""
+    after = tokens[cue.end : cue.end + 1]
+    return cue.start > 1 and tokens[cue.start - 1] == ":" and (not after or after[0] in _PUNCTUATION)
 
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
@@ -309,10 +324,25 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         if token == "and" and not _joins_adjectives(tokens, i):
             return i
+        if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
+            return i
         if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
             return i
         i += 1
     return i
+
+
+_INSIDE = words("in of within")
+
+
+def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict[int, Hit]) -> bool:
+    """Whether a property is negated and its lesion is not: *no enhancement of the 18 mm lesion*."""
+    if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"], ["its"]):
+        return False
+    inside = [h for i, h in starts.items() if start <= i < at]
+    if not any(h.has("say", "head") for h in inside) or any(h.has("lesion") or _names(h) for h in inside):
+        return False
+    return any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
@@ -373,6 +403,8 @@ def _standing(s: Sentence) -> Iterator[Statement]:
             if term.kind != "say" or term.name == "enhancement":
                 continue
             if hit.has("mod") and _partner(s, hit, max_gap=1):
+                continue
+            if term.name == "pathology" and s.is_origin(hit):
                 continue
             yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
 
@@ -477,6 +509,11 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
 # The sentence
 
 
+def _names(hit: Hit) -> list[str]:
+    """The pathologies that a hit names."""
+    return [t.value for t in hit.terms if t.kind == "say" and t.name == "pathology"]
+
+
 class Sentence:
     """A sentence, read: tokens, phrases, cues, statements and sizes."""
 
@@ -491,6 +528,17 @@ class Sentence:
         self._negated = _negated_tokens(self)
         self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
         self.sizes = _sizes(self)
+
+    def is_origin(self, hit: Hit) -> bool:
+        """Whether a pathology is only where a metastasis comes from: *RCC metastasis*, *metastasis of an RCC*."""
+        if not _names(hit) or "metastasis" in _names(hit):
+            return False
+        for other in self.hits:
+            if "metastasis" in _names(other):
+                between = self.tokens[other.end : hit.start]
+                if other.start == hit.end or (between[:1] in (["of"], ["from"]) and len(between) <= 4):
+                    return True
+        return False
 
     def is_negated(self, hit: Hit) -> bool:
         return any(self._negated[hit.start : hit.end])
