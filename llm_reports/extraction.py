@@ -66,7 +66,7 @@ _EXCLUSIVE: dict[str, frozenset[str]] = {
 
 
 class Gathered(NamedTuple):
-    """The values of one lesion, what is denied of it, outranked values, and whether statements contradict each other."""
+    """The values of one lesion, what is denied, outranked values, and whether statements contradict each other."""
 
     values: dict[str, str]
     denied: frozenset[Said]
@@ -340,7 +340,8 @@ def _heading(label: str) -> str | None:
 
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
-    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
+    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
+    r"gi tract|musculoskeletal|"
     r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
     re.IGNORECASE,
 )
@@ -471,9 +472,9 @@ class Noun:
 
 
 _BREAKS = words(
-    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has have "
-    "contains contain seen noted measures measuring there within no or on into demonstrates represents appears but which "
-    "that containing through be likely probably lies plus vs versus found presents identified not it"
+    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
+    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
 
@@ -509,7 +510,8 @@ def _is_adjective(s: Sentence, i: int) -> bool:
 _PLAIN_ADJECTIVES = words(
     "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
     "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
-    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing multilobulated"
+    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing "
+    "multilobulated"
 )
 _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
@@ -608,7 +610,7 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
 
 
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
-    """*metastatic nodes*, *urothelial thickening*: the word for a pathology belongs to a noun that is no lesion here."""
+    """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
     return bool(after) and after[0] in _OTHER_NOUNS
 
@@ -661,7 +663,7 @@ def _introduced(s: Sentence, noun: Noun) -> bool:
 
 
 def _cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a cue of diagnosis stands before the noun phrase, or before one that it is joined to by *or*, *versus*."""
+    """Whether a cue of diagnosis stands before the noun phrase, or before one joined to it by *or*, *versus*."""
     for cue in s.cues:
         if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
             between = s.tokens[cue.end : noun.start]
@@ -802,7 +804,7 @@ class _Reader:
         s.statements = [st for st in s.statements if st.start not in past]
         if context.label:
             self._read_label(context.label)
-        counted = any(x.plural and x.members < x.count for x in self.lesions)
+        counted = any(x.plural and x.members < x.count for x in self.recent)
         nouns = _nouns(s, self._open_to, counted)
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
@@ -818,6 +820,11 @@ class _Reader:
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
 
+    @property
+    def recent(self) -> list[Lesion]:
+        """The lesions that a sentence can still speak of: no report tells of hundreds one by one."""
+        return self.lesions[-100:]
+
     def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
         if not nouns and not any(h.has("organ") for h in s.hits):
@@ -828,7 +835,7 @@ class _Reader:
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
         organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
-        return any(not x.dropped and organ in (None, x.organ) for x in self.lesions)
+        return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
 
     def _read_label(self, label: str) -> None:
         s = Sentence(label)
@@ -836,7 +843,7 @@ class _Reader:
         parts = set(s.tokens) & _PANCREAS_PARTS
         if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
             organ = "pancreas"
-        if organ != self.organ or not any(l.organ == organ for l in self.current):
+        if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
             self.current = []
         self.organ = organ or "other"
         self.location = _location(s, 0, len(s.tokens), organ)
@@ -878,7 +885,7 @@ class _Reader:
             return places[0].organ
         if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
             return self.current[-1].organ
-        if self.organ is None or set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas":
+        if self.organ is None or (set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas"):
             return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         return self.organ
 
@@ -921,7 +928,7 @@ class _Reader:
     def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
         """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
         lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name)
-        template = next((t for t in reversed(self.lesions) if _has_member(t, f, listed)), None)
+        template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
             template.members += 1
             template.dropped = True
@@ -940,7 +947,7 @@ class _Reader:
         bare = not new and not f.sizes
         if not (context.conclusion or definite or bare):
             return []
-        fitting = [lesion for lesion in self.lesions if not lesion.dropped and _fits(f, lesion)]
+        fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
         if not fitting:
             return []
         if f.plural:
@@ -950,7 +957,7 @@ class _Reader:
             elif not context.conclusion and not definite:
                 wanted = [lesion for lesion in wanted if lesion.plural]
             return wanted
-        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.lesions.index(lesion)))
+        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
             return [best]
         return (
@@ -990,13 +997,13 @@ class _Reader:
         if nouns or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
-            elsewhere = all(x.plural and not x.sizes or x.location.contradicts(self.location) for x in targets)
+            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(self.location) for x in targets)
             return bool(context.label and self.location.parts and loose.sizes and elsewhere)
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]
@@ -1011,7 +1018,7 @@ class _Reader:
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         explicit = [p.organ for p in _places(s) if not p.reference and p.explicit]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
@@ -1215,7 +1222,7 @@ def _are_parts(s: Sentence, noun: Noun) -> bool:
 
 
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
-    """Several lesions where a plural is followed by their sizes: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
+    """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
     sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
     if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
         return [f]

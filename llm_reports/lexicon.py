@@ -528,7 +528,8 @@ HISTORY: tuple[str, ...] = (
     "clinically suspected",
 )
 GONE: tuple[str, ...] = (
-    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent|visualized|visualised",
+    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent",
+    "no longer visualized|visualised",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
     "no correlate|corresponding|correlation",
@@ -552,7 +553,7 @@ NEGATION = (
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
-    "no|not|without significant|significantly|relevant|appreciable|interval? change|changed|growth|increase|progression",
+    "no|not|without significant|significantly|relevant|interval? change|changed|growth|increase|progression",
     "no|not|without change|changed|growth|increase|progression",
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
@@ -567,7 +568,8 @@ POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
-    "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated|favored|favoured|suspected|considered|likely",
+    "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
+    "not favored|favoured|suspected|considered|likely",
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"

@@ -138,6 +138,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
+        (r"@", " at "),
         (r"[‐-‒\u00ad]", "-"),
         (r"[–—]", " - "),
         (r"-{2,}", " - "),
@@ -157,6 +158,17 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
 )
 
 
+def _tokens(plain: str) -> list[str]:
+    """The tokens of a normalized text, typing errors corrected; *noncystic* becomes two."""
+    tokens = []
+    for token in _TOKEN.findall(plain):
+        if token.startswith("non") and token not in _KNOWN and token[3:] in _CONTENT:
+            tokens += ["non", token[3:]]
+        elif token != ".":
+            tokens.append(corrected(token))
+    return tokens
+
+
 def normalized(text: str) -> str:
     """Lower case, with plain apostrophes, dashes and multiplication signs; hyphenated words divided."""
     text = text.lower()
@@ -169,7 +181,7 @@ def normalized(text: str) -> str:
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
-_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior))?"
+_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior)\b)?"
 _SIZE = re.compile(
     rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
     rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
@@ -391,8 +403,8 @@ _MODS = {name: values for name, (values, _) in lexicon.MODIFIERS.items()}
 _REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4}
 _NEAR_ONLY = words("below above like more less greater smaller hyper hypo soft visible clear rich edge")
 _PARTS = words(
-    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions center "
-    "centre core element elements pseudocapsule"
+    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions "
+    "center centre core element elements pseudocapsule"
 )
 
 
@@ -437,11 +449,15 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
     return gap if mod.start < head.start else gap + 1
 
 
+_FARTHEST = 16
+"""Tokens from a modifier to its head: those that count for nothing (*very*) included."""
+
+
 def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, str, str] | None:
     """The head that a modifier goes with, and the descriptor and value that they state together."""
     best: tuple[int, Hit, str, str] | None = None
-    for head in s.hits:
-        if head is mod or s.chunks[head.start] != s.chunks[mod.start]:
+    for head in s.heads:
+        if head is mod or s.chunks[head.start] != s.chunks[mod.start] or abs(head.start - mod.start) > _FARTHEST:
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -520,10 +536,11 @@ class Sentence:
     def __init__(self, text: str) -> None:
         self.text = text
         plain, self.measures = _set_sizes_apart(normalized(text))
-        self.tokens = [corrected(token) for token in _TOKEN.findall(plain) if token != "."]
+        self.tokens = _tokens(plain)
         self.hits = _find(_CONTENT, self.tokens)
         long = {i for h in self.hits if h.end - h.start > 1 for i in range(h.start, h.end)}
         self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
+        self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
         self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
@@ -534,7 +551,7 @@ class Sentence:
         if not _names(hit) or "metastasis" in _names(hit):
             return False
         for other in self.hits:
-            if "metastasis" in _names(other):
+            if abs(other.start - hit.end) <= 8 and "metastasis" in _names(other):
                 between = self.tokens[other.end : hit.start]
                 if other.start == hit.end or (between[:1] in (["of"], ["from"]) and len(between) <= 4):
                     return True
