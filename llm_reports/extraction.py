@@ -121,7 +121,7 @@ _RELATIVE = words(
     "compresses toward towards unlike like relative versus"
 )
 _COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
-_ARISING = words("arising originating projecting exophytic protruding extending bulging growing arises")
+_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
 _NEUTRAL_BEFORE = words("the a an left right of both remaining")
 
 
@@ -331,7 +331,7 @@ def _heading(label: str) -> str | None:
         return None
     if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
         return "place"
-    if _SKIPPED_SECTIONS.match(text):
+    if _SKIPPED_SECTIONS.match(text) and " with " not in text:
         return "skipped"
     if _FINDINGS.match(text):
         return "findings"
@@ -542,7 +542,7 @@ def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) ->
     past = _history_tokens(s)
     nouns: list[Noun] = []
     taken: set[int] = set()
-    hits = sorted([*s.hits, *_pronouns(s)]) if counted else s.hits
+    hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
     for hit in hits:
         lesion, pathology = hit.has("lesion"), _pathology(hit)
         area = hit.has("area") and _is_described(s, hit)
@@ -575,12 +575,21 @@ _PRONOUNS = words("one another other first second third fourth larger smaller la
 _AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
 
 
-def _pronouns(s: Sentence) -> list[Hit]:
-    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before."""
+def _counts(s: Sentence) -> bool:
+    """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
+    return any(_is_lesion_noun(h) and _is_plural(s, h) and set(s.tokens[: h.start]) & set(_COUNTS) for h in s.hits)
+
+
+def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
+    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
     found = []
     for i, token in enumerate(s.tokens[:-1]):
-        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while")
-        if token in _PRONOUNS and begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
+        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
+        if token not in (_PRONOUNS if counted else ("another",)):
+            continue
+        if token == "another" and s.tokens[i + 1] == "one" and begins:
+            found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
+        elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
     return found
 
@@ -639,6 +648,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
             return False
         return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
+    if len(s.tokens) <= 5 and noun.pathology != "cyst" and not _is_plural(s, noun.hit):  # *Pancreatic carcinoma.*
+        placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
 
@@ -795,8 +806,9 @@ class _Reader:
 
     def read(self, text: str, context: Context) -> None:
         s = Sentence(text)
-        if context.skipped or not s.tokens:
+        if not s.tokens or (context.skipped and not _is_finding(s)):
             return
+        context.skipped = False
         if context.conclusion and not self.concluding and len(self.current) < len(self.lesions):
             self.current = []
         self.concluding = context.conclusion
@@ -941,6 +953,8 @@ class _Reader:
 
     def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
         """The lesions told of before that a noun speaks of again; none: it is a new one."""
+        if noun.hit.name("lesion") == "pronoun":
+            return []
         phrase = s.tokens[noun.start : noun.hit.start]
         definite = bool(f.name or set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
         new = bool(set(phrase) & _NEW) and not definite
@@ -1007,6 +1021,8 @@ class _Reader:
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]
+        if {"latter", "former"} & set(s.tokens[:3]):
+            return live[-1:] if "latter" in s.tokens else live[-2:-1]
         if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
             return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
         return [lesion for lesion in self.current if not lesion.dropped]
@@ -1037,6 +1053,11 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        if alone and len(self.current) == 1 and self.current[0].organ is None:
+            lesion = self.current[0]
+            lesion.organ = _organ_of([p for p in _places(s) if not p.reference])
+            lesion.location = _location(s, 0, len(s.tokens), lesion.organ)
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
             if subject and subject.start <= 1:
@@ -1062,6 +1083,14 @@ class _Reader:
 
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _is_finding(s: Sentence) -> bool:
+    """Whether a sentence below a heading such as *Comparison* is a finding all the same, as it describes a lesion."""
+    past = _history_tokens(s)
+    lesion = any(_is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
+    said = {st.field for st in s.statements if st.field != "pathology" and st.start not in past}
+    return lesion and len(said) + 2 * bool([z for z in s.sizes if not z.distance]) >= 2
 
 
 def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:

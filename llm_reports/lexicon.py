@@ -62,12 +62,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
+        "hypoenh",
         "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
     ),
     ("enhancement", "hyper"): (
         "hyper enhancing|enhancement|vascular|vascularity|perfused",
         "hyperenhancing|hyperenhancement|hypervascular|hypervascularity|hypervascularized|hypervascularised",
+        "hyperenh",
         "hyperperfused|hyperenhances|richly_vascularized|highly_vascular|hyperenhanced|hyperemic|hyperaemic",
         "enhancing|enhances|enhance|enhanced more",
     ),
@@ -85,14 +87,21 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
+        "bright|enhancing|hypervascular rim",
+        "enhancing thick|thickened? irregular? wall|walls|periphery",
+        "thick|thickened irregular? enhancing wall|walls",
+        "wall enhancement",
+        "wall enhances",
         "uptake in? a? ring",
     ),
     ("enhancement", "none"): (
+        "nonenh",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un enhancing|enhanced|vascular",
         "contrast negative",
     ),
     ("texture", "homogeneous"): (
+        "homog|homogen",
         "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|even|evenly",
         "evenness",
         "consistent internal appearance|texture|structure",
@@ -101,6 +110,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
+        "heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
         "non|not uniform|uniformly|homogeneous|homogenous|even|evenly",
@@ -152,6 +162,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "clear_cut|clearcut|sharp_edged|smooth_edged|sharp_bordered|smooth_bordered",
         "ends abruptly",
         "smooth_walled",
+        "smooth|smoothly",
     ),
     ("margin", "ill-defined"): (
         "ill|poorly|badly|vaguely|unsharply|indistinctly|incompletely|less_well defined|circumscribed|marginated",
@@ -163,6 +174,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no clear|sharp|distinct|clear_cut margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
+        "infiltrative|infiltrating|invasive growth",
+        "infiltrative|infiltrating growth pattern",
         "permeative|undemarcated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
         "merges|merging|fades|fading|melts gradually|imperceptibly|smoothly? into",
         "non|un circumscribed|demarcated",
@@ -190,8 +203,10 @@ SILENT: tuple[str, ...] = (
     "whether? cystic or solid",
     "air|gas|calcific|fatty|hemorrhagic|hyperemic foci|focus",
     "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
+    "smooth muscle",
     "low grade",
     "slow|interval|rapid|some growth",
+    "growth pattern|rate",
     "high grade",
     "nonrim|non_rim",
     "low suspicion|risk|probability",
@@ -243,7 +258,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "vague": (
         {"margin": "ill-defined"},
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
-        "ill_seen|poor",
+        "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen",
     ),
     "irregular": ({"margin": "ill-defined"}, "irregular|irregularity"),
     "strong": (
@@ -271,7 +286,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
 
 PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     "PDAC": (
-        "pdac|pdacs|pda",
+        "pdac|pdacs|pda|adenoca",
         "ductal? adenocarcinoma|adenocarcinomas",
         "ductal carcinoma|cancer|adeno_ca",
         "adenocarcinoma of the? pancreas|pancreatic_head|ductal_type",
@@ -335,7 +350,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "microcystic adenoma",
     ),
     "SPN": (
-        "spn|spns|spt|sppt|frantz_tumor|frantz_tumour",
+        "spn|spns|spen|spens|spt|sppt|frantz_tumor|frantz_tumour",
         "solid pseudopapillary neoplasm|neoplasms|tumor|tumour|epithelial_neoplasm|epithelial_tumor",
         "solid pseudo papillary neoplasm|tumor|tumour",
         "pseudopapillary neoplasm|tumor|tumour",
@@ -505,7 +520,8 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
     "can not be excluded|ruled_out",
     "leading|first|main|top|primary consideration|diagnosis|possibility",
     "has|have to be assumed|considered",
-    "to be assumed|considered|favored|favoured",
+    "to be assumed|considered|favored|favoured|excluded|ruled_out",
+    "should|must|needs|need be excluded|ruled_out",
 )
 HISTORY: tuple[str, ...] = (
     "history|hx of|for",
@@ -559,6 +575,8 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
+    "should|must|needs|need|to be excluded|ruled_out",
+    "to be excluded|ruled_out",
     "no doubt|lack",
     "not without",
     "no follow up",
@@ -619,6 +637,7 @@ def content() -> Iterator[tuple[str, Term]]:
     for fluid in (
         "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",
+        "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")

@@ -513,9 +513,9 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
-    lesions = {h.end - 1 for h in s.hits if h.has("lesion")}
+    lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
     for i in range(head.end, min(head.end + 4, len(s.tokens))):
-        if i in lesions or s.tokens[i] in _PUNCTUATION:
+        if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
             return True
@@ -562,7 +562,7 @@ class Sentence:
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypodens|hyperdens|pap|w|pos|neg|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )

@@ -300,4 +300,4 @@ def test_any_text_is_read_without_error(text: str) -> None:
 
 
 def test_a_huge_report_without_sentences_is_read() -> None:
-    assert extract_lesions("hypodense low attenuation no " * 20_000) is not None
+    assert extract_lesions("hypodense low attenuation no " * 4_000) is not None
