@@ -645,7 +645,10 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
     inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
     yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
-    yield "solid|enhancing nodule|nodules within", Term("say", "composition", NODULE_IN_WALL)
+    yield (
+        "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
+        Term("say", "composition", NODULE_IN_WALL),
+    )
     for fluid in (
         "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",
