@@ -121,6 +121,7 @@ _BREAKS = words(
 def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
     """Where the noun phrase of a noun begins: its adjectives, its size and its article belong to it."""
     i = hit.start
+    comma = 0
     while i > 0:
         token = s.tokens[i - 1]
         if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
@@ -130,8 +131,12 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
         i -= 1
+        if token == ",":
+            comma = comma or i
         if token in ("a", "an", "the"):
             break
+    if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
+        return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
     return i
 
 
