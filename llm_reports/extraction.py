@@ -1,0 +1,839 @@
+"""Offline extraction: what a radiology report says of its lesions, as descriptors (paper section III-A).
+
+Deterministic and without a network. ``sentences`` says what each sentence states, negates and measures; here the
+statements are given to lesions: which nouns speak of a lesion, which of the same one, in which organ, and which only
+name its diagnosis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from . import lexicon
+from .descriptors import Descriptors
+from .lexicon import words
+from .nouns import (
+    COUNTS,
+    PANCREAS_PARTS,
+    Location,
+    Noun,
+    cue_after,
+    cue_before,
+    history_tokens,
+    is_lesion_noun,
+    is_plural,
+    is_reference,
+    is_rest_of_organ,
+    location_in,
+    nouns_of,
+    organ_of,
+    places_of,
+    segment_number,
+)
+from .sections import Context, sections_of
+from .sentences import Hit, Sentence, Statement, sentences_of
+
+Said = tuple[str, str]
+"""A descriptor and a value of it."""
+
+HOSTS = ("liver", "pancreas", "kidney")
+
+
+class Reading(NamedTuple):
+    """What one text says of one lesion."""
+
+    descriptors: Descriptors
+    denied: frozenset[Said] = frozenset()
+    """What the text explicitly negates of the lesion: ``("composition", "calcified")`` for *without calcification*."""
+    also: frozenset[Said] = frozenset()
+    """Further values that the text states and a stronger one of the same descriptor outranks (*solid, necrotic*)."""
+
+
+class ReportedLesion(BaseModel):
+    """One lesion that a report affirms."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    descriptors: Descriptors
+    denied: frozenset[Said] = frozenset()
+    """What the report explicitly negates of the lesion."""
+    location: str | None = None
+    """Where in the organ, in words: *segment 7*, *head*, *left upper pole*."""
+    evidence: tuple[str, ...] = ()
+    """The sentences of the report that it was read from."""
+    uncertain: bool = False
+    """Hedged as a whole (*cannot exclude a lesion*): no lesion of certainty."""
+
+
+# Values of one lesion from its statements
+
+_RANKS: dict[str, tuple[str, ...]] = {
+    "composition": ("mixed", "necrotic", "cystic", "calcified", "solid"),
+    "enhancement": ("washout", "arterial", "rim", "none", "hyper", "hypo"),
+}
+_EXCLUSIVE: dict[str, frozenset[str]] = {
+    "attenuation": words("hypo iso hyper"),
+    "texture": words("homogeneous heterogeneous"),
+    "margin": words("well-defined ill-defined"),
+    "enhancement": words("none hypo hyper"),
+}
+
+
+class Gathered(NamedTuple):
+    """The values of one lesion, what is denied, outranked values, and whether statements contradict each other."""
+
+    values: dict[str, str]
+    denied: frozenset[Said]
+    also: frozenset[Said]
+    contradictory: bool
+
+
+def gathered(statements: Iterable[Statement]) -> Gathered:
+    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest.
+
+    A denial that the values make needless (*hypodense, not hyperdense*) is left out.
+    """
+    said: dict[str, list[str]] = {}
+    denied: set[Said] = set()
+    for st in statements:
+        if st.negated:
+            if st.value != lexicon.NODULE_IN_WALL:
+                denied.add((st.field, st.value))
+        elif st.value not in said.setdefault(st.field, []):
+            said[st.field].append(st.value)
+    values: dict[str, str] = {}
+    also: set[Said] = set()
+    contradictory = False
+    for name, found in said.items():
+        if name == "composition":
+            found = _compositions(found)
+            if not found:
+                continue
+        ranks = _RANKS.get(name)
+        values[name] = min(found, key=ranks.index) if ranks else found[0]
+        also.update((name, v) for v in found if v != values[name])
+        contradictory |= len(_EXCLUSIVE.get(name, frozenset()) & set(found)) > 1
+    needless = {(n, v) for n in ("attenuation", "texture", "margin") if n in values for v in _EXCLUSIVE[n]}
+    return Gathered(values, frozenset(denied - set(values.items()) - needless), frozenset(also), contradictory)
+
+
+def _compositions(found: Sequence[str]) -> list[str]:
+    """Solid and cystic is mixed, and so is a nodule in the wall of something cystic."""
+    has_nodule = lexicon.NODULE_IN_WALL in found
+    found = [v for v in found if v != lexicon.NODULE_IN_WALL]
+    if "mixed" in found or ("cystic" in found and ("solid" in found or has_nodule)):
+        return ["mixed", *(v for v in found if v not in ("mixed", "solid", "cystic"))]
+    return found
+
+
+# One text about one lesion
+
+_MANY = words("two three four five six several multiple numerous many both innumerable various")
+_PHRASE_BREAKS = words("with of in is are showing having demonstrating by as than this from and for to without at")
+
+
+def read_description(text: str) -> Reading | None:
+    """What a description or variant says of its lesion.
+
+    ``None`` when it states no lesion, several, or contradicts itself.
+
+    >>> read_description("Ill-defined 3.2 cm hypodense liver mass without calcification.").descriptors.size_mm
+    32.0
+    """
+    sentences = [Sentence(part) for part in sentences_of(text)]
+    nouns = [(s, h) for s in sentences for h in s.hits if is_lesion_noun(h)]
+    affirmed = [h for s, h in nouns if not s.is_negated(h)]
+    if (nouns and not affirmed) or _counts_several(sentences):
+        return None
+    read = gathered(st for s in sentences for st in s.statements)
+    sizes = {z.mm for s in sentences for z in s.sizes if not z.prior and not z.distance}
+    if read.contradictory or len(sizes) > 1:
+        return None
+    organ = organ_of([p for s in sentences for p in places_of(s)])
+    fields: dict[str, Any] = dict(read.values)
+    size = _valid_size(sizes)
+    if size:
+        fields["size_mm"] = size
+    if not (fields or organ or affirmed):
+        return None
+    return Reading(Descriptors(organ=organ, **fields), read.denied, read.also)
+
+
+def _valid_size(sizes: Iterable[float]) -> float | None:
+    largest = round(max(sizes, default=0.0), 3)
+    return largest if 0 < largest <= 500 else None
+
+
+def _counts_several(sentences: Sequence[Sentence]) -> bool:
+    indefinite = 0
+    for s in sentences:
+        for hit in s.hits:
+            if not hit.has("lesion") or s.is_negated(hit):
+                continue
+            before = s.tokens[max(0, hit.start - 8) : hit.start]
+            if is_plural(s, hit) and _MANY & set(before):
+                return True
+            if {"second", "another", "third"} & set(before):
+                return True
+            indefinite += _is_indefinite(s, hit)
+    return indefinite > 1
+
+
+def _is_indefinite(s: Sentence, noun: Hit) -> bool:
+    """Whether the noun has the article *a*: *a small, hypodense lesion*."""
+    for i in range(noun.start - 1, -1, -1):
+        token = s.tokens[i]
+        if token in ("a", "an"):
+            return True
+        if token in _PHRASE_BREAKS or token in ".;:()":
+            return False
+    return False
+
+
+# Lesions as they are gathered
+
+
+@dataclass
+class Facts:
+    """What is said of a lesion: in one sentence, or in the report so far."""
+
+    organ: str | None = None
+    location: Location = field(default_factory=Location)
+    statements: list[Statement] = field(default_factory=list)
+    sizes: list[float] = field(default_factory=list)
+    called: str | None = None
+    """The pathology that its noun names (*a cyst*); a diagnosis outranks it."""
+    diagnoses: list[str] = field(default_factory=list)
+    """What it is said to be, in the order of the report."""
+    denied: set[Said] = field(default_factory=set)
+    plural: bool = False
+    count: int = 0
+    """How many lesions, where a plural says so."""
+    uncertain: bool = False
+    name: str = ""
+    """What the report calls it: the number in *lesion 2*."""
+
+    @property
+    def pathology(self) -> str | None:
+        return self.diagnoses[0] if self.diagnoses else self.called
+
+    def says(self, name: str) -> set[str]:
+        return {st.value for st in self.statements if st.field == name and not st.negated}
+
+
+@dataclass
+class Lesion(Facts):
+    """A lesion of the report."""
+
+    evidence: list[str] = field(default_factory=list)
+    members: int = 0
+    """How many lesions of a plural have since been described one by one."""
+    dropped: bool = False
+
+    def add(self, facts: Facts, text: str) -> None:
+        """Take over what another sentence says."""
+        if not facts.location.contradicts(self.location):
+            self.location = Location(
+                self.location.side or facts.location.side, self.location.parts or facts.location.parts
+            )
+        self.statements += facts.statements
+        if not self.sizes:
+            self.sizes += facts.sizes
+        self.called = self.called or facts.called
+        self.diagnoses += [d for d in facts.diagnoses if d not in self.diagnoses]
+        self.denied |= facts.denied
+        self.uncertain &= facts.uncertain
+        if text not in self.evidence:
+            self.evidence.append(text)
+
+    def finished(self) -> ReportedLesion:
+        read = gathered(self.statements)
+        fields: dict[str, Any] = dict(read.values)
+        fields.pop("pathology", None)
+        if self.pathology:
+            fields["pathology"] = self.pathology
+        if "cyst" in (self.called, self.pathology):
+            fields["composition"] = _with_cyst(self.statements)
+        size = _valid_size(self.sizes)
+        if size:
+            fields["size_mm"] = size
+        return ReportedLesion(
+            descriptors=Descriptors(organ=self.organ, **fields),
+            denied=frozenset((read.denied | self.denied) - set(fields.items())),
+            location=str(self.location) or None,
+            evidence=tuple(self.evidence),
+            uncertain=self.uncertain,
+        )
+
+
+def _with_cyst(statements: Sequence[Statement]) -> str:
+    """The composition of a lesion that is called a cyst: cystic, unless more is said."""
+    return gathered([Statement("composition", "cystic", 0, 0, False), *statements]).values["composition"]
+
+
+# Reading the report
+
+
+class _Reader:
+    """Goes through the sentences of a report and gathers lesions."""
+
+    def __init__(self) -> None:
+        self.lesions: list[Lesion] = []
+        self.current: list[Lesion] = []
+        """The lesions that *it*, *the lesion* or a bare adjective speaks of."""
+        self.organ: str | None = None
+        self.location = Location()
+        self.concluding = False
+
+    def read(self, text: str, context: Context) -> None:
+        s = Sentence(text)
+        if not s.tokens or (context.skipped and not _is_finding(s)):
+            return
+        context.skipped = False
+        if context.conclusion and not self.concluding and len(self.current) < len(self.lesions):
+            self.current = []
+        self.concluding = context.conclusion
+        past = history_tokens(s)
+        s.statements = [st for st in s.statements if st.start not in past]
+        if context.label:
+            self._read_label(context.label)
+        counted = any(x.plural and x.members < x.count for x in self.recent)
+        nouns = nouns_of(s, self._open_to, counted)
+        lesion_nouns = [n for n in nouns if n.role == "lesion"]
+        loose = Facts()
+        facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
+        self._share(s, nouns, lesion_nouns, facts, loose)
+        told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
+        told = [(part, n) for f, n in told for part in _split(s, f, n)]
+        there = [(f, n) for f, n in told if not _is_gone(s, n)]
+        if there:
+            self._take(s, there, context)
+        elif any(c.has("gone") for c in s.cues):
+            self._forget(s, nouns)
+        self._apply(s, loose, nouns, context)
+        self._move_on(s, nouns)
+
+    @property
+    def recent(self) -> list[Lesion]:
+        """The lesions that a sentence can still speak of: no report tells of hundreds one by one."""
+        return self.lesions[-100:]
+
+    def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
+        if not nouns and not any(h.has("organ") for h in s.hits):
+            for lesion in self.current:
+                lesion.dropped = True
+        self.current = []
+
+    def _open_to(self, pathology: str | None) -> bool:
+        """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
+        organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
+        return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
+
+    def _read_label(self, label: str) -> None:
+        s = Sentence(label)
+        organ = organ_of([p for p in places_of(s) if not p.reference])
+        parts = set(s.tokens) & PANCREAS_PARTS
+        if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
+            organ = "pancreas"
+        if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
+            self.current = []
+        self.organ = organ or "other"
+        self.location = location_in(s, 0, len(s.tokens), organ)
+        for lesion in self.current:
+            if len(self.current) == 1 and not lesion.location:
+                lesion.location = self.location
+
+    def _facts(self, s: Sentence, noun: Noun, nouns: Sequence[Noun], context: Context) -> Facts:
+        """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
+        start, end = _region(s, noun, nouns)
+        organ = self._organ(s, noun, start, end, context)
+        location = location_in(s, start, end, organ)
+        if not location and self.location and organ == self.organ:
+            location = self.location
+        before = s.tokens[noun.start : noun.hit.start]
+        plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
+        count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
+        uncertain = noun.pathology is None and _is_doubted(s, noun)
+        after = s.tokens[noun.end : noun.end + 1]
+        name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
+        return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain, name=name)
+
+    def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
+        places = [p for p in places_of(s) if not p.reference]
+        here = [p for p in places if start <= p.start < end]
+        within = [p for p in here if noun.start <= p.start < noun.end]
+        for group in (within, here):
+            explicit = [p.organ for p in group if p.explicit]
+            if explicit:
+                return explicit[0]
+        if context.label:
+            return self.organ
+        if here:
+            return here[0].organ
+        earlier = [p.organ for p in places if p.start < noun.start]
+        if earlier:
+            return earlier[-1]
+        if places and "and" in s.tokens[noun.end : places[0].start]:
+            return places[0].organ
+        if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
+            return self.current[-1].organ
+        if self.organ is None or (set(s.tokens) & PANCREAS_PARTS and self.organ == "pancreas"):
+            return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+        return self.organ
+
+    def _share(
+        self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
+    ) -> None:
+        """Give each statement, size and diagnosis of the sentence to its lesion, or leave it loose."""
+        by_noun = {id(n): f for n, f in zip(lesion_nouns, facts, strict=True)}
+        for st in s.statements:
+            if st.field == "pathology":
+                continue
+            for f in _owners(s, st.start, st.end, nouns, by_noun, loose, is_size=False):
+                f.statements.append(st)
+        for size in s.sizes:
+            if not size.prior and not size.distance:
+                for f in _owners(s, size.token, size.token + 1, nouns, by_noun, loose, is_size=True):
+                    f.sizes.append(size.mm)
+        for noun in nouns:
+            if noun.role == "diagnosis" and noun.pathology:
+                target = _diagnosed(s, noun, lesion_nouns, by_noun)
+                if target and not target.plural and _are_parts(s, noun):
+                    target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                else:
+                    (target or loose).diagnoses.append(noun.pathology)
+            elif noun.role == "nothing" and noun.pathology and cue_before(s, noun, ()):
+                loose.denied.add(("pathology", noun.pathology))
+
+    def _take(self, s: Sentence, told: Sequence[tuple[Facts, Noun]], context: Context) -> None:
+        """Find or open the lesions that the sentence speaks of."""
+        current: list[Lesion] = []
+        for f, noun in told:
+            found = self._same(s, f, noun, context)
+            if not found:
+                found = [self._opened(f, s.text)]
+            for lesion in found:
+                lesion.add(f, s.text)
+            current += [lesion for lesion in found if lesion not in current]
+        self.current = current
+
+    def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
+        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
+        lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name)
+        template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
+        if template:
+            template.members += 1
+            template.dropped = True
+            lesion.statements += template.statements
+            lesion.diagnoses += template.diagnoses
+            lesion.called = template.called
+            lesion.evidence += template.evidence
+        self.lesions.append(lesion)
+        return lesion
+
+    def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
+        """The lesions told of before that a noun speaks of again; none: it is a new one."""
+        if noun.hit.name("lesion") == "pronoun":
+            return []
+        phrase = s.tokens[noun.start : noun.hit.start]
+        definite = bool(f.name or set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
+        new = bool(set(phrase) & _NEW) and not definite
+        bare = not new and not f.sizes
+        if not (context.conclusion or definite or bare):
+            return []
+        fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
+        if not fitting:
+            return []
+        if f.plural:
+            wanted = [lesion for lesion in fitting if not f.location or f.location.equals(lesion.location)] or fitting
+            if "both" in phrase or f.count:
+                wanted = wanted[-(f.count or 2) :]
+            elif not context.conclusion and not definite:
+                wanted = [lesion for lesion in wanted if lesion.plural]
+            return wanted
+        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
+        if definite or context.conclusion:
+            return [best]
+        return (
+            [best]
+            if f.location.equals(best.location) or (best in self.current and not f.location and not f.called)
+            else []
+        )
+
+    def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
+        """Give what is said without a noun to the lesions spoken of."""
+        targets = self._spoken_of(s)
+        if len(targets) > 1:
+            self.current = targets
+        artifact = any(n.role == "artifact" for n in nouns)
+        if artifact and not any(n.role == "diagnosis" for n in nouns):
+            for lesion in targets:
+                lesion.dropped = True
+            return
+        if loose.statements or loose.sizes or loose.denied:
+            if self._implied(s, loose, nouns, targets, context):
+                targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
+                self.current = targets
+            places = [p for p in places_of(s) if not p.reference]
+            for lesion in targets:
+                lesion.organ = lesion.organ or organ_of(places)
+                location = location_in(s, 0, len(s.tokens), lesion.organ)
+                facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
+                lesion.add(facts, s.text)
+        for pathology in loose.diagnoses[:1]:
+            rest = loose.diagnoses
+            for lesion in self._diagnosed(s, pathology, nouns, targets, context):
+                lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
+
+    def _implied(
+        self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
+    ) -> bool:
+        """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
+        if nouns or self.organ not in HOSTS:
+            return False
+        if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
+            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(self.location) for x in targets)
+            return bool(context.label and self.location.parts and loose.sizes and elsewhere)
+        affirmed = {st.field for st in loose.statements if not st.negated}
+        return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
+
+    def _spoken_of(self, s: Sentence) -> list[Lesion]:
+        live = [lesion for lesion in self.recent if not lesion.dropped]
+        first = s.tokens[:2]
+        if "both" in first:
+            return live[-2:]
+        if {"latter", "former"} & set(s.tokens[:3]):
+            return live[-1:] if "latter" in s.tokens else live[-2:-1]
+        if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
+            return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
+        return [lesion for lesion in self.current if not lesion.dropped]
+
+    def _diagnosed(
+        self, s: Sentence, pathology: str, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
+    ) -> list[Lesion]:
+        """The lesions that a diagnosis without a lesion noun is of."""
+        noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
+        explicit = [p.organ for p in places_of(s) if not p.reference and p.explicit]
+        organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+        live = [lesion for lesion in self.recent if not lesion.dropped]
+        fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
+        if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
+            return []
+        if len(targets) > 1:
+            return [lesion for lesion in targets if lesion in fitting]
+        untold = [lesion for lesion in fitting if not lesion.diagnoses]
+        if context.conclusion and not targets:
+            untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
+        several = is_plural(s, noun.hit) and context.conclusion
+        if several or {"multifocal", "multiple", "both", "all"} & set(s.tokens):
+            return untold
+        for lesion in reversed(targets):
+            if lesion in fitting:
+                return [lesion]
+        return untold[-1:] or fitting[-1:]
+
+    def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        if alone and len(self.current) == 1 and self.current[0].organ is None:
+            lesion = self.current[0]
+            lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
+            lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
+        if nouns and all(n.role == "nothing" for n in nouns):
+            subject = next((h for h in s.hits if h.has("organ")), None)
+            if subject and subject.start <= 1:
+                self.organ = subject.name("organ")
+            return
+        told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
+        places = [p for p in places_of(s) if not p.reference]
+        explicit = [p.organ for p in places if p.explicit] or [p.organ for p in places]
+        if told:
+            organ = told[-1]
+        elif explicit:
+            organ = explicit[-1]
+            if organ != self.organ:
+                self.current = [lesion for lesion in self.current if lesion.organ in (None, organ)]
+        else:
+            return
+        if organ != self.organ:
+            self.location = Location()
+        self.organ = organ
+        if not nouns and organ:
+            self.location = location_in(s, 0, len(s.tokens), organ) or self.location
+
+
+_DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
+_NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _is_finding(s: Sentence) -> bool:
+    """Whether a sentence below a heading such as *Comparison* is a finding all the same, as it describes a lesion."""
+    past = history_tokens(s)
+    lesion = any(is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
+    said = {st.field for st in s.statements if st.field != "pathology" and st.start not in past}
+    return lesion and len(said) + 2 * bool([z for z in s.sizes if not z.distance]) >= 2
+
+
+def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
+    """The tokens of a sentence that belong to one of its lesion nouns."""
+    at = nouns.index(noun)
+    start = 0 if at == 0 else _with_place_before(s, noun, nouns[at - 1].end)
+    end = len(s.tokens) if at + 1 == len(nouns) else _with_place_before(s, nouns[at + 1], noun.end)
+    return start, end
+
+
+def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
+    """The start of a noun phrase, with the place that stands before it: *and in the left kidney a cyst*."""
+    i = noun.start
+    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")", ":"):
+        i -= 1
+    return i if s.tokens[i] in ("in", "within", "at", "on") else noun.start
+
+
+def _is_doubted(s: Sentence, noun: Noun) -> bool:
+    for cue in s.cues:
+        if cue.has("doubt"):
+            if cue.end <= noun.hit.start and s.chunks[cue.start] == s.chunks[noun.hit.start]:
+                return True
+            if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
+                return True
+    return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
+
+
+def _is_gone(s: Sentence, noun: Noun) -> bool:
+    """Whether a lesion is said to be there no more: *the lesion has resolved*."""
+    stops = [c.start for c in s.cues if c.has("stop")]
+    for cue in s.cues:
+        if cue.has("gone") and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops):
+            return True
+    return False
+
+
+_LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
+
+
+def _owners(
+    s: Sentence,
+    start: int,
+    end: int,
+    nouns: Sequence[Noun],
+    facts: dict[int, Facts],
+    loose: Facts,
+    is_size: bool,
+) -> list[Facts]:
+    """Whose the statement or size at tokens ``start`` to ``end`` is; nobody's where it speaks of another thing."""
+    for noun in nouns:
+        if noun.start <= start and end <= noun.hit.start:
+            return _of(noun, nouns, facts, loose)
+        if noun.hit.start <= start and end <= noun.end:
+            return [facts[id(noun)]] if id(noun) in facts else ([loose] if noun.role == "diagnosis" else [])
+    lesions = [n for n in nouns if id(n) in facts]
+    before = [n for n in nouns if n.end <= start]
+    if not lesions:
+        if _speaks_of_other(s, start, before, is_size):
+            return []
+        return [loose]
+    left = [n for n in lesions if n.end <= start]
+    if not left:
+        organ = next((h for h in reversed(s.hits) if h.end <= start and h.has("organ")), None)
+        between = s.tokens[organ.end : start] if organ else ["-"]
+        linked = not between if is_size else bool(set(between[:2]) & _LINKS)
+        measured = is_size and bool(set(between) & words("measures measuring length is"))
+        introduced = bool(set(between) & words("there a an with contains shows"))
+        if ((linked or measured) and not introduced) or (before and before[-1].role != "diagnosis"):
+            return []
+        return [facts[id(lesions[0])]]
+    other = before[-1]
+    if other.role in ("other", "nothing") and _holds(s, other, start, is_size):
+        return []
+    if is_size and _organ_holds(s, left[-1], start):
+        return []
+    if (
+        len(left) > 1
+        and len(left) == len(lesions)
+        and set(s.tokens[left[-1].end : start]) & {"are", "both", "were", "all"}
+    ):
+        return [facts[id(n)] for n in lesions]
+    return [facts[id(left[-1])]]
+
+
+def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts) -> list[Facts]:
+    if id(noun) in facts:
+        return [facts[id(noun)]]
+    if noun.role == "diagnosis":
+        left = [n for n in nouns if id(n) in facts and n.end <= noun.start]
+        return [facts[id(left[-1])]] if left else [loose]
+    return []
+
+
+def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
+    """Whether what follows a thing that is no lesion speaks of that thing: *the duct measures 8 mm*."""
+    between = s.tokens[other.end : start]
+    if is_size and other.hit.name("other") == "state":
+        return False
+    if set(between) & {"and", "with", ",", ";", "(", ")"} and not (
+        is_size and len(between) <= 1 and "with" not in between
+    ):
+        return False
+    return is_size or other.role == "nothing" or bool(set(between) & _LINKS)
+
+
+def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
+    """Whether a size after a lesion noun is that of an organ or node: *and a lymph node of 12 mm*."""
+    between = [h for h in s.hits if lesion.end <= h.start and h.end <= start and h.has("organ")]
+    for hit in between:
+        if (hit.name("organ") not in HOSTS and not is_reference(s, hit, "")) and not set(s.tokens[hit.end : start]) & {
+            ",",
+            "(",
+            "and",
+        }:
+            return s.tokens[hit.start - 1] not in ("in", "the", "of")
+    return False
+
+
+def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
+    """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
+    if before and before[-1].role in ("other", "nothing", "artifact"):
+        return not (is_size and before[-1].hit.name("other") == "state")
+    if s.tokens[0] in ("it", "this", "which"):
+        return False
+    for hit in (h for h in s.hits if h.has("organ")):
+        if is_reference(s, hit, "") and not is_rest_of_organ(s, hit):
+            continue
+        lead = s.tokens[max(0, hit.start - 3) : hit.start]
+        if not set(lead) & words("in within of at off throughout"):
+            return hit.start < start or (hit.start - start <= 3 and not is_size)
+    return False
+
+
+def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int, Facts]) -> Facts | None:
+    """The lesion of the same sentence that a diagnosis is of."""
+    left = [n for n in lesions if n.end <= noun.start] or list(lesions)
+    organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+    for n in reversed(left):
+        if organ is None or facts[id(n)].organ in (None, organ):
+            return facts[id(n)]
+    return None
+
+
+def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
+    """A plural that is followed by its members in the same sentence, merged into them: *metastases: one in ...*."""
+    first, members = told[0][0] if told else Facts(), [f for f, _ in told[1:]]
+    if not first.plural or first.sizes or len(members) < 2 or any(m.plural or m.organ != first.organ for m in members):
+        return list(told)
+    for member in members:
+        member.statements = first.statements + member.statements
+        member.diagnoses = first.diagnoses + member.diagnoses
+        member.called = member.called or first.called
+    return list(told[1:])
+
+
+def _are_parts(s: Sentence, noun: Noun) -> bool:
+    """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
+    return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
+
+
+def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
+    """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
+    sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
+    if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
+        return [f]
+    ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
+    starts = [noun.end] + [z.token for z in sizes[:-1]]
+    after = bool(location_in(s, sizes[-1].token, len(s.tokens), f.organ))
+    found = []
+    for z, start, end in zip(sizes, starts, ends, strict=True):
+        span = (z.token, end) if after else (start, z.token)
+        location = location_in(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
+        found.append(
+            Facts(
+                f.organ,
+                location,
+                list(f.statements),
+                [z.mm],
+                f.called,
+                list(f.diagnoses),
+                set(f.denied),
+                uncertain=f.uncertain,
+            )
+        )
+    return found
+
+
+def _bare_segment(s: Sentence, at: int, organ: str | None) -> Location:
+    """The number before a bracket: *in segments 3 (9 mm) and 6 (12 mm)*."""
+    number = segment_number(s.tokens[at - 2]) if organ == "liver" and at > 1 and s.tokens[at - 1] == "(" else None
+    return Location(parts=(f"segment {number}",)) if number else Location()
+
+
+def _has_member(template: Lesion, f: Facts, listed: bool) -> bool:
+    """Whether a lesion told of alone is one of those that a plural counted before."""
+    return (
+        template.plural
+        and (template.members < template.count or listed)
+        and not template.sizes
+        and not f.plural
+        and template.organ == f.organ
+        and f.called in (None, template.called)
+    )
+
+
+def _fits(f: Facts, lesion: Lesion) -> bool:
+    """Whether what a noun says can be said of a lesion."""
+    if f.name and f.name != lesion.name:
+        return False
+    if f.name:
+        return True
+    if f.organ != lesion.organ and f.organ is not None and lesion.organ is not None:
+        return False
+    if f.location.contradicts(lesion.location) and not lesion.plural:
+        return False
+    if f.sizes and lesion.sizes and not f.plural:
+        first, second = max(f.sizes), max(lesion.sizes)
+        if abs(first - second) > max(1.5, 0.06 * max(first, second)):
+            return False
+    if f.pathology and lesion.diagnoses and f.pathology not in (*lesion.diagnoses, lesion.called):
+        return f.pathology == "cyst" and "cystic" in lesion.says("composition")
+    if f.called == "cyst" and not lesion.called:
+        return not lesion.says("composition") & {"solid", "necrotic"}
+    if lesion.called and f.called and lesion.called != f.called:
+        return False
+    return not (lesion.pathology == "cyst" and f.says("composition") & {"solid", "necrotic"})
+
+
+def _likeness(f: Facts, lesion: Lesion) -> float:
+    points = 0.0
+    if f.sizes and lesion.sizes:
+        points += 4
+    if f.location.equals(lesion.location):
+        points += 3
+    if f.pathology and f.pathology == lesion.pathology:
+        points += 2
+    if f.pathology and not lesion.diagnoses:
+        points += 1
+    if not f.pathology and lesion.pathology == "cyst":
+        points -= 1
+    for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
+        mine, its = f.says(name), lesion.says(name)
+        if mine and its:
+            points += 1 if mine & its else -1
+    return points
+
+
+def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesion]:
+    """The lesions that a report affirms in liver, pancreas and kidneys, in the order of their first mention.
+
+    ``organ``: only lesions of that organ (any organ that the lexicon knows). A lesion that is merely possible
+    (*cannot exclude a small lesion*) is marked ``uncertain``.
+    """
+    reader = _Reader()
+    for sentence, context in sections_of(report):
+        reader.read(sentence, context)
+    wanted = HOSTS if organ is None else (organ,)
+    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    return [x for x in found if x.descriptors != Descriptors()]
