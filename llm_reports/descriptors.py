@@ -11,7 +11,29 @@ Enhancement = Literal["hypo", "hyper", "arterial", "washout", "rim", "none"]
 Texture = Literal["homogeneous", "heterogeneous"]
 Composition = Literal["solid", "cystic", "mixed", "necrotic", "calcified"]
 Margin = Literal["well-defined", "ill-defined"]
-Pathology = Literal["PDAC", "PNET", "cyst", "metastasis", "HCC", "hemangioma", "RCC", "sarcoma"]
+Pathology = Literal[
+    "PDAC",
+    "PNET",
+    "cyst",
+    "metastasis",
+    "HCC",
+    "hemangioma",
+    "RCC",
+    "sarcoma",
+    "cholangiocarcinoma",
+    "IPMN",
+    "MCN",
+    "SCA",
+    "SPN",
+    "pseudocyst",
+    "AML",
+    "oncocytoma",
+    "adenoma",
+    "FNH",
+    "abscess",
+    "UC",
+    "lymphoma",
+]
 
 
 class Descriptors(BaseModel):

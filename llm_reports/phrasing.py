@@ -383,8 +383,21 @@ PATHOLOGIES: dict[str, tuple[str, ...]] = {
     "hemangioma": ("hemangioma", "haemangioma"),
     "RCC": ("RCC", "renal cell carcinoma"),
     "sarcoma": ("sarcoma",),
+    "cholangiocarcinoma": ("cholangiocarcinoma", "cholangiocellular carcinoma"),
+    "IPMN": ("IPMN", "intraductal papillary mucinous neoplasm"),
+    "MCN": ("MCN", "mucinous cystadenoma"),
+    "SCA": ("SCA", "serous cystadenoma"),
+    "SPN": ("SPN", "pseudopapillary neoplasm"),
+    "pseudocyst": ("pseudocyst",),
+    "AML": ("AML", "angiomyolipoma"),
+    "oncocytoma": ("oncocytoma",),
+    "adenoma": ("adenoma",),
+    "FNH": ("FNH", "focal nodular hyperplasia"),
+    "abscess": ("abscess",),
+    "UC": ("urothelial carcinoma", "transitional cell carcinoma"),
+    "lymphoma": ("lymphoma",),
 }
-_COUNTABLE = ("cyst", "metastasis", "hemangioma")
+_COUNTABLE = ("cyst", "metastasis", "hemangioma", "pseudocyst", "oncocytoma", "adenoma", "abscess")
 """Pathologies that take an article: *consistent with a cyst*, but *consistent with HCC*."""
 _PATHOLOGIES_OF_ORGAN: dict[tuple[str, str], tuple[str, ...]] = {
     ("PDAC", "pancreas"): ("pancreatic ductal adenocarcinoma",),
@@ -529,9 +542,9 @@ def _article(words: str) -> str:
     if first[0].isdigit():
         number = first.split("-")[0]
         return "an" if number[0] == "8" or number in ("11", "18") else "a"
-    if first in ("hcc", "rcc"):
+    if first in ("hcc", "rcc", "mcn", "sca", "spn", "fnh"):
         return "an"
-    if first.startswith(("uni",)):
+    if first.startswith(("uni", "uro")):
         return "a"
     return "an" if first[0] in "aeiou" else "a"
 
