@@ -71,7 +71,7 @@ def test_what_the_grammar_gets_wrong_is_left_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(variants, "rephrase", careless)
     found = vary_offline(LIVER, 50, seed=0, encoder=None)
     assert len(found) == 50
-    assert not any(re.search(r"well[ -]|sharp|crisp|smooth|clear", text.lower()) for text in found)
+    assert not any(re.search(r"\bwell[ -]|\bsharp|crisp|smooth|\bclear", text.lower()) for text in found)
 
 
 class NoNodules:
