@@ -97,6 +97,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
+        "hardly|barely|scarcely any heterogeneity|inhomogeneity|unevenness",
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
@@ -182,6 +183,7 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
+    "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "low grade",
     "slow|interval|rapid|some growth",
     "high grade",
@@ -258,7 +260,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
         "circumferentially|ring_shaped|periphery|border_zone|targetoid",
     ),
-    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil"),
+    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none"),
 }
 
 PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
@@ -301,10 +303,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "renal cell carcinoma|carcinomas|cancer|ca|cancers",
         "renal|kidney cancer|carcinoma",
     ),
-    "sarcoma": (
-        "sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",
-        "soft tissue sarcoma|sarcomas",
-    ),
+    "sarcoma": ("sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",),
     "cholangiocarcinoma": (
         "cholangiocarcinoma|cholangiocarcinomas|cca|icca|ihcc|ccc|cholangiocellular_carcinoma|klatskin_tumor",
         "cholangiocellular carcinoma|cancer",
@@ -403,6 +402,7 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "lymph node": ("node|nodes|nodal|lymphadenopathy|adenopathy", "lymph node|nodes"),
     "thyroid": ("thyroid",),
+    "retroperitoneum": ("retroperitoneum|retroperitoneal",),
     "heart": ("heart|cardiac",),
     "peritoneum": ("peritoneum|peritoneal|omentum|omental|mesentery|mesenteric",),
 }
@@ -411,7 +411,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
     "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
     "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
-    "hepatic|renal|pancreatic|liver sinus_fat|sinus|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
+    "hepatic|renal|pancreatic|liver sinus_fat|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
     "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
     "side|main|branch branch|branches",
     "stone|stones|calculus|calculi|nephrolithiasis|cholelithiasis|urolithiasis|gallstone|gallstones|sludge|concrement",
@@ -422,8 +422,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
-    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|dilatation|dilation",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
+    "tumor|tumour thrombus",
     "calyx|calyces|collecting_system|ureter|ureters|nephrogram|nephrograms|pyelonephritis",
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
@@ -431,6 +431,11 @@ OTHER_THINGS: tuple[str, ...] = (
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
     "pleura|pericardium|diaphragm|spine|fascia",
 )
+STATES = (
+    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+)
+"""Other things that have no size."""
+
 NOT_A_LESION: tuple[str, ...] = (
     "focal? fatty fat|sparing|infiltration|change|deposition|steatosis",
     "focal fat|steatosis|sparing",
@@ -448,6 +453,7 @@ NOT_A_LESION: tuple[str, ...] = (
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
+        "hepatectomy|hemihepatectomy|hepatobiliary|trisegmentectomy|bisegmentectomy",
         "bilobar|caudate|periportal|couinaud",
         "segment|segments|seg|segs|segm 1|2|3|4|4a|4b|5|6|7|8|i|ii|iii|iv|iva|ivb|v|vi|vii|viii",
         "s1|s2|s3|s4|s4a|s4b|s5|s6|s7|s8",
@@ -455,10 +461,10 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
         "left lateral section|segment|sector",
         "right|left anterior|posterior|medial section|sector",
     ),
-    "pancreas": ("uncinate", "uncinate process"),
+    "pancreas": ("uncinate|pancreatectomy|whipple|pancreaticoduodenectomy", "uncinate process"),
     "kidney": (
         "upper|lower|mid|middle|superior|inferior pole",
-        "interpolar|midpole|parapelvic|peripelvic",
+        "nephrectomy|nephrectomies|interpolar|midpole|parapelvic|peripelvic",
         "upper|mid|middle|lower third",
     ),
     "lung": (
@@ -510,6 +516,7 @@ HISTORY: tuple[str, ...] = (
     "in the context|setting of",
     "context|setting of",
     "risk of|for",
+    "previously|formerly|initially|earlier considered|interpreted|characterized|thought|called|felt as?",
     "clinically suspected",
 )
 GONE: tuple[str, ...] = (
@@ -532,7 +539,7 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|excluding|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
@@ -542,7 +549,8 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
-    "no doubt",
+    "no doubt|lack",
+    "not without",
     "no follow up",
     "without doubt",
 )
@@ -550,10 +558,10 @@ POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
-    "not visualized|visualised|recognizable|discernible|definable|favored|favoured|suspected|considered|likely",
+    "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated|favored|favoured|suspected|considered|likely",
 )
 STOP = (
-    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|nevertheless|still|despite|"
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"
     "because|therefore|thus|hence|who|otherwise"
 )
 
@@ -603,6 +611,7 @@ def content() -> Iterator[tuple[str, Term]]:
         yield fluid, Term("say", "composition", "cystic")
     yield LESION_NOUNS, Term("lesion")
     yield from ((p, Term("other")) for p in OTHER_THINGS)
+    yield STATES, Term("other", "state")
     yield from ((p, Term("artifact")) for p in NOT_A_LESION)
     yield from ((p, Term("silent")) for p in SILENT)
 

@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -127,8 +127,14 @@ def corrected(word: str) -> str:
     return names[0]
 
 
+_NUMERALS = {
+    word: i + 1
+    for i, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    )
+}
 _TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
-_REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
@@ -143,6 +149,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bi\.\s?e\.", "ie"),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
+        (rf"\b({'|'.join(_NUMERALS)})(?= (?:milli|centi)met)", lambda m: str(_NUMERALS[m.group()])),
     )
 )
 
@@ -161,8 +168,8 @@ _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior))?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<lead>from |between )?(?P<first>{_MEASURE})"
-    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}|(?<= ) ?and {_NUMBER}[ -]?{_UNIT})?"
+    rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
+    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
 )
 _PART = re.compile(rf"({_NUMBER})(?:[ -]?({_UNIT}))?")
 
@@ -182,7 +189,8 @@ def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
         units = [unit for _, unit in parts if unit]
         if not units:
             return match.group()
-        values, unit = [], units[-1]
+        values: list[float] = []
+        unit = units[-1]
         for number, own in reversed(parts):
             unit = own or unit
             values.insert(0, float(number.replace(",", ".")) * (10 if unit.startswith("c") else 1))
@@ -212,7 +220,7 @@ class Size(NamedTuple):
     """No size: *4 mm from the capsule*."""
 
 
-_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared from had previous")
+_PRIOR_BEFORE = words("previously formerly prior prev was measured earlier initially before were compared had previous")
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
 _NOW = words("now currently today measures measuring")
@@ -232,6 +240,10 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
             break
         if tokens[i] in _PRIOR_BEFORE:
             return True
+    if at > 0 and tokens[at - 1] == "from":
+        return True
+    if at > 1 and tokens[at - 1] == "(" and tokens[at - 2][0] == "@":  # 23 mm (20 mm)
+        return True
     after = tokens[at + 1 : at + 4]
     if not after or after[0] not in _PRIOR_AFTER:
         return False
@@ -286,7 +298,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
     """Where the scope of a negation that looks forward ends."""
-    if tokens[cue.start] == "non":
+    if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         return starts[cue.end].end if cue.end in starts else cue.end + 1
     i = cue.end
     while i < len(tokens):
@@ -365,6 +377,15 @@ def _standing(s: Sentence) -> Iterator[Statement]:
             yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
 
 
+_OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
+
+
+def _turned(st: Statement) -> Statement:
+    """*Not sharp* is blurred, *not uniform* is heterogeneous; but *not blurred* says only what is not."""
+    opposite = _OPPOSITES.get((st.field, st.value)) if st.negated else None
+    return st._replace(value=opposite, negated=False) if opposite else st
+
+
 def _enhancement_word(hit: Hit) -> bool:
     return any(t.kind in ("head", "say") and t.name == "enhancement" for t in hit.terms)
 
@@ -434,7 +455,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         if negated:
             yield Statement("enhancement", "none", start, end, False)
     else:
-        value = next(v for v in ("washout", "arterial", "rim", "hyper", "hypo") if v in values)
+        value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
         if value == "arterial" and "hypo" in own:
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
@@ -468,7 +489,7 @@ class Sentence:
         self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
-        self.statements = [*_standing(self), *_paired(self)]
+        self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
         self.sizes = _sizes(self)
 
     def is_negated(self, hit: Hit) -> bool:
@@ -476,7 +497,7 @@ class Sentence:
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
