@@ -289,7 +289,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif cue.has("absent"):
-            i = cue.start - 1
+            i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
                 negated[i] = True
                 i -= 1
@@ -309,12 +309,14 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         if token == "and" and not _joins_adjectives(tokens, i):
             return i
-        if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
+        if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
             return i
         i += 1
     return i
 
 
+_WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_EDGES = words("margin margins border borders edge edges contour contours outline")
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
 
 
@@ -339,9 +341,9 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
 
 
 def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
-    """Whether *and* stands between adjectives of one negated noun: *no solid and enhancing mass*."""
+    """Whether *and* joins adjectives of one negated noun: *no solid and enhancing mass*, *no hazy and blurred edge*."""
     adjective = tokens[at - 1].endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
-    return adjective and any(t in _LESION_WORDS for t in tokens[at + 1 : at + 4])
+    return adjective and any(t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4])
 
 
 # Statements
