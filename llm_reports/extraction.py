@@ -212,9 +212,12 @@ def _findings_of(s: Sentence) -> list[Hit]:
 
 
 def _is_in_doubt(s: Sentence, noun: Hit) -> bool:
-    """*Cannot exclude a mass*, *history of a mass*; but *suspected metastasis: a mass* states one."""
+    """*Cannot exclude a mass*, *history of a mass*; but *suspected metastasis: a mass* states one.
+
+    *No mass, consistent with metastasis* states none either.
+    """
     if not noun.has("lesion"):
-        return False
+        return any(h.has("lesion") and h.end <= noun.start and s.is_negated(h) for h in s.hits)
     before = [c for c in s.cues if c.end <= noun.start and (c.has("doubt") or (c.has("history") and c.start == 0))]
     return any(not any(_pathology(h) and c.end <= h.start < noun.start for h in s.hits) for c in before)
 

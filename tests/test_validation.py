@@ -72,9 +72,24 @@ def test_a_rejection_names_the_field_and_both_values(text: str, reasons: tuple[s
 
 
 def test_a_denied_property_is_said_to_be_denied() -> None:
-    verdict = validate_text(SOURCE, SOURCE.replace("heterogeneous", "not heterogeneous"), None)
-    assert not verdict.kept
-    assert any(reason.startswith("texture: ") for reason in verdict.reasons)
+    text = "A 32 mm hypoattenuating lesion in the liver with ill-defined margins. It is not heterogeneous."
+    assert validate_text(SOURCE, text, None).reasons == ("texture: 'heterogeneous' is denied",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The liver is normal.",  # names the organ, and no lesion
+        "Cannot exclude a lesion in the liver.",
+        "History of a lesion in the liver.",
+        "The lesion in the liver has resolved.",
+        "No finding in the liver.",
+        "A lesion in the liver and another lesion in the liver.",
+    ],
+)
+def test_organ_without_a_lesion_of_certainty_is_no_description(text: str) -> None:
+    assert validate_text("A lesion in the liver.", "Hepatic mass.", None).kept
+    assert validate_text("A lesion in the liver.", text, None).reasons == ("states no lesion, or more than one",)
 
 
 def test_what_the_source_says_beside_its_descriptors_is_kept_too_unless_they_are_given() -> None:
