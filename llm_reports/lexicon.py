@@ -539,7 +539,7 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|excluding|argues_against|argue_against|speaks_against|speak_against|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|unlikely|anything_but|far_from|hardly_any|barely_any|by_no_means|excluding|inconsistent_with|incompatible_with|unlikely_to_be|unlikely_to_represent|argues_against|argue_against|speaks_against|speak_against|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",

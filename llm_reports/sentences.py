@@ -280,12 +280,15 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
     return chunks
 
 
+_EITHER_WAY = ("absent", "unlikely")  # forward only where the word stands before what it denies
+
+
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
     for cue in s.cues:
-        if cue.has("negation") and (s.tokens[cue.start] != "absent" or cue.end in starts):
+        if cue.has("negation") and (s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif cue.has("absent"):
