@@ -66,7 +66,7 @@ _EXCLUSIVE: dict[str, frozenset[str]] = {
 
 
 class Gathered(NamedTuple):
-    """The values of one lesion, what is denied of it, outranked values, and whether statements contradict each other."""
+    """The values of one lesion, what is denied, outranked values, and whether statements contradict each other."""
 
     values: dict[str, str]
     denied: frozenset[Said]
@@ -121,7 +121,7 @@ _RELATIVE = words(
     "compresses toward towards unlike like relative versus"
 )
 _COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
-_ARISING = words("arising originating projecting exophytic protruding extending bulging growing arises")
+_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
 _NEUTRAL_BEFORE = words("the a an left right of both remaining")
 
 
@@ -356,9 +356,9 @@ def _heading(label: str) -> str | None:
     s = Sentence(text)
     if any(h.has("lesion") or _pathology(h) for h in s.hits):
         return None
-    if any(h.has("organ", "site", "other") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
         return "place"
-    if _SKIPPED_SECTIONS.match(text):
+    if _SKIPPED_SECTIONS.match(text) and " with " not in text:
         return "skipped"
     if _FINDINGS.match(text):
         return "findings"
@@ -367,7 +367,8 @@ def _heading(label: str) -> str | None:
 
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
-    r"\b(?:chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
+    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
+    r"gi tract|musculoskeletal|"
     r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
     re.IGNORECASE,
 )
@@ -498,9 +499,9 @@ class Noun:
 
 
 _BREAKS = words(
-    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has have "
-    "contains contain seen noted measures measuring there within no or on into demonstrates represents appears but which "
-    "that containing through be likely probably lies plus vs versus found presents identified not it"
+    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
+    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
 
@@ -524,7 +525,7 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
 def _is_adjective(s: Sentence, i: int) -> bool:
     if not 0 <= i < len(s.tokens):
         return False
-    if s.tokens[i][0] == "@":
+    if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
         return True
     if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
         return False
@@ -533,6 +534,12 @@ def _is_adjective(s: Sentence, i: int) -> bool:
     return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
 
 
+_PLAIN_ADJECTIVES = words(
+    "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
+    "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
+    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing "
+    "multilobulated"
+)
 _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
 
@@ -562,11 +569,11 @@ def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) ->
     past = _history_tokens(s)
     nouns: list[Noun] = []
     taken: set[int] = set()
-    hits = sorted([*s.hits, *_pronouns(s)]) if counted else s.hits
+    hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
     for hit in hits:
         lesion, pathology = hit.has("lesion"), _pathology(hit)
         area = hit.has("area") and _is_described(s, hit)
-        if not (lesion or pathology or area or hit.has("other", "artifact")):
+        if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
         noun = Noun(hit, start, "lesion", pathology)
@@ -581,6 +588,9 @@ def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) ->
         if pathology and _describes_another_thing(s, hit):
             noun.role = "nothing"
         before = nouns[-1] if nouns else None
+        if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
+            nouns.pop()  # *a mass lesion*
+            noun.start, before = before.start, None
         if before and _is_apposed(s, before, noun):
             before.role = "diagnosis"
         nouns.append(noun)
@@ -592,12 +602,21 @@ _PRONOUNS = words("one another other first second third fourth larger smaller la
 _AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
 
 
-def _pronouns(s: Sentence) -> list[Hit]:
-    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before."""
+def _counts(s: Sentence) -> bool:
+    """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
+    return any(_is_lesion_noun(h) and _is_plural(s, h) and set(s.tokens[: h.start]) & set(_COUNTS) for h in s.hits)
+
+
+def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
+    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
     found = []
     for i, token in enumerate(s.tokens[:-1]):
-        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while")
-        if token in _PRONOUNS and begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
+        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
+        if token not in (_PRONOUNS if counted else ("another",)):
+            continue
+        if token == "another" and s.tokens[i + 1] == "one" and begins:
+            found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
+        elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
     return found
 
@@ -627,7 +646,7 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
 
 
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
-    """*metastatic nodes*, *urothelial thickening*: the word for a pathology belongs to a noun that is no lesion here."""
+    """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
     return bool(after) and after[0] in _OTHER_NOUNS
 
@@ -656,6 +675,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
             return False
         return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
+    if len(s.tokens) <= 5 and noun.pathology != "cyst" and not _is_plural(s, noun.hit):  # *Pancreatic carcinoma.*
+        placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
 
@@ -680,7 +701,7 @@ def _introduced(s: Sentence, noun: Noun) -> bool:
 
 
 def _cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a cue of diagnosis stands before the noun phrase, or before one that it is joined to by *or*, *versus*."""
+    """Whether a cue of diagnosis stands before the noun phrase, or before one joined to it by *or*, *versus*."""
     for cue in s.cues:
         if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
             between = s.tokens[cue.end : noun.start]
@@ -812,8 +833,9 @@ class _Reader:
 
     def read(self, text: str, context: Context) -> None:
         s = Sentence(text)
-        if context.skipped or not s.tokens:
+        if not s.tokens or (context.skipped and not _is_finding(s)):
             return
+        context.skipped = False
         if context.conclusion and not self.concluding and len(self.current) < len(self.lesions):
             self.current = []
         self.concluding = context.conclusion
@@ -821,7 +843,7 @@ class _Reader:
         s.statements = [st for st in s.statements if st.start not in past]
         if context.label:
             self._read_label(context.label)
-        counted = any(x.plural and x.members < x.count for x in self.lesions)
+        counted = any(x.plural and x.members < x.count for x in self.recent)
         nouns = _nouns(s, self._open_to, counted)
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
@@ -833,14 +855,26 @@ class _Reader:
         if told and not gone:
             self._take(s, told, context)
         elif gone:
-            self.current = []
+            self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
+
+    @property
+    def recent(self) -> list[Lesion]:
+        """The lesions that a sentence can still speak of: no report tells of hundreds one by one."""
+        return self.lesions[-100:]
+
+    def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
+        if not nouns and not any(h.has("organ") for h in s.hits):
+            for lesion in self.current:
+                lesion.dropped = True
+        self.current = []
 
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
         organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
-        return any(not x.dropped and organ in (None, x.organ) for x in self.lesions)
+        return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
 
     def _read_label(self, label: str) -> None:
         s = Sentence(label)
@@ -848,7 +882,7 @@ class _Reader:
         parts = set(s.tokens) & _PANCREAS_PARTS
         if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
             organ = "pancreas"
-        if organ != self.organ or not any(l.organ == organ for l in self.current):
+        if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
             self.current = []
         self.organ = organ or "other"
         self.location = _location(s, 0, len(s.tokens), organ)
@@ -888,7 +922,9 @@ class _Reader:
             return earlier[-1]
         if places and "and" in s.tokens[noun.end : places[0].start]:
             return places[0].organ
-        if self.organ is None or set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas":
+        if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
+            return self.current[-1].organ
+        if self.organ is None or (set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas"):
             return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         return self.organ
 
@@ -909,7 +945,10 @@ class _Reader:
         for noun in nouns:
             if noun.role == "diagnosis" and noun.pathology:
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
-                (target or loose).diagnoses.append(noun.pathology)
+                if target and not target.plural and _are_parts(s, noun):
+                    target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                else:
+                    (target or loose).diagnoses.append(noun.pathology)
             elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
                 loose.denied.add(("pathology", noun.pathology))
 
@@ -928,7 +967,7 @@ class _Reader:
     def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
         """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
         lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name)
-        template = next((t for t in reversed(self.lesions) if _has_member(t, f, listed)), None)
+        template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
             template.members += 1
             template.dropped = True
@@ -941,13 +980,15 @@ class _Reader:
 
     def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
         """The lesions told of before that a noun speaks of again; none: it is a new one."""
+        if noun.hit.name("lesion") == "pronoun":
+            return []
         phrase = s.tokens[noun.start : noun.hit.start]
         definite = bool(f.name or set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
         if not (context.conclusion or definite or bare):
             return []
-        fitting = [lesion for lesion in self.lesions if not lesion.dropped and _fits(f, lesion)]
+        fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
         if not fitting:
             return []
         if f.plural:
@@ -957,7 +998,7 @@ class _Reader:
             elif not context.conclusion and not definite:
                 wanted = [lesion for lesion in wanted if lesion.plural]
             return wanted
-        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.lesions.index(lesion)))
+        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
             return [best]
         return (
@@ -980,17 +1021,11 @@ class _Reader:
             if self._implied(s, loose, nouns, targets, context):
                 targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
                 self.current = targets
+            places = [p for p in _places(s) if not p.reference]
             for lesion in targets:
-                lesion.add(
-                    Facts(
-                        None,
-                        _location(s, 0, len(s.tokens), lesion.organ),
-                        loose.statements,
-                        loose.sizes,
-                        denied=loose.denied,
-                    ),
-                    s.text,
-                )
+                lesion.organ = lesion.organ or _organ_of(places)
+                location = _location(s, 0, len(s.tokens), lesion.organ)
+                lesion.add(Facts(None, location, loose.statements, loose.sizes, denied=loose.denied), s.text)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
@@ -1003,16 +1038,18 @@ class _Reader:
         if nouns or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
-            elsewhere = all(x.plural and not x.sizes or x.location.contradicts(self.location) for x in targets)
+            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(self.location) for x in targets)
             return bool(context.label and self.location.parts and loose.sizes and elsewhere)
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]
+        if {"latter", "former"} & set(s.tokens[:3]):
+            return live[-1:] if "latter" in s.tokens else live[-2:-1]
         if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
             return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
         return [lesion for lesion in self.current if not lesion.dropped]
@@ -1024,7 +1061,7 @@ class _Reader:
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         explicit = [p.organ for p in _places(s) if not p.reference and p.explicit]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
@@ -1043,7 +1080,15 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        if alone and len(self.current) == 1 and self.current[0].organ is None:
+            lesion = self.current[0]
+            lesion.organ = _organ_of([p for p in _places(s) if not p.reference])
+            lesion.location = _location(s, 0, len(s.tokens), lesion.organ)
         if nouns and all(n.role == "nothing" for n in nouns):
+            subject = next((h for h in s.hits if h.has("organ")), None)
+            if subject and subject.start <= 1:
+                self.organ = subject.name("organ")
             return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
         places = [p for p in _places(s) if not p.reference]
@@ -1053,7 +1098,7 @@ class _Reader:
         elif explicit:
             organ = explicit[-1]
             if organ != self.organ:
-                self.current = [lesion for lesion in self.current if lesion.organ == organ]
+                self.current = [lesion for lesion in self.current if lesion.organ in (None, organ)]
         else:
             return
         if organ != self.organ:
@@ -1067,6 +1112,14 @@ _DEFINITE = words("the this these that those both its said known previously abov
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
+def _is_finding(s: Sentence) -> bool:
+    """Whether a sentence below a heading such as *Comparison* is a finding all the same, as it describes a lesion."""
+    past = _history_tokens(s)
+    lesion = any(_is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
+    said = {st.field for st in s.statements if st.field != "pathology" and st.start not in past}
+    return lesion and len(said) + 2 * bool([z for z in s.sizes if not z.distance]) >= 2
+
+
 def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
     """The tokens of a sentence that belong to one of its lesion nouns."""
     at = nouns.index(noun)
@@ -1078,7 +1131,7 @@ def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
 def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
     """The start of a noun phrase, with the place that stands before it: *and in the left kidney a cyst*."""
     i = noun.start
-    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")"):
+    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")", ":"):
         i -= 1
     return i if s.tokens[i] in ("in", "within", "at", "on") else noun.start
 
@@ -1122,8 +1175,9 @@ def _owners(
         organ = next((h for h in reversed(s.hits) if h.end <= start and h.has("organ")), None)
         between = s.tokens[organ.end : start] if organ else ["-"]
         linked = not between if is_size else bool(set(between[:2]) & _LINKS)
-        of_organ = linked or (is_size and bool(set(between) & words("measures measuring length is")))
-        if of_organ or (before and before[-1].role != "diagnosis"):
+        measured = is_size and bool(set(between) & words("measures measuring length is"))
+        introduced = bool(set(between) & words("there a an with contains shows"))
+        if ((linked or measured) and not introduced) or (before and before[-1].role != "diagnosis"):
             return []
         return [facts[id(lesions[0])]]
     other = before[-1]
@@ -1178,18 +1232,14 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     if before and before[-1].role in ("other", "nothing", "artifact"):
         return not (is_size and before[-1].hit.name("other") == "state")
-    if is_size and any(
-        h.has("organ") and h.end <= start and s.tokens[h.start - 1 : h.start] not in (["in"], ["of"]) for h in s.hits
-    ):
-        subject = next(h for h in s.hits if h.has("organ"))
-        if not _is_reference(s, subject, "") and s.tokens[max(0, subject.start - 2)] not in ("in", "of"):
-            return True
+    if s.tokens[0] in ("it", "this", "which"):
+        return False
     for hit in (h for h in s.hits if h.has("organ")):
         if _is_reference(s, hit, "") and not _is_rest_of_organ(s, hit):
             continue
         lead = s.tokens[max(0, hit.start - 3) : hit.start]
         if not set(lead) & words("in within of at off throughout"):
-            return hit.start < start or hit.start - start <= 3
+            return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
 
 
@@ -1220,8 +1270,15 @@ def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Nou
     return list(told[1:])
 
 
+def _are_parts(s: Sentence, noun: Noun) -> bool:
+    """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
+    return (
+        noun.pathology == "cyst" and _is_plural(s, noun.hit) and not (_cue_before(s, noun, ()) or _cue_after(s, noun))
+    )
+
+
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
-    """Several lesions where a plural is followed by their sizes: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
+    """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
     sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
     if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
         return [f]
@@ -1317,6 +1374,5 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     for sentence, context in _sections(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
-    return [
-        x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or (organ is None and not x.organ))
-    ]
+    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    return [x for x in found if x.descriptors != Descriptors()]

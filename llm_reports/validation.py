@@ -41,7 +41,7 @@ _ORGAN_OF = {"PDAC": "pancreas", "PNET": "pancreas", "HCC": "liver", "RCC": "kid
 """Pathologies whose name says the organ: "RCC" is a renal cell carcinoma."""
 
 
-# Words that take a text back or leave it open. A wording of a certain lesion needs none of them, and there are more ways
+# Words that take a text back or leave it open. A wording of a certain lesion needs none, and there are more ways
 # to say so than any reader of descriptors knows ("False: ...", "... None of this applies"): so none may be new.
 _TAKES_BACK = re.compile(
     r"\b(?:unlikely|improbable|implausible|doubtful|dubious|questionable|question of|uncertain|unclear whether|"
@@ -49,7 +49,7 @@ _TAKES_BACK = re.compile(
     r"error|erroneous|refuted?|disproved|disproven|retracted|denied|denies|excluded?|ruled? out|none of|nonexistent|"
     r"non-existent|inconsistent with|incompatible with|against(?! (?:the|its) )|other than|instead|opposite|contrary|"
     r"loss of|(?:fail|fails|failed|failing) to (?:show|demonstrate|exhibit|display|have)|if|unless|resolved|"
-    r"hardly(?! (?:any )?(?:enhanc|perfus|vascular|contrast))|disappeared|"
+    r"hardly(?! (?:any|enhanc|perfus|vascular))|disappeared|"
     r"no (?:(?:other|further|additional|such|focal|discrete) )?(?:lesion|mass|tumou?r|nodule|focus|finding)s?)\b|\?",
     re.IGNORECASE,
 )
