@@ -92,6 +92,36 @@ def test_organ_without_a_lesion_of_certainty_is_no_description(text: str) -> Non
     assert validate_text("A lesion in the liver.", text, None).reasons == ("states no lesion, or more than one",)
 
 
+TAKEN_BACK = "A 32 mm hypoattenuating, calcified lesion in the liver with rim enhancement, consistent with HCC."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            TAKEN_BACK.replace("calcified", x)
+            for x in ("uncalcified", "hardly calcified", "calcified?", "no longer calcified")
+        ),
+        *(
+            TAKEN_BACK.replace("with rim enhancement", f"{x} rim enhancement")
+            for x in ("failing to show", "with loss of", "with nonexistent", "in the absence of", "with missing")
+        ),
+        *(
+            TAKEN_BACK.replace("consistent with HCC", x)
+            for x in ("unlikely HCC", "incompatible with HCC", "other than HCC", "HCC is improbable", "and isn't HCC")
+        ),
+        *(TAKEN_BACK + x for x in (" This was ruled out.", " None of this applies to the patient.", " No lesion.")),
+        "False: " + TAKEN_BACK,
+        "It is not true that there is " + TAKEN_BACK[:1].lower() + TAKEN_BACK[1:],
+        TAKEN_BACK + " A second, 12 mm hypodense lesion lies in segment 2.",
+    ],
+)
+def test_nothing_is_taken_back(text: str) -> None:
+    assert text != TAKEN_BACK
+    assert validate_text(TAKEN_BACK, TAKEN_BACK, None).kept
+    assert not validate_text(TAKEN_BACK, text, None).kept
+
+
 def test_what_the_source_says_beside_its_descriptors_is_kept_too_unless_they_are_given() -> None:
     source, without = (
         "Necrotic liver mass with rim enhancement, no calcification.",
