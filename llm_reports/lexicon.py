@@ -102,7 +102,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("texture", "homogeneous"): (
         "homog|homogen",
-        "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|even|evenly",
+        "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|evenly",
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
@@ -113,7 +113,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
-        "non|not uniform|uniformly|homogeneous|homogenous|even|evenly",
+        "non|not uniform|uniformly|homogeneous|homogenous|evenly",
         "uneven|unevenly|unevenness|variegated|speckled|inconsistent|nonuniformly|nonhomogenous|blotchy|spotty",
         "internally irregular",
         "irregular internal? texture|interior|architecture",
@@ -260,6 +260,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
         "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen",
     ),
+    "even": ({"texture": "homogeneous"}, "even"),
     "irregular": ({"margin": "ill-defined"}, "irregular|irregularity"),
     "strong": (
         {"enhancement": "hyper"},
@@ -375,7 +376,6 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
 NODULE_IN_WALL = "nodule in the wall"
 """Not a value of a descriptor: it makes a cystic lesion a mixed one."""
 
-COMPOSITION_OF_PATHOLOGY = {"cyst": "cystic"}
 ORGAN_OF_PATHOLOGY: dict[str, str] = {
     "PDAC": "pancreas",
     "PNET": "pancreas",
@@ -501,7 +501,7 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "consistent|compatible|concordant|in_keeping|keeping with",
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
-    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|evidence of",
+    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those of",
     "suggests|suggest|suggesting|favor|favour|favors|favours|favoring|favouring|favored|favoured|indicates|indicating",
     "represents|representing|represent|reflecting|reflects|reflect|corresponds_to|corresponding_to|correspond_to",
     "likely|probable|probably|possible|possibly|presumed|presumably|suspected|suspect|suspecting",
@@ -565,8 +565,9 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|argues_against|speaks_against|against|excluding|denies|neg_for|nothing|"
-    "unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
+    "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
+    "argues_against|speaks_against|argue_against|speak_against|evidence_against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
@@ -591,8 +592,8 @@ POST_NEGATION: tuple[str, ...] = (
     "not favored|favoured|suspected|considered|likely",
 )
 STOP = (
-    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"
-    "because|therefore|thus|hence|who|otherwise"
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"
+    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise"
 )
 
 SKIPPED = words(
