@@ -178,16 +178,18 @@ def _is_in_doubt(s: Sentence, noun: Hit) -> bool:
 
     *No mass, consistent with metastasis* states none either.
     """
+    if "yes" in s.tokens:  # "question of a mass: yes"
+        return False
     if not noun.has("lesion"):
         return any(h.has("lesion") and h.end <= noun.start and s.is_negated(h) for h in s.hits)
     before = [c for c in s.cues if c.end <= noun.start and (c.has("doubt") or (c.has("history") and c.start == 0))]
     return any(not any(pathology_of(h) and c.end <= h.start < noun.start for h in s.hits) for c in before)
 
 
-# A list of properties needs no noun, but a sentence does: "The liver is homogeneous" speaks of no lesion.
+# A list of properties needs no noun, nor does "it", but a sentence does: "The liver is homogeneous" states no lesion.
 _LISTED = re.compile(
-    r"\b(?:attenuation|density|texture|margins?|borders?|enhancement|contrast behaviou?r|composition|structure|size|"
-    r"diameter|location|site|organ)\s*:",
+    r"(?:^|[.;]\s*)it\b|\b(?:attenuation|density|texture|margins?|borders?|enhancement|contrast behaviou?r|composition|"
+    r"structure|size|diameter|location|site|organ)\s*:",
     re.IGNORECASE,
 )
 

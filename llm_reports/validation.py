@@ -44,7 +44,7 @@ _ORGAN_OF = {"PDAC": "pancreas", "PNET": "pancreas", "HCC": "liver", "RCC": "kid
 # Words that take a text back or leave it open. A wording of a certain lesion needs none, and there are more ways
 # to say so than any reader of descriptors knows ("False: ...", "... None of this applies"): so none may be new.
 _TAKES_BACK = re.compile(
-    r"\b(?:unlikely|improbable|implausible|doubtful|dubious|questionable|question of|uncertain|unclear whether|"
+    r"\b(?:unlikely|improbable|implausible|doubtful|dubious|questionable|uncertain|unclear whether|"
     r"unproven|unconfirmed|allegedly|hypothetical|imaginary|fictitious|false|untrue|not true|wrong|incorrect|mistaken|"
     r"error|erroneous|refuted?|disproved|disproven|retracted|denied|denies|excluded?|ruled? out|none of|nonexistent|"
     r"non-existent|inconsistent with|incompatible with|against(?! (?:the|its) )|other than|instead|opposite|contrary|"
