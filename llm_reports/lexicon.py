@@ -443,7 +443,6 @@ OTHER_THINGS: tuple[str, ...] = (
     "hydronephrosis|hydroureter|ascites|effusion|effusions|hernia|hernias|diverticulum|diverticula|diverticulosis",
     "free|peripancreatic|perihepatic|perirenal|perinephric|pelvic|pleural fluid",
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
-    "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
     "tumor|tumour thrombus",
@@ -455,7 +454,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "pleura|pericardium|diaphragm|spine|fascia",
 )
 STATES = (
-    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+    "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls|steatosis|cirrhosis|"
+    "fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
 )
 """Other things that have no size."""
 
@@ -633,9 +633,22 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
+    yield (
+        "sol|sols|space_occupying_lesion|formation|formations|tumefaction|neoplasia|neoformation|spot|spots",
+        Term("lesion"),
+    )
+    yield "expansile|expansive|space_occupying|neoplastic|tumorous|malignant process", Term("lesion")
+    yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
+    yield "cystic structure|structures|formation", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
     yield "area|areas|region|regions|zone|zones", Term("area")
     yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
+    inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
+    yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
+    yield (
+        "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
+        Term("say", "composition", NODULE_IN_WALL),
+    )
     for fluid in (
         "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",

@@ -121,6 +121,7 @@ _BREAKS = words(
 def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
     """Where the noun phrase of a noun begins: its adjectives, its size and its article belong to it."""
     i = hit.start
+    comma = 0
     while i > 0:
         token = s.tokens[i - 1]
         if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
@@ -130,8 +131,12 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
         i -= 1
+        if token == ",":
+            comma = comma or i
         if token in ("a", "an", "the"):
             break
+    if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
+        return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
     return i
 
 
@@ -185,7 +190,7 @@ def nouns_of(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) 
     hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
     for hit in hits:
         lesion, pathology = hit.has("lesion"), pathology_of(hit)
-        area = hit.has("area") and _is_described(s, hit)
+        area = hit.has("area") and not any(n.role == "lesion" for n in nouns) and _is_described(s, hit)
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
@@ -269,6 +274,10 @@ def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
 _OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
 
 
+def _has_size(s: Sentence, start: int, end: int) -> bool:
+    return any(start <= size.token < end for size in s.sizes)
+
+
 def _own_size(s: Sentence, noun: Noun) -> bool:
     return any(s.tokens[i][0] == "@" for i in range(noun.start, noun.hit.start))
 
@@ -285,6 +294,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return bool(lesions or open_lesions)
     placed = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)
     if lesions:
+        if noun.pathology == lesions[-1].pathology and _has_size(s, lesions[-1].end, noun.start):
+            return not _has_size(s, noun.end, len(s.tokens))  # *cyst left 3 cm, cyst right 2 cm*
         lead = s.tokens[noun.start - 1] if noun.start else ""
         own = _organ_within(s, noun.start, noun.end)
         if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
