@@ -7,6 +7,7 @@ name its diagnosis.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from .nouns import (
     location_in,
     nouns_of,
     organ_of,
+    pathology_of,
     places_of,
     segment_number,
 )
@@ -146,8 +148,11 @@ def read_description(text: str) -> Reading | None:
     """
     sentences = [Sentence(part) for part in sentences_of(text)]
     nouns = [(s, h) for s in sentences for h in s.hits if is_lesion_noun(h)]
-    affirmed = [h for s, h in nouns if not s.is_negated(h)]
-    if (nouns and not affirmed) or _counts_several(sentences):
+    nouns += [(s, h) for s in sentences for h in _findings_of(s)]
+    affirmed = [h for s, h in nouns if not s.is_negated(h) and not _is_in_doubt(s, h)]
+    if not affirmed and (nouns or not _LISTED.search(text)):
+        return None
+    if any(c.has("gone") for s, _ in nouns for c in s.cues) or _counts_several(sentences):
         return None
     read = gathered(st for s in sentences for st in s.statements)
     sizes = {z.mm for s in sentences for z in s.sizes if not z.prior and not z.distance}
@@ -161,6 +166,32 @@ def read_description(text: str) -> Reading | None:
     if not (fields or organ or affirmed):
         return None
     return Reading(Descriptors(organ=organ, **fields), read.denied, read.also)
+
+
+def _findings_of(s: Sentence) -> list[Hit]:
+    """The word *finding*, which in a description of one lesion is that lesion."""
+    return [Hit(i, i + 1, (lexicon.Term("lesion"),)) for i, token in enumerate(s.tokens) if token == "finding"]
+
+
+def _is_in_doubt(s: Sentence, noun: Hit) -> bool:
+    """*Cannot exclude a mass*, *history of a mass*; but *suspected metastasis: a mass* states one.
+
+    *No mass, consistent with metastasis* states none either.
+    """
+    if "yes" in s.tokens:  # "question of a mass: yes"
+        return False
+    if not noun.has("lesion"):
+        return any(h.has("lesion") and h.end <= noun.start and s.is_negated(h) for h in s.hits)
+    before = [c for c in s.cues if c.end <= noun.start and (c.has("doubt") or (c.has("history") and c.start == 0))]
+    return any(not any(pathology_of(h) and c.end <= h.start < noun.start for h in s.hits) for c in before)
+
+
+# A list of properties needs no noun, nor does "it", but a sentence does: "The liver is homogeneous" states no lesion.
+_LISTED = re.compile(
+    r"(?:^|[.;]\s*)it\b|\b(?:attenuation|density|texture|margins?|borders?|enhancement|contrast behaviou?r|composition|"
+    r"structure|size|diameter|location|site|organ)\s*:",
+    re.IGNORECASE,
+)
 
 
 def _valid_size(sizes: Iterable[float]) -> float | None:

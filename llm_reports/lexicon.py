@@ -566,7 +566,7 @@ DOUBT: tuple[str, ...] = (
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
-    "by_no_means|"
+    "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
     "argues_against|speaks_against|argue_against|speak_against|evidence_against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (

@@ -498,6 +498,8 @@ _DIAGNOSIS_SENTENCES = (
 _SIZE_TAILS = ("measuring {s}", "{s} in longest diameter", "{s} in diameter", "{s} in size", "{s} across", "up to {s}")
 _SIZE_CLAUSES = ("it measures {s}", "the longest diameter is {s}", "its diameter is {s}", "the size is {s}")
 _CONNECTORS = ("with", "with", "showing", "demonstrating", "having")
+_IMPRESSIONS = ("Impression: ", "Impression: 1. ", "Conclusion: ", "Summary: ", "Opinion: ", "1. ", "In summary, ")
+_ROMAN = ("0", "I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 
 
 def _organ(name: str) -> tuple[str, Organ]:
@@ -507,6 +509,31 @@ def _organ(name: str) -> tuple[str, Organ]:
     if key not in ORGANS:
         return key, Organ((f"the {key}",), (key,), (f"the surrounding {key}", "the surrounding tissue"))
     return key, ORGANS[key]
+
+
+def _located(key: str, organ: Organ, location: str | None) -> Organ:
+    """The organ's wordings with a part of it: "segment 7", "head", "left upper pole"; the tissue around stays."""
+    if not location or not organ.places:
+        return organ
+    place, adjective, part = f"the {key}", organ.adjectives[0], " ".join(location.split())
+    kind, _, number = part.partition(" ")
+    if kind == "segment":
+        digit = number.rstrip("ab")
+        roman = _ROMAN[int(digit)] + number[len(digit) :] if digit in "12345678" and digit else number
+        places = tuple(f"segment {n} of {place}" for n in (number, roman))
+        adjectives = tuple(f"{a} segment {n}" for a in organ.adjectives for n in (number, roman))
+        return Organ((*places, *adjectives), adjectives, organ.references)
+    side, _, rest = part.partition(" ") if part.split()[0] in ("left", "right") else ("", "", part)
+    if side and key == "kidney":  # there are two
+        whole = f"the {side} {key}"
+        inside = (f"the {rest} of {whole}", f"the {side} {adjective} {rest}") if rest else (whole,)
+        return Organ(inside, (f"{side} {adjective} {rest}".strip(),), organ.references)
+    named = f"{side} {adjective} {rest}".strip()
+    return Organ((f"the {part} of {place}", f"the {named}"), (named,), organ.references)
+
+
+def _names_organ(pathology: str) -> bool:
+    return any(a in pathology for a in ("liver", "hepatic", "pancreatic", "soft-tissue"))
 
 
 def _article(words: str) -> str:
@@ -584,9 +611,11 @@ class _Draw:
 class _Lesion:
     """The values to state, with the wordings that go with them."""
 
-    def __init__(self, d: Descriptors, draw: _Draw) -> None:
+    def __init__(self, d: Descriptors, draw: _Draw, location: str | None = None) -> None:
         self.draw = draw
-        key, self.organ = _organ(d.organ) if d.organ else ("", _NO_ORGAN)
+        key, organ = _organ(d.organ) if d.organ else ("", _NO_ORGAN)
+        self.organ = _located(key, organ, location)
+        self.located = bool(location)
         self.reference = draw.one(self.organ.references)
         self.size_mm = d.size_mm
         self.values: list[tuple[str, Wording]] = []
@@ -721,7 +750,7 @@ def _sentences(lesion: _Lesion) -> str:
     organ_adjective, place, frame = False, "", ""
     if places:
         how = draw.index(3)
-        named = head_is_pathology and any(a in noun for a in ("liver", "hepatic", "pancreatic", "soft-tissue"))
+        named = head_is_pathology and _names_organ(noun)
         if how == 0 and not named:
             organ_adjective = True
         elif how == 1:
@@ -806,20 +835,55 @@ def _subject_first(lesion: _Lesion) -> str:
     return _joined(lesion, text, clauses, last)
 
 
-def rephrase(d: Descriptors, rng: np.random.Generator) -> str:
+def _impression(lesion: _Lesion) -> str:
+    """*Impression: 1. Metastasis of the liver, 3.2 cm, hypodense, hazy borders*: what it is comes first."""
+    draw = lesion.draw
+    opening = draw.one(_IMPRESSIONS)
+    adjectives: list[str] = []
+    features: list[str] = []
+    for _, wording in lesion.values:
+        if len(adjectives) < 3 and draw.chance(0.5):
+            adjectives.append(lesion.say(wording.adjectives))
+        else:
+            features.append(lesion.say(wording.features))
+    draw.shuffle(adjectives)
+    draw.shuffle(features)
+    size = [lesion.size()] if lesion.size_mm is not None else []
+    place = f" {draw.one(('in', 'of', 'within'))} {draw.one(lesion.organ.places)}" if lesion.organ.places else ""
+    full = opening.startswith("In ")  # a sentence wants its article
+    if lesion.pathology and draw.chance(0.6):
+        place = "" if _names_organ(lesion.pathology) and not lesion.located else place
+        head = (lesion.diagnosis if full else draw.one(("", "", "likely ")) + lesion.pathology) + place
+        text = draw.one((", ", ", ", ": ")).join([head, ", ".join(size + adjectives)]) if size + adjectives else head
+        last = ""
+    else:
+        organ_adjective = bool(place) and draw.chance(0.5)
+        head = _head(lesion, adjectives, organ_adjective, draw.one(lesion.nouns)) + ("" if organ_adjective else place)
+        head = f"{_article(head)} {head}" if full else head
+        text = ", ".join([head, *size])
+        last = f"{draw.one((', ', '; '))}{draw.one(_BEFORE_DIAGNOSIS)} {lesion.diagnosis}" if lesion.pathology else ""
+    if features:
+        text += f" with {_listed(features)}" if draw.chance(0.6) else f", {', '.join(features)}"
+    return opening + (text if full else _capitalized(text)) + last + "."
+
+
+def rephrase(d: Descriptors, rng: np.random.Generator, location: str | None = None) -> str:
     """One random wording that states every descriptor of ``d`` that is set, and no other.
 
-    Sizes are stated in whole millimetres, as mm or cm. The same ``rng`` state gives the same text.
+    Sizes are stated in whole millimetres, as mm or cm. ``location``: the part of the organ, as reports are read
+    ("segment 7", "head", "left upper pole"). The same ``rng`` state gives the same text.
     """
     draw = _Draw(rng)
-    lesion = _Lesion(d, draw)
+    lesion = _Lesion(d, draw, location)
     style = draw.index(20)
-    if style < 10:
+    if style < 9:
         text = _sentences(lesion)
-    elif style < 14:
+    elif style < 12:
         text = _telegram(lesion)
-    elif style < 18:
+    elif style < 15:
         text = _subject_first(lesion)
+    elif style < 18:
+        text = _impression(lesion)
     else:
         text = _form_list(lesion)
     case = draw.index(20)

@@ -305,13 +305,16 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
     return chunks
 
 
+_EITHER_WAY = ("absent", "unlikely")  # forward only where the word stands before what it denies
+
+
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        if cue.has("negation") and not answer and (s.tokens[cue.start] != "absent" or cue.end in starts):
+        if cue.has("negation") and not answer and (s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif answer:
@@ -320,7 +323,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[i] = True
                 i -= 1
         elif cue.has("absent"):
-            i = cue.start - 1
+            i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
                 negated[i] = True
                 i -= 1
@@ -350,12 +353,14 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
             return i
-        if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
+        if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
             return i
         i += 1
     return i
 
 
+_WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within")
 _CONCLUDING = words("consistent compatible suggestive keeping representing likely most")
 
@@ -397,9 +402,9 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
 
 
 def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
-    """Whether *and* stands between adjectives of one negated noun: *no solid and enhancing mass*."""
+    """Whether *and* joins adjectives of one negated noun: *no solid and enhancing mass*, *no hazy and blurred edge*."""
     adjective = tokens[at - 1].endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
-    return adjective and any(t in _LESION_WORDS for t in tokens[at + 1 : at + 4])
+    return adjective and any(t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4])
 
 
 # Statements

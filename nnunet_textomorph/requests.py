@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_textomorph.bank import BankLine, draw
+from nnunet_textomorph.bank import draw
 from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.plan import TextoMorphPlans, pathology_of
 from nnunet_textomorph.shapes import random_diameter, random_shape
 
@@ -31,7 +31,7 @@ def random_request(
     segmentation: np.ndarray,
     spacing: Spacing,
     plan: TextoMorphPlans,
-    bank: Sequence[BankLine],
+    bank: DescriptionBank,
     rng: np.random.Generator,
 ) -> Request | None:
     """Eq. 3: a random tumor in the host tissue of a segmentation (D, H, W); None where there is no room.
@@ -48,7 +48,7 @@ def random_request(
         shape = random_shape(diameter, spacing, rng)
         mask = place(shape, host, rng, inside_share=plan.inside_share, forbidden=tumors)
         if mask is not None:
-            return Request(draw(list(bank), rng, pathology_of(name)), mask, plan.tumors[name])
+            return Request(draw(bank, rng, pathology_of(name)), mask, plan.tumors[name])
         diameter = max(plan.smallest_mm, SHRINK * diameter)
     return None
 

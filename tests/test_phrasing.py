@@ -149,6 +149,43 @@ def test_every_wording_states_all_and_nothing_else(d: Descriptors, seed: int) ->
         check_states_exactly(d, rephrase(d, rng))
 
 
+@pytest.mark.parametrize(
+    ("organ", "location", "said"),
+    [
+        ("liver", "segment 7", r"segment (7|vii)\b"),
+        ("liver", "segment 4a", r"segment (4|iv)a\b"),
+        ("liver", "left lobe", r"left (hepatic )?lobe"),
+        ("pancreas", "head", r"\bhead\b"),
+        ("kidney", "left upper pole", r"left renal upper pole|upper pole of the left kidney"),
+        ("kidney", "right", r"right (kidney|renal)"),
+    ],
+)
+def test_a_place_in_the_organ_is_said_and_takes_nothing_away(organ: str, location: str, said: str) -> None:
+    rng = np.random.default_rng(0)
+    d = Descriptors(organ=organ, attenuation="hypo", texture="heterogeneous", margin="ill-defined", size_mm=32)
+    for _ in range(200):
+        text = rephrase(d, rng, location)
+        check_states_exactly(d, text)
+        assert re.search(said, text.lower()), text
+        assert not re.search(said, rephrase(d, rng).lower())
+
+
+def test_one_description_is_said_in_every_style() -> None:
+    d = Descriptors(organ="liver", attenuation="hypo", margin="ill-defined", pathology="metastasis", size_mm=32)
+    rng = np.random.default_rng(0)
+    texts = [rephrase(d, rng) for _ in range(100)]
+    styles = {
+        "impression": r"(?i)^(impression|conclusion|summary|opinion|in summary|1\.)",
+        "sentence": r"(?i)there is|is seen|shows|contains",
+        "list": r"(?i)(attenuation|density): ",
+        "telegram": r"(?i)^((?!\b(is|are|shows?|contains)\b).)*$",
+        "subject": r"(?i)^(this|the) [\w ]*(is|appears) ",
+        "hepatic": r"(?i)hepatic (lesion|nodule|focus|tumou?r|mass|metast)",
+    }
+    for style, pattern in styles.items():
+        assert sum(bool(re.search(pattern, text)) for text in texts) >= 3, style
+
+
 def test_the_check_notices_a_flip() -> None:
     """The property above must be able to fail."""
     d = Descriptors(organ="liver", attenuation="hypo", margin="ill-defined")
