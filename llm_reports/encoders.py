@@ -11,7 +11,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -60,10 +60,11 @@ class LocalEncoder:
     def __init__(self, name: str, threshold: float) -> None:
         self.threshold = threshold
         folder = _folder(name)
-        # weights of a folder may change under the same name, and cached vectors with them
-        self.name = f"{name}@{_sha256(folder)[:12]}" if folder and name != PACKAGED else name
-        if folder and name == PACKAGED and _sha256(folder) != PACKAGED_SHA256:
+        digest = _sha256(folder) if folder else ""
+        if name == PACKAGED and digest != PACKAGED_SHA256:
             raise ReportError(f"{folder}: its model.safetensors is not the known one; install {PACKAGED} again.")
+        # weights in a folder may change under the same name, and the vectors cached under that name with them
+        self.name = f"{name}@{digest[:12]}" if folder and name != PACKAGED else name
         self._recent: OrderedDict[str, np.ndarray] = OrderedDict()
         self._load(str(folder or name), name)
 
@@ -222,5 +223,4 @@ def _sha256(folder: Path) -> str:
 
 def cosines(first: np.ndarray, second: np.ndarray) -> list[float]:
     """Row by row, of rows of norm 1."""
-    result: Any = np.einsum("ij,ij->i", first, second)
-    return [float(x) for x in result]
+    return [float(x) for x in np.einsum("ij,ij->i", first, second)]

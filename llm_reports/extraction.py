@@ -1,23 +1,28 @@
 """Offline extraction: what a radiology report says of its lesions, as descriptors (paper section III-A).
 
-Deterministic and without a network. A sentence becomes tokens, tokens become phrases of ``lexicon``, phrases become
-statements about a lesion, each affirmed or negated, and statements are gathered by lesion.
+Deterministic and without a network. ``sentences`` says what each sentence states, negates and measures; here the
+statements are given to lesions: which nouns speak of a lesion, which of the same one, in which organ, and which only
+name its diagnosis.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from . import lexicon
 from .descriptors import Descriptors
-from .lexicon import Hit
+from .lexicon import words
+from .sentences import Hit, Sentence, Statement, sentences_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
+
+HOSTS = ("liver", "pancreas", "kidney")
 
 
 class Reading(NamedTuple):
@@ -37,187 +42,115 @@ class ReportedLesion(BaseModel):
 
     descriptors: Descriptors
     denied: frozenset[Said] = frozenset()
+    """What the report explicitly negates of the lesion."""
     location: str | None = None
+    """Where in the organ, in words: *segment 7*, *head*, *left upper pole*."""
     evidence: tuple[str, ...] = ()
+    """The sentences of the report that it was read from."""
     uncertain: bool = False
+    """Hedged as a whole (*cannot exclude a lesion*): no lesion of certainty."""
 
 
-class Statement(NamedTuple):
-    """One value of one descriptor at tokens ``start`` to ``end`` of a sentence."""
+# Values of one lesion from its statements
 
-    field: str
-    value: str
-    start: int
-    end: int
-    negated: bool
-
-
-class Size(NamedTuple):
-    """A measurement in a sentence: its token and its longest dimension in millimetres."""
-
-    token: int
-    mm: float
-    prior: bool
-    distance: bool
+_RANKS: dict[str, tuple[str, ...]] = {
+    "composition": ("mixed", "necrotic", "cystic", "calcified", "solid"),
+    "enhancement": ("washout", "arterial", "rim", "none", "hyper", "hypo"),
+}
+_EXCLUSIVE: dict[str, frozenset[str]] = {
+    "attenuation": words("hypo iso hyper"),
+    "texture": words("homogeneous heterogeneous"),
+    "margin": words("well-defined ill-defined"),
+    "enhancement": words("none hypo hyper"),
+}
 
 
-class Noun(NamedTuple):
-    """A word for a lesion: a generic noun or the name of a pathology."""
+class Gathered(NamedTuple):
+    """The values of one lesion, what is denied of it, outranked values, and whether statements contradict each other."""
 
-    start: int
-    end: int
-    pathology: str | None
-    plural: bool
-    negated: bool
+    values: dict[str, str]
+    denied: frozenset[Said]
+    also: frozenset[Said]
+    contradictory: bool
+
+
+def gathered(statements: Iterable[Statement]) -> Gathered:
+    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest."""
+    said: dict[str, list[str]] = {}
+    denied: set[Said] = set()
+    for st in statements:
+        if st.negated:
+            if st.value != lexicon.NODULE_IN_WALL:
+                denied.add((st.field, st.value))
+        elif st.value not in said.setdefault(st.field, []):
+            said[st.field].append(st.value)
+    values: dict[str, str] = {}
+    also: set[Said] = set()
+    contradictory = False
+    for name, found in said.items():
+        if name == "composition":
+            found = _compositions(found)
+            if not found:
+                continue
+        ranks = _RANKS.get(name)
+        values[name] = min(found, key=ranks.index) if ranks else found[0]
+        also.update((name, v) for v in found if v != values[name])
+        contradictory |= len(_EXCLUSIVE.get(name, frozenset()) & set(found)) > 1
+    return Gathered(values, frozenset(denied - set(values.items())), frozenset(also), contradictory)
+
+
+def _compositions(found: Sequence[str]) -> list[str]:
+    """Solid and cystic is mixed, and so is a nodule in the wall of something cystic."""
+    has_nodule = lexicon.NODULE_IN_WALL in found
+    found = [v for v in found if v != lexicon.NODULE_IN_WALL]
+    if "mixed" in found or ("cystic" in found and ("solid" in found or has_nodule)):
+        return ["mixed", *(v for v in found if v not in ("mixed", "solid", "cystic"))]
+    return found
+
+
+# Nouns and organs of a sentence
+
+_PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replacing occupying inside arising both the")
+_RELATIVE = words(
+    "than from to abutting abuts adjacent against into invading invades contacts contacting encasing encases near "
+    "between with surrounding surrounds background normal rest remaining next touching as beside alongside displacing "
+    "compressing compresses toward towards on unlike like relative versus"
+)
+_NEUTRAL_BEFORE = words("the a an left right of both remaining")
 
 
 class Place(NamedTuple):
-    """An organ, and whether it is named only as a neighbor or as tissue to compare with."""
+    """An organ, and how it is named."""
 
     organ: str
     start: int
     end: int
+    explicit: bool
+    """By its name, not only by a part (*segment 7*)."""
     reference: bool
+    """Only as a neighbor or as tissue to compare with."""
 
 
-class Sentence:
-    """A sentence, read: tokens, phrases, statements, sizes, lesion nouns and organs."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        plain, self.measures = _set_sizes_apart(lexicon.normalized(text))
-        self.tokens = lexicon.tokens_of(plain)
-        self.hits = lexicon.find(self.tokens)
-        self.chunks = _chunks(self.tokens, self.hits)
-        self.negated = _negated_tokens(self.tokens, self.hits)
-        self.statements = [*_standing(self), *_paired(self)]
-        self.sizes = _sizes(self)
-        self.nouns = _nouns(self)
-        self.places = _places(self)
+def _places(s: Sentence) -> list[Place]:
+    places = []
+    for hit in s.hits:
+        for term in hit.terms:
+            if term.kind in ("organ", "site"):
+                places.append(
+                    Place(term.name, hit.start, hit.end, term.kind == "organ", _is_reference(s, hit, term.name))
+                )
+    return places
 
 
-# Sizes
-
-_NUMBER = r"\d+(?:[.,]\d+)?"
-_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)"
-_SIZE = re.compile(
-    rf"(?<![\w.,])(?:(?P<growth>from)\s+)?"
-    rf"(?P<first>{_NUMBER})[\s-]*(?P<u1>{_UNIT}\b)?"
-    rf"(?P<rest>(?:\s*(?:\([a-z]{{1,3}}\)\s*)?(?P<joint>x|by|to|-|/|\*|and(?=\s*{_NUMBER}[\s-]*{_UNIT}\b(?!\s*(?:in|from|lesion))))"
-    rf"\s*{_NUMBER}[\s-]*(?:{_UNIT}\b)?)*)",
-)
-_PART = re.compile(rf"({_NUMBER})[\s-]*({_UNIT}\b)?")
-
-
-def _in_mm(number: str, unit: str) -> float:
-    return float(number.replace(",", ".")) * (10 if unit.startswith("c") else 1)
-
-
-def _set_sizes_apart(text: str) -> tuple[str, list[float]]:
-    """The text with each measurement replaced by ``@n``, and the longest dimension of each in millimetres."""
-    found: list[float] = []
-
-    def replace(match: re.Match[str]) -> str:
-        parts = _PART.findall(match.group())
-        units = [unit for _, unit in parts if unit]
-        if not units:
-            return match.group()
-        unit, values = "", []
-        for number, own in reversed(parts):
-            unit = own or unit
-            values.append(_in_mm(number, unit or units[-1]))
-        values.reverse()
-        current = values[-1] if match.group("growth") else max(values)
-        found.append(current)
-        return f" @{len(found) - 1} "
-
-    return _SIZE.sub(replace, text), found
-
-
-_PRIOR = lexicon.words("previously formerly prior was measured earlier initially before were compared")
-_DISTANCE_AFTER = lexicon.words("from away above below proximal distal deep cranial caudal off lateral medial to")
-
-
-def _sizes(s: Sentence) -> list[Size]:
-    sizes = []
-    for i, token in enumerate(s.tokens):
-        if not token.startswith("@"):
-            continue
-        before = s.tokens[max(0, i - 4) : i]
-        after = s.tokens[i + 1 : i + 3]
-        for k, word in enumerate(reversed(before)):
-            if word in (",", ";", "."):
-                before = before[len(before) - k :]
-                break
-        prior = bool(_PRIOR & set(before)) and "now" not in before
-        distance = bool(after) and after[0] in _DISTANCE_AFTER
-        sizes.append(Size(i, s.measures[int(token[1:])], prior, distance))
-    return sizes
-
-
-# Negation: what of a sentence stands in the scope of "no", "without", "is absent"
-
-_PUNCTUATION = frozenset(",;:().!?|-")
-_SCOPE_ENDS = frozenset(";:()!?|-.")
-
-
-def _chunks(tokens: Sequence[str], hits: Sequence[Hit]) -> list[int]:
-    """For each token the number of its chunk; commas, brackets and words such as *but* divide chunks."""
-    stops = {h.start for h in hits for t in h.terms if t.kind == "stop"}
-    chunks, current = [], 0
-    for i, token in enumerate(tokens):
-        if token in ",;().|!?-" or i in stops:
-            current += 1
-        chunks.append(current)
-    return chunks
-
-
-def _negated_tokens(tokens: Sequence[str], hits: Sequence[Hit]) -> list[bool]:
-    negated = [False] * len(tokens)
-    stops = {h.start for h in hits if any(t.kind == "stop" for t in h.terms)}
-    starts = {h.start: h for h in hits}
-    for hit in hits:
-        kinds = {t.kind for t in hit.terms}
-        if "negation" in kinds and (tokens[hit.start] != "absent" or hit.end in starts):
-            for i in range(hit.end, _scope_end(tokens, hit, starts, stops)):
-                negated[i] = True
-        elif "absent" in kinds:
-            i = hit.start - 1
-            while i >= 0 and tokens[i] not in _SCOPE_ENDS and tokens[i] != "," and i not in stops:
-                negated[i] = True
-                i -= 1
-    return negated
-
-
-def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
-    if tokens[cue.start] == "non":
-        return starts[cue.end].end if cue.end in starts else cue.end + 1
-    i = cue.end
-    while i < len(tokens):
-        token = tokens[i]
-        if token in _SCOPE_ENDS or i in stops:
-            return i
-        if token == "," and not _list_goes_on(tokens, i, stops):
-            return i
-        if token == "and" and not _joins_adjectives(tokens, i, starts):
-            return i
-        if token in ("with", "is", "are", "has", "shows", "measures", "measuring") and i > cue.end:
-            return i
-        i += 1
-    return i
-
-
-def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
-    """Whether *no a, b or c* goes on after a comma: an *or* follows, and nothing but short items stands before it."""
-    length = 0
-    for i in range(comma + 1, len(tokens)):
-        token = tokens[i]
-        if token in ("or", "nor"):
-            return True
-        if token in _SCOPE_ENDS or i in stops or token in ("and", "with", "is", "are", "no", "without", "has"):
-            return False
-        length = 0 if token == "," else length + 1
-        if length > 4:
+def _is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
+    after = s.tokens[hit.end : hit.end + 1]
+    if organ == "soft tissue" and after and after[0] in _LESION_WORDS:
+        return True
+    for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
+        token = s.tokens[i]
+        if token in _RELATIVE:
+            return not (token == "from" and s.tokens[max(0, i - 1)] in ("arising", "originating", "projecting"))
+        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
             return False
     return False
 
@@ -225,213 +158,11 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
 
 
-def _joins_adjectives(tokens: Sequence[str], at: int, starts: dict[int, Hit]) -> bool:
-    """Whether *and* stands between adjectives of one negated noun: *no solid and enhancing mass*."""
-    before = tokens[at - 1]
-    adjective = before.endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
-    return adjective and any(t in _LESION_WORDS for t in tokens[at + 1 : at + 4])
-
-
-# Statements
-
-_MODS = {name: values for name, (values, _) in lexicon.MODIFIERS.items()}
-_REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4}
-_NEAR_ONLY = lexicon.words("below above like more less greater smaller hyper hypo soft visible clear rich edge")
-_PARTS = lexicon.words(
-    "mural septa septum septation septations component components capsule scar necrosis area areas portion "
-    "portions center centre core element elements parts pseudocapsule"
-)
-
-
-def _standing(s: Sentence) -> Iterable[Statement]:
-    """What words say by themselves. A word that goes with a head instead is left to ``_paired``."""
-    for hit in s.hits:
-        for term in hit.terms:
-            if term.kind != "say" or term.name == "enhancement":
-                continue
-            if any(t.kind == "mod" for t in hit.terms) and _partner(s, hit, max_gap=1):
-                continue
-            negated = any(s.negated[hit.start : hit.end])
-            yield Statement(term.name, term.value, hit.start, hit.end, negated)
-
-
-def _is_head(hit: Hit, name: str) -> bool:
-    return any(t.kind == "head" and t.name == name for t in hit.terms)
-
-
-def _enhances(hit: Hit) -> bool:
-    return any(t.kind in ("head", "say") and t.name == "enhancement" for t in hit.terms)
-
-
-def _is_enhancement_head(hit: Hit) -> bool:
-    """Whether modifiers can go with it: *enhancement*, *hyperenhancing*, but not *washout*."""
-    return any(t.kind in ("head", "say") and t.name == "enhancement" and t.value != "washout" for t in hit.terms)
-
-
-def _gap(s: Sentence, a: Hit, b: Hit) -> int:
-    """Tokens between a modifier and a head; a head that follows is nearer, and words that join clauses count thrice."""
-    first, second = (a, b) if a.start < b.start else (b, a)
-    between = s.tokens[first.end : second.start]
-    gap = sum(3 if t in ("with", "and") else 1 for t in between if t not in lexicon.SKIPPED)
-    return gap if a.start < b.start else gap + 1
-
-
-def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, str, str] | None:
-    """The head that a modifier goes with, and the descriptor and value that they state together."""
-    best: tuple[int, Hit, str, str] | None = None
-    names = [t.name for t in mod.terms if t.kind == "mod"]
-    for head in s.hits:
-        if head is mod or s.chunks[head.start] != s.chunks[mod.start]:
-            continue
-        for name in names:
-            for field, value in _MODS[name].items():
-                if not (_is_head(head, field) or (field == "enhancement" and _is_enhancement_head(head))):
-                    continue
-                gap = _gap(s, mod, head)
-                reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(name, 8)
-                if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
-                    best = (gap, head, field, value)
-    return best and best[1:]
-
-
-def _paired(s: Sentence) -> Iterable[Statement]:
-    """What modifiers and heads say together: *low* and *attenuation*; and all that is said of enhancement."""
-    by_head: dict[int, list[tuple[Hit, str]]] = {}
-    for hit in s.hits:
-        if not any(t.kind == "mod" for t in hit.terms):
-            continue
-        if any(t.kind == "say" for t in hit.terms) and not _partner(s, hit, max_gap=1):
-            continue
-        pair = _partner(s, hit)
-        if pair is None:
-            continue
-        head, field, value = pair
-        if field == "enhancement":
-            by_head.setdefault(head.start, []).append((hit, value))
-        elif value:
-            start, end = min(hit.start, head.start), max(hit.end, head.end)
-            negated = s.negated[hit.start] or s.negated[head.start]
-            yield Statement(field, value, start, end, negated)
-    for hit in s.hits:
-        if _enhances(hit):
-            yield from _enhancement(s, hit, by_head.get(hit.start, []))
-
-
-def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Iterable[Statement]:
-    if _of_a_part(s, head):
-        return
-    own = [t.value for t in head.terms if t.kind == "say"]
-    values = [*own, *(value for _, value in mods)]
-    start = min([head.start, *(m.start for m, _ in mods)])
-    end = max([head.end, *(m.end for m, _ in mods)])
-    negated = any(s.negated[i] for h in (head, *(m for m, _ in mods)) for i in range(h.start, h.end))
-    if "none" in values:
-        gone = any(v == "none" for _, v in mods)
-        yield Statement("enhancement", "none", start, end, negated and not gone)
-    elif not values:
-        if negated:
-            yield Statement("enhancement", "none", start, end, False)
-    else:
-        value = next(v for v in ("washout", "arterial", "rim", "hyper", "hypo") if v in values)
-        if value == "arterial" and "hypo" in own:
-            value = "hypo"
-        yield Statement("enhancement", value, start, end, negated)
-
-
-def _of_a_part(s: Sentence, head: Hit) -> bool:
-    """Whether an adjective speaks of a part only: *enhancing mural nodule*."""
-    if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
-        return False
-    lesions = {h.end - 1 for h in s.hits if any(t.kind == "lesion" for t in h.terms)}
-    for i in range(head.end, min(head.end + 4, len(s.tokens))):
-        if i in lesions or s.tokens[i] in _PUNCTUATION:
-            return False
-        if s.tokens[i] in _PARTS and i + 1 not in lesions:
-            return True
-    return False
-
-
-# Nouns and organs
-
-
-def _nouns(s: Sentence) -> list[Noun]:
-    nouns = []
-    for hit in s.hits:
-        for term in hit.terms:
-            if term.kind == "lesion" or (term.kind == "say" and term.name == "pathology"):
-                last = s.tokens[hit.end - 1]
-                plural = (last.endswith("s") and not last.endswith(("is", "us", "ss"))) or last in ("foci", "mets")
-                negated = any(s.negated[hit.start : hit.end])
-                nouns.append(Noun(hit.start, hit.end, term.value or None, plural, negated))
-    return nouns
-
-
-_RELATIVE = lexicon.words(
-    "than from to abutting abuts adjacent against into invading invades contacts contacting encasing near between with "
-    "surrounding surrounds background normal rest remaining next touching of_the_known as"
-)
-
-
-def _places(s: Sentence) -> list[Place]:
-    places = []
-    for hit in s.hits:
-        for term in hit.terms:
-            if term.kind == "organ":
-                before = s.tokens[max(0, hit.start - 3) : hit.start]
-                after = s.tokens[hit.end : hit.end + 1]
-                weak = term.name == "soft tissue" and bool(after) and after[0] in _LESION_WORDS
-                reference = weak or any(t in _RELATIVE for t in before)
-                places.append(Place(term.name, hit.start, hit.end, reference))
-    return places
-
-
 # One text about one lesion
 
-_RANKS: dict[str, tuple[str, ...]] = {
-    "composition": ("mixed", "necrotic", "cystic", "calcified", "solid"),
-    "enhancement": ("washout", "arterial", "rim", "none", "hyper", "hypo"),
-}
-_MANY = lexicon.words("two three four five six several multiple numerous many both innumerable")
-_END = re.compile(r"(?<=[.!?])(?:\s+|$)|[;|]\s*|\n+")
-
-
-def sentences_of(text: str) -> list[str]:
-    """The sentences of a text. Full stops within numbers and after abbreviations end none."""
-    parts = _END.split(text)
-    return [p.strip() for p in parts if p.strip()]
-
-
-def gathered(statements: Iterable[Statement]) -> tuple[dict[str, str], frozenset[Said], frozenset[Said], bool]:
-    """Values by descriptor, denials, outranked values, and whether affirmed values contradict each other."""
-    said: dict[str, list[str]] = {}
-    denied: set[Said] = set()
-    for st in statements:
-        if st.negated:
-            denied.add((st.field, st.value))
-        elif st.value not in said.setdefault(st.field, []):
-            said[st.field].append(st.value)
-    values: dict[str, str] = {}
-    also: set[Said] = set()
-    contradictory = False
-    for field, found in said.items():
-        if field == "composition" and "cystic" in found and "solid" in found:
-            found = ["mixed", *found]
-        ranks = _RANKS.get(field)
-        values[field] = min(found, key=ranks.index) if ranks else found[0]
-        if values[field] == "mixed":
-            found = [v for v in found if v not in ("solid", "cystic")]
-        rest = [v for v in found if v != values[field]]
-        also.update((field, v) for v in rest)
-        if field in ("attenuation", "texture", "margin") and rest:
-            contradictory = True
-        if (
-            field == "enhancement"
-            and {"none", "hypo", "hyper"} & set(found)
-            and len({"none", "hypo", "hyper"} & set(found)) > 1
-        ):
-            contradictory = True
-    denied -= set(values.items())
-    return values, frozenset(denied), frozenset(also), contradictory
+_MANY = words("two three four five six several multiple numerous many both innumerable various")
+_COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
+_PHRASE_BREAKS = words("with of in is are showing having demonstrating by as than this from and for to without at")
 
 
 def read_description(text: str) -> Reading | None:
@@ -443,52 +174,64 @@ def read_description(text: str) -> Reading | None:
     32.0
     """
     sentences = [Sentence(part) for part in sentences_of(text)]
-    statements = [st for s in sentences for st in s.statements]
-    nouns = [(s, n) for s in sentences for n in s.nouns]
-    affirmed = [n for _, n in nouns if not n.negated]
-    if not any(s.tokens for s in sentences) or (nouns and not affirmed):
+    nouns = [(s, h) for s in sentences for h in s.hits if _is_lesion_noun(h)]
+    affirmed = [h for s, h in nouns if not s.is_negated(h)]
+    if (nouns and not affirmed) or _counts_several(sentences):
         return None
-    if _counts_several(sentences):
-        return None
-    values, denied, also, contradictory = gathered(statements)
+    read = gathered(st for s in sentences for st in s.statements)
     sizes = {z.mm for s in sentences for z in s.sizes if not z.prior and not z.distance}
-    if contradictory or len(sizes) > 1:
+    if read.contradictory or len(sizes) > 1:
         return None
-    organ = _organ_of([p for s in sentences for p in s.places])
-    fields: dict[str, Any] = dict(values)
-    if sizes:
-        size = round(sizes.pop(), 3)
-        if 0 < size <= 500:
-            fields["size_mm"] = size
+    organ = _organ_of([p for s in sentences for p in _places(s)])
+    fields: dict[str, Any] = dict(read.values)
+    size = _valid_size(sizes)
+    if size:
+        fields["size_mm"] = size
     if not (fields or organ or affirmed):
         return None
-    return Reading(Descriptors(organ=organ, **fields), denied, also)
+    return Reading(Descriptors(organ=organ, **fields), read.denied, read.also)
+
+
+def _valid_size(sizes: Iterable[float]) -> float | None:
+    largest = round(max(sizes, default=0.0), 3)
+    return largest if 0 < largest <= 500 else None
 
 
 def _organ_of(places: Sequence[Place]) -> str | None:
-    own = [p.organ for p in places if not p.reference] or [p.organ for p in places]
-    return own[0] if own else None
+    """The organ that a text names; its own name before a part of it, a host before a neighbor."""
+    ranked = sorted(places, key=lambda p: (p.reference, not p.explicit))
+    return ranked[0].organ if ranked else None
+
+
+def _is_lesion_noun(hit: Hit) -> bool:
+    return hit.has("lesion") or _pathology(hit) is not None
+
+
+def _pathology(hit: Hit) -> str | None:
+    return next((t.value for t in hit.terms if t.kind == "say" and t.name == "pathology"), None)
 
 
 def _counts_several(sentences: Sequence[Sentence]) -> bool:
     indefinite = 0
     for s in sentences:
-        for noun in s.nouns:
-            if noun.negated or noun.pathology:
+        for hit in s.hits:
+            if not hit.has("lesion") or s.is_negated(hit):
                 continue
-            before = s.tokens[max(0, noun.start - 8) : noun.start]
-            if noun.plural and _MANY & set(before):
+            before = s.tokens[max(0, hit.start - 8) : hit.start]
+            if _is_plural(s, hit) and _MANY & set(before):
                 return True
             if {"second", "another", "third"} & set(before):
                 return True
-            indefinite += _is_indefinite(s, noun)
+            indefinite += _is_indefinite(s, hit)
     return indefinite > 1
 
 
-_PHRASE_BREAKS = lexicon.words("with of in is are showing having demonstrating by as than the this from and for")
+def _is_plural(s: Sentence, hit: Hit) -> bool:
+    last = s.tokens[hit.end - 1]
+    return (last.endswith("s") and not last.endswith(("is", "us", "ss"))) or last in ("foci", "hemangiomata", "mets")
 
 
-def _is_indefinite(s: Sentence, noun: Noun) -> bool:
+def _is_indefinite(s: Sentence, noun: Hit) -> bool:
     """Whether the noun has the article *a*: *a small, hypodense lesion*."""
     for i in range(noun.start - 1, -1, -1):
         token = s.tokens[i]
@@ -499,14 +242,907 @@ def _is_indefinite(s: Sentence, noun: Noun) -> bool:
     return False
 
 
-def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesion]:
-    """The lesions that a report affirms in liver, pancreas and kidneys, in the order of their first mention."""
-    found = []
-    for text in sentences_of(report):
-        reading = read_description(text)
-        s = Sentence(text)
-        if reading is None or not any(not n.negated for n in s.nouns):
+# Sections of a report
+
+_SKIPPED_SECTIONS = re.compile(
+    r"(?:clinical|history|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
+    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
+    re.IGNORECASE,
+)
+_CONCLUSIONS = re.compile(
+    r"(?:impression|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
+)
+_FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
+_LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
+_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)])\s*(?=\D)")
+
+
+@dataclass
+class Context:
+    """Where in the report one is: the section, and the organ that its heading or the last sentence spoke of."""
+
+    skipped: bool = False
+    conclusion: bool = False
+    label: str = ""
+    """Heading of the sentence: an organ or a place, in the report's words."""
+
+
+def _sections(report: str) -> Iterator[tuple[str, Context]]:
+    """The sentences of a report, without their headings, each with where it stands."""
+    context = Context()
+    for line in _lines(report):
+        if context.skipped:  # a section that is no finding ends with its line
+            context = Context(conclusion=context.conclusion)
+        context.label = ""
+        for sentence in sentences_of(line):
+            sentence = _NUMBERING.sub("", sentence)
+            while True:
+                match = _LABEL.match(sentence)
+                kind = _heading(match.group(1)) if match else None
+                if not match or kind is None:
+                    break
+                label = context.label
+                if kind == "place":
+                    label = match.group(1)
+                context = Context(
+                    kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
+                )
+                if kind != "place":
+                    context.label = ""
+                sentence = sentence[match.end() :]
+            if sentence:
+                yield sentence, context
+
+
+def _lines(report: str) -> Iterator[str]:
+    """Lines, those joined that only wrap a sentence."""
+    held = ""
+    for line in report.splitlines():
+        if held and line.strip() and (line.strip()[0].islower() or held.rstrip()[-1] in ",-"):
+            held = f"{held.rstrip()} {line.strip()}"
             continue
-        if organ is None or reading.descriptors.organ == organ:
-            found.append(ReportedLesion(descriptors=reading.descriptors, denied=reading.denied, evidence=(text,)))
+        if held.strip():
+            yield held
+        held = line
+    if held.strip():
+        yield held
+
+
+def _heading(label: str) -> str | None:
+    """What a heading opens: *skipped*, *findings*, *conclusion*, or a *place*; ``None``: it is no heading."""
+    text = label.strip()
+    if len(text.split()) > 8:
+        return None
+    if _CONCLUSIONS.match(text):
+        return "conclusion"
+    s = Sentence(text)
+    if any(h.has("lesion") or _pathology(h) for h in s.hits):
+        return None
+    if any(h.has("organ", "site", "other") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+        return "place"
+    if _SKIPPED_SECTIONS.match(text):
+        return "skipped"
+    if _FINDINGS.match(text):
+        return "findings"
+    return None
+
+
+_WEAK_SITES = words("head neck body tail")
+_OTHER_LABEL = re.compile(
+    r"\b(?:chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
+    r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
+    re.IGNORECASE,
+)
+
+
+# Lesions as they are gathered
+
+
+@dataclass
+class Location:
+    """Where in its organ a lesion lies: side, and parts of the organ (*segment 7*, *upper pole*)."""
+
+    side: str = ""
+    parts: tuple[str, ...] = ()
+
+    def contradicts(self, other: Location) -> bool:
+        if self.side and other.side and self.side != other.side:
+            return True
+        return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
+
+    def equals(self, other: Location) -> bool:
+        if self.contradicts(other):
+            return False
+        return bool((self.parts and other.parts) or (self.side and self.side == other.side))
+
+    def __bool__(self) -> bool:
+        return bool(self.side or self.parts)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.side, "/".join(self.parts)) if part)
+
+
+@dataclass
+class Facts:
+    """What is said of a lesion: in one sentence, or in the report so far."""
+
+    organ: str | None = None
+    location: Location = field(default_factory=Location)
+    statements: list[Statement] = field(default_factory=list)
+    sizes: list[float] = field(default_factory=list)
+    called: str | None = None
+    """The pathology that its noun names (*a cyst*); a diagnosis outranks it."""
+    diagnoses: list[str] = field(default_factory=list)
+    """What it is said to be, in the order of the report."""
+    denied: set[Said] = field(default_factory=set)
+    plural: bool = False
+    count: int = 0
+    """How many lesions, where a plural says so."""
+    uncertain: bool = False
+
+    @property
+    def pathology(self) -> str | None:
+        return self.diagnoses[0] if self.diagnoses else self.called
+
+    def says(self, name: str) -> set[str]:
+        return {st.value for st in self.statements if st.field == name and not st.negated}
+
+
+@dataclass
+class Lesion(Facts):
+    """A lesion of the report."""
+
+    evidence: list[str] = field(default_factory=list)
+    members: int = 0
+    """How many lesions of a plural have since been described one by one."""
+    dropped: bool = False
+
+    def add(self, facts: Facts, text: str) -> None:
+        """Take over what another sentence says."""
+        if not facts.location.contradicts(self.location):
+            self.location = Location(
+                self.location.side or facts.location.side, self.location.parts or facts.location.parts
+            )
+        self.statements += facts.statements
+        if not self.sizes:
+            self.sizes += facts.sizes
+        self.called = self.called or facts.called
+        self.diagnoses += [d for d in facts.diagnoses if d not in self.diagnoses]
+        self.denied |= facts.denied
+        self.uncertain &= facts.uncertain
+        if text not in self.evidence:
+            self.evidence.append(text)
+
+    def finished(self) -> ReportedLesion:
+        read = gathered(self.statements)
+        fields: dict[str, Any] = dict(read.values)
+        fields.pop("pathology", None)
+        if self.pathology:
+            fields["pathology"] = self.pathology
+        if "cyst" in (self.called, self.pathology):
+            fields["composition"] = _with_cyst(self.statements)
+        size = _valid_size(self.sizes)
+        if size:
+            fields["size_mm"] = size
+        return ReportedLesion(
+            descriptors=Descriptors(organ=self.organ, **fields),
+            denied=frozenset((read.denied | self.denied) - set(fields.items())),
+            location=str(self.location) or None,
+            evidence=tuple(self.evidence),
+            uncertain=self.uncertain,
+        )
+
+
+def _with_cyst(statements: Sequence[Statement]) -> str:
+    """The composition of a lesion that is called a cyst: cystic, unless more is said."""
+    return gathered([Statement("composition", "cystic", 0, 0, False), *statements]).values["composition"]
+
+
+# Nouns of a sentence
+
+
+@dataclass
+class Noun:
+    """A noun of a sentence, and what part it plays."""
+
+    hit: Hit
+    start: int
+    """Where its noun phrase begins."""
+    role: str
+    """*lesion*, *diagnosis* (of a lesion), *nothing* (negated, history), or *other* (a thing that is no lesion)."""
+    pathology: str | None = None
+
+    @property
+    def end(self) -> int:
+        return self.hit.end
+
+
+_BREAKS = words(
+    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has have "
+    "contains contain seen noted measures measuring there within no or on into demonstrates represents appears but which "
+    "that containing through be likely probably lies plus vs versus found presents identified not it"
+)
+
+
+def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
+    """Where the noun phrase of a noun begins: its adjectives, its size and its article belong to it."""
+    i = hit.start
+    while i > 0:
+        token = s.tokens[i - 1]
+        if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
+            break
+        if token == "," and not _is_adjective(s, i - 2):
+            break
+        if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
+            break
+        i -= 1
+        if token in ("a", "an", "the"):
+            break
+    return i
+
+
+def _is_adjective(s: Sentence, i: int) -> bool:
+    if not 0 <= i < len(s.tokens):
+        return False
+    if s.tokens[i][0] == "@":
+        return True
+    return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
+
+
+def _history_tokens(s: Sentence) -> set[int]:
+    """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
+    found: set[int] = set()
+    for cue in s.cues:
+        if not cue.has("history"):
+            continue
+        i = cue.end
+        while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
+            found.add(i)
+            i += 1
     return found
+
+
+_AFTER_HISTORY = words("is are shows now who presents presenting there has demonstrates was were favoured favored")
+_KNOWN = words("known prior previous treated resected underlying primary")
+
+
+def _nouns(s: Sentence, open_lesions: bool) -> list[Noun]:
+    """The nouns of a sentence in order. ``open_lesions``: whether there is a lesion that a bare diagnosis can be of."""
+    past = _history_tokens(s)
+    nouns: list[Noun] = []
+    taken: set[int] = set()
+    for hit in s.hits:
+        lesion, pathology = hit.has("lesion"), _pathology(hit)
+        area = hit.has("area") and _is_described(s, hit)
+        if not (lesion or pathology or area or hit.has("other", "artifact")):
+            continue
+        start = _phrase_start(s, hit, taken)
+        noun = Noun(hit, start, "lesion", pathology)
+        if hit.has("artifact"):
+            noun.role = "nothing" if s.is_negated(hit) else "artifact"
+        elif not (lesion or pathology or area):
+            noun.role = "other"
+        elif s.is_negated(hit) or hit.start in past:
+            noun.role = "nothing"
+        elif _is_diagnosis(s, noun, nouns, open_lesions):
+            noun.role = "diagnosis"
+        if pathology and _describes_another_thing(s, hit):
+            noun.role = "nothing"
+        nouns.append(noun)
+        taken.update(range(hit.start, hit.end))
+    return nouns
+
+
+def _is_described(s: Sentence, hit: Hit) -> bool:
+    """Whether *area* stands for a lesion: *a hypodense area*, *an area of low attenuation*."""
+    near = [st for st in s.statements if st.field in ("attenuation", "enhancement")]
+    return any(st.end == hit.start or 0 <= st.start - hit.end <= 1 for st in near)
+
+
+def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
+    """*metastatic nodes*, *urothelial thickening*: the word for a pathology belongs to a noun that is no lesion here."""
+    after = s.tokens[hit.end : hit.end + 2]
+    return bool(after) and after[0] in _OTHER_NOUNS
+
+
+_OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
+
+
+def _own_size(s: Sentence, noun: Noun) -> bool:
+    return any(s.tokens[i][0] == "@" for i in range(noun.start, noun.hit.start))
+
+
+def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
+    """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
+    lesions = [n for n in before if n.role == "lesion"]
+    if _own_size(s, noun):
+        return False
+    cue = _cue_before(s, noun, before)
+    if noun.pathology is None:
+        return bool(cue and (lesions or open_lesions))
+    if cue or _cue_after(s, noun):
+        return bool(lesions or open_lesions)
+    placed = any(h.has("organ", "site") and not _is_reference(s, h, "") for h in s.hits)
+    if lesions:
+        joined = noun.start > 0 and s.tokens[noun.start - 1] in ("and", "plus", "also", ";")
+        return not (joined and (placed or s.tokens[noun.start] in ("a", "an")))
+    own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
+    return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _introduced(s: Sentence, noun: Noun) -> bool:
+    """Whether the sentence says that the thing exists: *a cyst is seen*, *there is a cyst*."""
+    return "there" in s.tokens[: noun.start] or bool(
+        words("seen noted present identified visible found again demonstrated") & set(s.tokens[noun.end :])
+    )
+
+
+def _cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """Whether a cue of diagnosis stands before the noun phrase, or before one that it is joined to by *or*, *versus*."""
+    for cue in s.cues:
+        if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
+            between = s.tokens[cue.end : noun.start]
+            if not set(between) & _STRONG_ENDS:
+                return True
+    if noun.start > 0 and s.tokens[noun.start - 1] == "?":
+        return True
+    if before and before[-1].role == "diagnosis":
+        between = s.tokens[before[-1].end : noun.start]
+        return len(between) <= 4
+    return False
+
+
+_STRONG_ENDS = words("there is are measures shows with @")
+
+
+def _cue_after(s: Sentence, noun: Noun) -> bool:
+    after = s.tokens[noun.end : noun.end + 1]
+    if after and after[0] == "?":
+        return True
+    return any(
+        cue.has("diagnosis after")
+        and 0 <= cue.start - noun.end <= 5
+        and not set(s.tokens[noun.end : cue.start]) & {",", ";", "(", "and"}
+        for cue in s.cues
+    )
+
+
+# Where a lesion is said to lie
+
+_SEGMENT_WORDS = words("segment segments seg segs segm s")
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "iva": "4a", "ivb": "4b", "v": "5", "vi": "6", "vii": "7"}
+_ROMAN |= {"viii": "8"}
+_SEGMENT = re.compile(r"^s?([1-8][ab]?)$")
+_SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
+_SIDES |= {"sided": "", "bilateral": "both", "both": "both"}
+_POLES = {
+    "upper": "upper pole",
+    "superior": "upper pole",
+    "lower": "lower pole",
+    "inferior": "lower pole",
+    "mid": "interpolar",
+    "middle": "interpolar",
+    "interpolar": "interpolar",
+    "midpole": "interpolar",
+    "up": "upper pole",
+    "lp": "lower pole",
+    "mp": "interpolar",
+}
+_PANCREAS_PARTS = words("head neck body tail uncinate")
+
+
+def _segment_number(token: str) -> str | None:
+    match = _SEGMENT.match(token)
+    return match.group(1) if match else _ROMAN.get(token)
+
+
+def _location(s: Sentence, start: int, end: int, organ: str | None) -> Location:
+    """The location named in tokens ``start`` to ``end``."""
+    tokens = s.tokens
+    side, parts = "", []
+    i = start
+    while i < end:
+        token = tokens[i]
+        if organ == "liver":
+            if token in _SEGMENT_WORDS:
+                i += 1
+                while i < end and (
+                    _segment_number(tokens[i])
+                    or tokens[i] in (",", "and", "/", "-", "(")
+                    or tokens[i][0] == "@"
+                    or tokens[i] == ")"
+                ):
+                    number = _segment_number(tokens[i])
+                    if number:
+                        parts.append(f"segment {number}")
+                    i += 1
+                continue
+            if re.match(r"^s[1-8][ab]?$", token):
+                parts.append(f"segment {token[1:]}")
+            elif token in ("left", "right") and "lobe" in tokens[i + 1 : i + 4]:
+                parts.append(f"{token} lobe")
+            elif token in ("caudate", "dome"):
+                parts.append(token)
+        elif organ == "kidney":
+            side = side or _SIDES.get(token, "")
+            if token in _POLES and (
+                token in ("interpolar", "midpole", "lp", "mp") or set(tokens[i + 1 : i + 3]) & _POLE_WORDS
+            ):
+                parts.append(_POLES[token])
+        elif organ == "pancreas" and token in _PANCREAS_PARTS and not _is_distant(s, i):
+            parts.append(token)
+        i += 1
+    return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
+
+
+_POLE_WORDS = words("pole third polar region portion")
+
+
+def _is_distant(s: Sentence, i: int) -> bool:
+    return any(t in ("from", "toward", "towards", "into") for t in s.tokens[max(0, i - 3) : i])
+
+
+# Reading the report
+
+
+class _Reader:
+    """Goes through the sentences of a report and gathers lesions."""
+
+    def __init__(self) -> None:
+        self.lesions: list[Lesion] = []
+        self.current: list[Lesion] = []
+        """The lesions that *it*, *the lesion* or a bare adjective speaks of."""
+        self.organ: str | None = None
+        self.location = Location()
+
+    def read(self, text: str, context: Context) -> None:
+        s = Sentence(text)
+        if context.skipped or not s.tokens:
+            return
+        if context.label:
+            self._read_label(context.label)
+        nouns = _nouns(s, bool(self.current))
+        lesion_nouns = [n for n in nouns if n.role == "lesion"]
+        loose = Facts()
+        facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
+        self._share(s, nouns, lesion_nouns, facts, loose)
+        facts = [part for f, n in zip(facts, lesion_nouns, strict=True) for part in _split(s, f, n)]
+        gone = any(c.has("gone") for c in s.cues)
+        if facts and not gone:
+            self._take(s, facts, lesion_nouns, context)
+        elif gone:
+            self.current = []
+        self._apply(s, loose, nouns, context)
+        self._move_on(s, nouns)
+
+    def _read_label(self, label: str) -> None:
+        s = Sentence(label)
+        organ = _organ_of([p for p in _places(s) if not p.reference])
+        parts = set(s.tokens) & _PANCREAS_PARTS
+        if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
+            organ = "pancreas"
+        if organ != self.organ or not any(l.organ == organ for l in self.current):
+            self.current = []
+        self.organ = organ or "other"
+        self.location = _location(s, 0, len(s.tokens), organ)
+
+    def _facts(self, s: Sentence, noun: Noun, nouns: Sequence[Noun], context: Context) -> Facts:
+        """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
+        start, end = _region(s, noun, nouns)
+        organ = self._organ(s, noun, start, end, context)
+        location = _location(s, start, end, organ)
+        if not location and self.location and organ == self.organ:
+            location = self.location
+        before = s.tokens[noun.start : noun.hit.start]
+        plural = _is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
+        count = next((_COUNTS[t] for t in before if t in _COUNTS), 0) if plural else 0
+        uncertain = noun.pathology is None and _is_doubted(s, noun)
+        return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain)
+
+    def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
+        places = [p for p in _places(s) if not p.reference]
+        here = [p for p in places if start <= p.start < end]
+        within = [p for p in here if noun.start <= p.start < noun.end]
+        for group in (within, here):
+            explicit = [p.organ for p in group if p.explicit]
+            if explicit:
+                return explicit[0]
+        if context.label:
+            return self.organ
+        if here:
+            return here[0].organ
+        earlier = [p.organ for p in places if p.start < noun.start]
+        if earlier:
+            return earlier[-1]
+        if self.organ is None or set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas":
+            return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+        return self.organ
+
+    def _share(
+        self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
+    ) -> None:
+        """Give each statement, size and diagnosis of the sentence to its lesion, or leave it loose."""
+        by_noun = {id(n): f for n, f in zip(lesion_nouns, facts, strict=True)}
+        for st in s.statements:
+            if st.field == "pathology":
+                continue
+            for f in _owners(s, st.start, st.end, nouns, by_noun, loose, is_size=False):
+                f.statements.append(st)
+        for size in s.sizes:
+            if not size.prior and not size.distance:
+                for f in _owners(s, size.token, size.token + 1, nouns, by_noun, loose, is_size=True):
+                    f.sizes.append(size.mm)
+        for noun in nouns:
+            if noun.role == "diagnosis" and noun.pathology:
+                target = _diagnosed(s, noun, lesion_nouns, by_noun)
+                (target or loose).diagnoses.append(noun.pathology)
+            elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
+                loose.denied.add(("pathology", noun.pathology))
+
+    def _take(self, s: Sentence, facts: Sequence[Facts], nouns: Sequence[Noun], context: Context) -> None:
+        """Find or open the lesions that the sentence speaks of."""
+        current: list[Lesion] = []
+        for i, f in enumerate(facts):
+            noun = nouns[min(i, len(nouns) - 1)]
+            found = self._same(s, f, noun, context)
+            if not found:
+                found = [self._opened(f, s.text)]
+            for lesion in found:
+                lesion.add(f, s.text)
+            current += [lesion for lesion in found if lesion not in current]
+        self.current = current
+
+    def _opened(self, f: Facts, text: str) -> Lesion:
+        lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain)
+        template = next((t for t in reversed(self.lesions) if _has_member(t, f)), None)
+        if template:
+            template.members += 1
+            template.dropped = True
+            lesion.statements += template.statements
+            lesion.diagnoses += template.diagnoses
+            lesion.called = template.called
+            lesion.evidence += template.evidence
+        self.lesions.append(lesion)
+        return lesion
+
+    def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
+        """The lesions told of before that a noun speaks of again; none: it is a new one."""
+        phrase = s.tokens[noun.start : noun.hit.start]
+        definite = bool(set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
+        new = bool(set(phrase) & _NEW) and not definite
+        bare = not new and not f.sizes
+        if not (context.conclusion or definite or bare):
+            return []
+        fitting = [lesion for lesion in self.lesions if not lesion.dropped and _fits(f, lesion)]
+        if not fitting:
+            return []
+        if f.plural:
+            wanted = [lesion for lesion in fitting if not f.location or f.location.equals(lesion.location)] or fitting
+            if "both" in phrase or f.count:
+                wanted = wanted[-(f.count or 2) :]
+            elif not context.conclusion and not definite:
+                wanted = [lesion for lesion in wanted if lesion.plural]
+            return wanted
+        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.lesions.index(lesion)))
+        if definite or context.conclusion:
+            return [best]
+        return (
+            [best]
+            if f.location.equals(best.location) or (best in self.current and not f.location and not f.called)
+            else []
+        )
+
+    def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
+        """Give what is said without a noun to the lesions spoken of."""
+        targets = self._spoken_of(s)
+        artifact = any(n.role == "artifact" for n in nouns)
+        if artifact and not any(n.role == "diagnosis" for n in nouns):
+            for lesion in targets:
+                lesion.dropped = True
+            return
+        if loose.statements or loose.sizes or loose.denied:
+            if not targets and self._implied(s, loose, nouns, context):
+                targets = [self._opened(Facts(self.organ, self.location), s.text)]
+                self.current = targets
+            for lesion in targets:
+                lesion.add(
+                    Facts(
+                        None,
+                        _location(s, 0, len(s.tokens), lesion.organ),
+                        loose.statements,
+                        loose.sizes,
+                        denied=loose.denied,
+                    ),
+                    s.text,
+                )
+        for pathology in loose.diagnoses[:1]:
+            rest = loose.diagnoses
+            for lesion in self._diagnosed(s, pathology, nouns, targets, context):
+                lesion.add(Facts(diagnoses=rest), s.text)
+
+    def _implied(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> bool:
+        """Whether adjectives and a size without a noun tell of a lesion: *Liver: hypodense, ill-defined, 2 cm*."""
+        if nouns or self.organ not in HOSTS:
+            return False
+        affirmed = {st.field for st in loose.statements if not st.negated}
+        return len(affirmed) + bool(loose.sizes) >= 2
+
+    def _spoken_of(self, s: Sentence) -> list[Lesion]:
+        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        first = s.tokens[:2]
+        if "both" in first:
+            return live[-2:]
+        if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
+            return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
+        return [lesion for lesion in self.current if not lesion.dropped]
+
+    def _diagnosed(
+        self, s: Sentence, pathology: str, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
+    ) -> list[Lesion]:
+        """The lesions that a diagnosis without a lesion noun is of."""
+        noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
+        explicit = [p.organ for p in _places(s) if not p.reference and p.explicit]
+        organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
+        if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
+            return []
+        if len(targets) > 1:
+            return [lesion for lesion in targets if lesion in fitting]
+        untold = [lesion for lesion in fitting if not lesion.diagnoses]
+        if _is_plural(s, noun.hit) and context.conclusion:
+            return untold
+        for lesion in reversed(targets):
+            if lesion in fitting:
+                return [lesion]
+        return untold[-1:] or fitting[-1:]
+
+    def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """Remember the organ that the sentence spoke of."""
+        told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
+        places = [p for p in _places(s) if not p.reference]
+        explicit = [p.organ for p in places if p.explicit] or [p.organ for p in places]
+        if told:
+            organ = told[-1]
+        elif explicit:
+            organ = explicit[-1]
+            if organ != self.organ:
+                self.current = [lesion for lesion in self.current if lesion.organ == organ]
+        else:
+            return
+        if organ != self.organ:
+            self.location = Location()
+        self.organ = organ
+        if not nouns and organ:
+            self.location = _location(s, 0, len(s.tokens), organ) or self.location
+
+
+_DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
+_NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
+    """The tokens of a sentence that belong to one of its lesion nouns."""
+    at = nouns.index(noun)
+    start = 0 if at == 0 else _with_place_before(s, noun, nouns[at - 1].end)
+    end = len(s.tokens) if at + 1 == len(nouns) else _with_place_before(s, nouns[at + 1], noun.end)
+    return start, end
+
+
+def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
+    """The start of a noun phrase, with the place that stands before it: *and in the left kidney a cyst*."""
+    i = noun.start
+    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")"):
+        i -= 1
+    return i if s.tokens[i] in ("in", "within", "at", "on") else noun.start
+
+
+def _is_doubted(s: Sentence, noun: Noun) -> bool:
+    for cue in s.cues:
+        if cue.has("doubt"):
+            if cue.end <= noun.hit.start and s.chunks[cue.start] == s.chunks[noun.hit.start]:
+                return True
+            if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
+                return True
+    return noun.start > 0 and s.tokens[noun.start - 1] == "?"
+
+
+_LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
+
+
+def _owners(
+    s: Sentence,
+    start: int,
+    end: int,
+    nouns: Sequence[Noun],
+    facts: dict[int, Facts],
+    loose: Facts,
+    is_size: bool,
+) -> list[Facts]:
+    """Whose the statement or size at tokens ``start`` to ``end`` is; nobody's where it speaks of another thing."""
+    for noun in nouns:
+        if noun.start <= start and end <= noun.hit.start:
+            return _of(noun, nouns, facts, loose)
+        if noun.hit.start <= start and end <= noun.end:
+            return [facts[id(noun)]] if id(noun) in facts else ([loose] if noun.role == "diagnosis" else [])
+    lesions = [n for n in nouns if id(n) in facts]
+    before = [n for n in nouns if n.end <= start]
+    if not lesions:
+        if _speaks_of_other(s, start, before, is_size):
+            return []
+        return [loose]
+    left = [n for n in lesions if n.end <= start]
+    if not left:
+        if _speaks_of_other(s, start, before, is_size):
+            return []
+        return [facts[id(lesions[0])]]
+    other = before[-1]
+    if other.role in ("other", "nothing") and _holds(s, other, start, is_size):
+        return []
+    if is_size and _organ_holds(s, left[-1], start):
+        return []
+    if (
+        len(left) > 1
+        and len(left) == len(lesions)
+        and set(s.tokens[left[-1].end : start]) & {"are", "both", "were", "all"}
+    ):
+        return [facts[id(n)] for n in lesions]
+    return [facts[id(left[-1])]]
+
+
+def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts) -> list[Facts]:
+    if id(noun) in facts:
+        return [facts[id(noun)]]
+    if noun.role == "diagnosis":
+        left = [n for n in nouns if id(n) in facts and n.end <= noun.start]
+        return [facts[id(left[-1])]] if left else [loose]
+    return []
+
+
+def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
+    """Whether what follows a thing that is no lesion speaks of that thing: *the duct measures 8 mm*."""
+    between = s.tokens[other.end : start]
+    if set(between) & {"and", "with", ",", ";", "(", ")"} and not (
+        is_size and len(between) <= 1 and "with" not in between
+    ):
+        return False
+    return is_size or other.role == "nothing" or bool(set(between) & _LINKS)
+
+
+def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
+    """Whether a size after a lesion noun is that of an organ or node: *and a lymph node of 12 mm*."""
+    between = [h for h in s.hits if lesion.end <= h.start and h.end <= start and h.has("organ")]
+    for hit in between:
+        if (hit.name("organ") not in HOSTS and not _is_reference(s, hit, "")) and not set(s.tokens[hit.end : start]) & {
+            ",",
+            "(",
+            "and",
+        }:
+            return s.tokens[hit.start - 1] not in ("in", "the", "of")
+    return False
+
+
+def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
+    """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
+    if before and before[-1].role in ("other", "nothing", "artifact"):
+        return True
+    if is_size and any(
+        h.has("organ") and h.end <= start and s.tokens[h.start - 1 : h.start] not in (["in"], ["of"]) for h in s.hits
+    ):
+        subject = next(h for h in s.hits if h.has("organ"))
+        if not _is_reference(s, subject, "") and s.tokens[max(0, subject.start - 2)] not in ("in", "of"):
+            return True
+    organs = [h for h in s.hits if h.has("organ") and not _is_reference(s, h, "")]
+    for hit in organs:
+        lead = s.tokens[max(0, hit.start - 3) : hit.start]
+        if not set(lead) & words("in within of at off throughout"):
+            return hit.start < start or hit.start - start <= 3
+    return False
+
+
+def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int, Facts]) -> Facts | None:
+    """The lesion of the same sentence that a diagnosis is of."""
+    left = [n for n in lesions if n.end <= noun.start] or list(lesions)
+    organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+    for n in reversed(left):
+        if organ is None or facts[id(n)].organ in (None, organ):
+            return facts[id(n)]
+    return None
+
+
+def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
+    """Several lesions where a plural is followed by their sizes: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
+    sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
+    if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
+        return [f]
+    ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
+    starts = [noun.end] + [z.token for z in sizes[:-1]]
+    after = bool(_location(s, sizes[-1].token, len(s.tokens), f.organ))
+    found = []
+    for z, start, end in zip(sizes, starts, ends, strict=True):
+        span = (z.token, end) if after else (start, z.token)
+        location = _location(s, *span, f.organ) or _bare_segment(s, z.token, f.organ)
+        found.append(
+            Facts(
+                f.organ,
+                location,
+                list(f.statements),
+                [z.mm],
+                f.called,
+                list(f.diagnoses),
+                set(f.denied),
+                uncertain=f.uncertain,
+            )
+        )
+    return found
+
+
+def _bare_segment(s: Sentence, at: int, organ: str | None) -> Location:
+    """The number before a bracket: *in segments 3 (9 mm) and 6 (12 mm)*."""
+    number = _segment_number(s.tokens[at - 2]) if organ == "liver" and at > 1 and s.tokens[at - 1] == "(" else None
+    return Location(parts=(f"segment {number}",)) if number else Location()
+
+
+def _has_member(template: Lesion, f: Facts) -> bool:
+    """Whether a lesion told of alone is one of those that a plural counted before."""
+    return (
+        template.plural
+        and template.members < template.count
+        and not template.sizes
+        and not f.plural
+        and template.organ == f.organ
+        and f.called in (None, template.called)
+    )
+
+
+def _fits(f: Facts, lesion: Lesion) -> bool:
+    """Whether what a noun says can be said of a lesion."""
+    if f.organ != lesion.organ and f.organ is not None and lesion.organ is not None:
+        return False
+    if f.location.contradicts(lesion.location) and not lesion.plural:
+        return False
+    if f.sizes and lesion.sizes and not f.plural:
+        first, second = max(f.sizes), max(lesion.sizes)
+        if abs(first - second) > max(1.5, 0.06 * max(first, second)):
+            return False
+    if f.pathology and lesion.diagnoses and f.pathology not in (*lesion.diagnoses, lesion.called):
+        return f.pathology == "cyst" and "cystic" in lesion.says("composition")
+    if f.called == "cyst" and not lesion.called:
+        return not lesion.says("composition") & {"solid", "necrotic"}
+    if lesion.called and f.called and lesion.called != f.called:
+        return False
+    return not (lesion.pathology == "cyst" and f.says("composition") & {"solid", "necrotic"})
+
+
+def _likeness(f: Facts, lesion: Lesion) -> float:
+    points = 0.0
+    if f.sizes and lesion.sizes:
+        points += 4
+    if f.location.equals(lesion.location):
+        points += 3
+    if f.pathology and f.pathology == lesion.pathology:
+        points += 2
+    if f.pathology and not lesion.diagnoses:
+        points += 1
+    if not f.pathology and lesion.pathology == "cyst":
+        points -= 1
+    for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
+        mine, its = f.says(name), lesion.says(name)
+        if mine and its:
+            points += 1 if mine & its else -1
+    return points
+
+
+def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesion]:
+    """The lesions that a report affirms in liver, pancreas and kidneys, in the order of their first mention.
+
+    ``organ``: only lesions of that organ (any organ that the lexicon knows). A lesion that is merely possible
+    (*cannot exclude a small lesion*) is marked ``uncertain``.
+    """
+    reader = _Reader()
+    for sentence, context in _sections(report):
+        reader.read(sentence, context)
+    wanted = HOSTS if organ is None else (organ,)
+    return [
+        x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or (organ is None and not x.organ))
+    ]

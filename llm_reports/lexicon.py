@@ -1,4 +1,4 @@
-"""The words of radiology reports and what they say of a lesion: a table, and a matcher that finds them in a text.
+"""The words of radiology reports and what they say of a lesion: a table.
 
 A phrase is written as slots divided by spaces. A slot is one token or alternatives divided by ``|``; a slot that ends
 in ``?`` may be missing; ``_`` joins the tokens of an alternative that has several: ``low|lower in? density|ct_number``.
@@ -7,14 +7,8 @@ Tokens are lower case; hyphens between words divide tokens, so that *well-define
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import product
+from collections.abc import Iterator
 from typing import NamedTuple
-
-from rapidfuzz.distance import DamerauLevenshtein
-from rapidfuzz.process import extract as closest
 
 
 def words(text: str) -> frozenset[str]:
@@ -33,14 +27,6 @@ class Term(NamedTuple):
     kind: str
     name: str = ""
     value: str = ""
-
-
-class Hit(NamedTuple):
-    """A phrase of the table in a sentence: tokens ``start`` to ``end`` (exclusive) and what they say."""
-
-    start: int
-    end: int
-    terms: tuple[Term, ...]
 
 
 # Values that a word says by itself, whatever it stands beside.
@@ -197,6 +183,7 @@ SILENT: tuple[str, ...] = (
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
     "low grade",
+    "slow|interval|rapid|some growth",
     "high grade",
     "nonrim|non_rim",
     "low suspicion|risk|probability",
@@ -363,6 +350,9 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "lymphoma": ("lymphoma|lymphomas|lymphomatous", "lymphomatous infiltration|deposit|deposits|involvement"),
 }
+NODULE_IN_WALL = "nodule in the wall"
+"""Not a value of a descriptor: it makes a cystic lesion a mixed one."""
+
 COMPOSITION_OF_PATHOLOGY = {"cyst": "cystic"}
 ORGAN_OF_PATHOLOGY: dict[str, str] = {
     "PDAC": "pancreas",
@@ -383,8 +373,8 @@ ORGAN_OF_PATHOLOGY: dict[str, str] = {
 
 LESION_NOUNS = (
     "lesion|lesions|mass|masses|tumor|tumors|tumour|tumours|nodule|nodules|focus|foci|neoplasm|neoplasms|growth|growths|"
-    "abnormality|abnormalities|finding_of_tumor|malignancy|malignancies|collection|collections|observation|observations|"
-    "deposit|deposits|primary|carcinoma|cancer|process_mass|recurrence|incidentaloma|incidentalomas"
+    "abnormality|abnormalities|malignancy|malignancies|collection|collections|observation|observations|"
+    "deposit|deposits|primary|carcinoma|cancer|recurrence|incidentaloma|incidentalomas"
 )
 ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
@@ -416,27 +406,155 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     "heart": ("heart|cardiac",),
     "peritoneum": ("peritoneum|peritoneal|omentum|omental|mesentery|mesenteric",),
 }
+OTHER_THINGS: tuple[str, ...] = (
+    "duct|ducts|cbd|mpd|chd|wirsung|vein|veins|artery|arteries|aorta|ivc|smv|sma|vessel|vessels|trunk|vena_cava",
+    "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
+    "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
+    "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
+    "hepatic|renal|pancreatic|liver sinus_fat|sinus|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
+    "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
+    "side|main|branch branch|branches",
+    "stone|stones|calculus|calculi|nephrolithiasis|cholelithiasis|urolithiasis|gallstone|gallstones|sludge|concrement",
+    "thrombus|thrombosis|thrombi|tumor_thrombus|tumour_thrombus|embolism|embolus|emboli",
+    "stent|stents|catheter|drain|clip|clips|coil|coils|tube|needle",
+    "hydronephrosis|hydroureter|ascites|effusion|effusions|hernia|hernias|diverticulum|diverticula|diverticulosis",
+    "free|peripancreatic|perihepatic|perirenal|perinephric|pelvic|pleural fluid",
+    "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
+    "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
+    "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
+    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|dilatation|dilation",
+    "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
+    "calyx|calyces|collecting_system|ureter|ureters|nephrogram|nephrograms|pyelonephritis",
+    "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
+    "resection|ablation margin|margins|cavity|zone|defect|site|bed",
+    "mass effect",
+    "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
+    "pleura|pericardium|diaphragm|spine|fascia",
+)
+NOT_A_LESION: tuple[str, ...] = (
+    "focal? fatty fat|sparing|infiltration|change|deposition|steatosis",
+    "focal fat|steatosis|sparing",
+    "partial volume averaging|effect|artifact|artefact",
+    "partial voluming|volume",
+    "volume averaging",
+    "perfusion anomaly|abnormality|alteration|difference|artifact|phenomenon|change|changes|defect|effect",
+    "transient hepatic attenuation difference|differences",
+    "thad|thid|pseudolesion|pseudolesions|artifact|artefact|artifacts|artefacts|pseudomass|pseudotumor|artifactual",
+    "flow|motion|beam_hardening|streak artifact|artefact",
+    "unopacified bowel",
+    "hypertrophied? column|columns of bertin",
+    "dromedary hump",
+    "arterioportal|arterio_portal shunt|shunts|shunting",
+)
+SITE_PHRASES: dict[str, tuple[str, ...]] = {
+    "liver": (
+        "bilobar|caudate|periportal|couinaud",
+        "segment|segments|seg|segs|segm 1|2|3|4|4a|4b|5|6|7|8|i|ii|iii|iv|iva|ivb|v|vi|vii|viii",
+        "s1|s2|s3|s4|s4a|s4b|s5|s6|s7|s8",
+        "left|right lobe",
+        "left lateral section|segment|sector",
+        "right|left anterior|posterior|medial section|sector",
+    ),
+    "pancreas": ("uncinate", "uncinate process"),
+    "kidney": (
+        "upper|lower|mid|middle|superior|inferior pole",
+        "interpolar|midpole|parapelvic|peripelvic",
+        "upper|mid|middle|lower third",
+    ),
+    "lung": (
+        "left|right upper|lower|middle lobe",
+        "rul|rml|rll|lul|lll|subpleural|lingula|perifissural",
+        "upper|lower|middle lobe",
+    ),
+}
+
+DIAGNOSIS_BEFORE: tuple[str, ...] = (
+    "consistent|compatible|concordant|in_keeping|keeping with",
+    "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
+    "typical|classic|classical|characteristic|suspicious|worrisome",
+    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|evidence of",
+    "suggests|suggest|suggesting|favor|favour|favors|favours|favoring|favouring|favored|favoured|indicates|indicating",
+    "represents|representing|represent|reflecting|reflects|reflect|corresponds_to|corresponding_to|correspond_to",
+    "likely|probable|probably|possible|possibly|presumed|presumably|suspected|suspect|suspecting",
+    "differential|ddx|dd|dx|diagnosis|differentials",
+    "versus|vs|or",
+    "maybe|perhaps|therefore|ie|namely|called|termed|considered|judged|consider",
+    "regarded|interpreted|read as",
+    "may|might|could|must|will|would|should be|represent",
+    "this|it|lesion|mass is|was a|an|the",
+    "thought|felt|believed|considered|assumed|proven|known to be",
+    "raising|raises|raise concern|suspicion for|of",
+    "proven|confirmed",
+)
+DIAGNOSIS_AFTER: tuple[str, ...] = (
+    "likely|possible|probable|favored|favoured|suspected|considered|assumed|presumed|conceivable|probably",
+    "can not be excluded|ruled_out",
+    "leading|first|main|top|primary consideration|diagnosis|possibility",
+    "has|have to be assumed|considered",
+    "to be assumed|considered|favored|favoured",
+)
+HISTORY: tuple[str, ...] = (
+    "history|hx of|for",
+    "h / o",
+    "rule|ruling out",
+    "r / o",
+    "evaluate|evaluation|assess|assessment|surveillance|screening|workup|work_up|staging|follow_up for|of",
+    "evaluate|assess|staging",
+    "status post",
+    "s / p",
+    "post resection|ablation",
+    "resection|ablation|nephrectomy|enucleation|embolization|embolisation|removal of|for",
+    "query|question_of",
+    "treated|operated|resected|referred|presenting|presents|presented for|with",
+    "man|woman|male|female|patient with",
+    "in the context|setting of",
+    "context|setting of",
+    "risk of|for",
+    "clinically suspected",
+)
+GONE: tuple[str, ...] = (
+    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent|visualized|visualised",
+    "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
+    "resolved|disappeared|vanished",
+    "complete resolution|regression|disappearance",
+    "completely resolved|regressed|disappeared",
+)
+DOUBT: tuple[str, ...] = (
+    "questionable|equivocal|doubtful|questionably",
+    "can|could|may not confidently|definitely|entirely|completely? exclude",
+    "difficult|hard|impossible to exclude",
+    "can|could not be? confidently|definitely|entirely|completely? excluded|exclude",
+    "not|never be? excluded",
+    "can|could not rule out",
+    "can|could not be ruled out",
+    "suspicion|suggestion|possibility|question of a?",
+    "possible|potential|suspected",
+)
 NEGATION = (
-    "no|not|without|w/o|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|excluding|denies|neg_for"
+    "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|excluding|denies|neg_for|nothing"
 )
-PSEUDO_NEGATION = (
-    "not only",
-    "no|not significant|significantly? interval? change|changed|growth|increase",
-    "no longer",
-    "without interval? change",
-    "not|never biopsied|excluded|certain|fully|yet|entirely",
-    "can not exclude|be_excluded|rule_out|be_ruled_out",
+PSEUDO_NEGATION: tuple[str, ...] = (
+    "not only|just|merely",
+    "no|not|without significant|significantly|relevant|appreciable|interval? change|changed|growth|increase|progression",
+    "no|not|without change|changed|growth|increase|progression",
+    "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
+    "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
+    "not be? excluded",
+    "can|could not exclude|be_excluded|rule_out|be_ruled_out",
     "no doubt",
+    "no follow up",
+    "without doubt",
 )
-POST_NEGATION = (
-    "absent|excluded|unlikely|less_likely|ruled_out",
+POST_NEGATION: tuple[str, ...] = (
+    "absent|excluded|unlikely|ruled_out",
+    "less likely|probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
-    "not visualized|visualised|recognizable|discernible|definable|seen",
+    "not visualized|visualised|recognizable|discernible|definable|favored|favoured|suspected|considered|likely",
 )
-STOP = "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|nevertheless|still|despite"
-HEDGE = (
-    "possible|possibly|probable|probably|likely|may|might|could|suspected|questionable|equivocal|presumably|presumed"
+STOP = (
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|nevertheless|still|despite|"
+    "because|therefore|thus|hence|who|otherwise"
 )
 
 SKIPPED = words(
@@ -456,19 +574,8 @@ SAFE = words(
 )
 
 
-def _alternatives(slot: str) -> list[tuple[str, ...]]:
-    optional = slot.endswith("?")
-    options = [tuple(a.split("_")) for a in slot.rstrip("?").split("|")]
-    return [*options, ()] if optional else options
-
-
-def phrases(pattern: str) -> Iterator[tuple[str, ...]]:
-    """Every token sequence that a pattern of the table stands for."""
-    for parts in product(*(_alternatives(slot) for slot in pattern.split())):
-        yield tuple(token for part in parts for token in part)
-
-
-def _entries() -> Iterator[tuple[str, Term]]:
+def content() -> Iterator[tuple[str, Term]]:
+    """Patterns of words that speak of lesions, organs and other things, and what they say."""
     for (field, value), patterns in SAYINGS.items():
         yield from ((p, Term("say", field, value)) for p in patterns)
     for head, patterns in HEADS.items():
@@ -479,142 +586,38 @@ def _entries() -> Iterator[tuple[str, Term]]:
         yield from ((p, Term("say", "pathology", value)) for p in patterns)
     for organ, patterns in ORGAN_PHRASES.items():
         yield from ((p, Term("organ", organ)) for p in patterns)
+    for organ, patterns in SITE_PHRASES.items():
+        yield from ((p, Term("site", organ)) for p in patterns)
     yield "pancreatic|pancreas cancer|carcinoma|ca|adeno", Term("organ", "pancreas")
     yield "cancer|carcinoma of the? pancreas", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
-    yield LESION_NOUNS, Term("lesion")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
-    yield NEGATION, Term("negation")
-    yield from ((p, Term("pseudo")) for p in PSEUDO_NEGATION)
-    yield from ((p, Term("absent")) for p in POST_NEGATION)
-    yield STOP, Term("stop")
-    yield HEDGE, Term("hedge")
+    yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
+    yield "area|areas|region|regions|zone|zones", Term("area")
+    yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
     for fluid in (
-        "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density",
-        "fluid equivalent density?",
+        "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
+        "fluid|water equivalent density?",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")
+    yield LESION_NOUNS, Term("lesion")
+    yield from ((p, Term("other")) for p in OTHER_THINGS)
+    yield from ((p, Term("artifact")) for p in NOT_A_LESION)
+    yield from ((p, Term("silent")) for p in SILENT)
 
 
-class _Node(dict[str, "_Node"]):
-    """A node of the trie of phrases: token to node; ``terms`` where a phrase ends."""
-
-    terms: tuple[Term, ...] = ()
-
-
-def _trie() -> _Node:
-    root = _Node()
-    for pattern, term in _entries():
-        for phrase in phrases(pattern):
-            node = root
-            for token in phrase:
-                node = node.setdefault(token, _Node())
-            if term not in node.terms:
-                node.terms = (*node.terms, term)
-    for pattern in SILENT:
-        for phrase in phrases(pattern):
-            node = root
-            for token in phrase:
-                node = node.setdefault(token, _Node())
-            node.terms = (Term("silent"),)
-    return root
-
-
-_ROOT = _trie()
-
-
-def _tokens_below(node: Mapping[str, _Node]) -> Iterator[str]:
-    for token, child in node.items():
-        yield token
-        yield from _tokens_below(child)
-
-
-_VOCABULARY = frozenset(_tokens_below(_ROOT)) | SKIPPED
-_CORRECTABLE = sorted(w for w in _VOCABULARY - SKIPPED if len(w) >= 5 and w.isalpha())
-
-
-@lru_cache(maxsize=65_536)
-def corrected(word: str) -> str:
-    """The term of the table that ``word`` is one letter away from, or the word itself.
-
-    One letter: changed, missing, too many, or two changed about. Where terms that differ are as near (*hypedense*),
-    the word is left alone.
-    """
-    if len(word) < 6 or word in _VOCABULARY or word in SAFE or not word.isalpha():
-        return word
-    near = closest(word, _CORRECTABLE, scorer=DamerauLevenshtein.distance, score_cutoff=1, limit=3)
-    near = [n for n in near if n[0][0] == word[0] or len(word) >= 8]
-    if not near or (len(near) > 1 and _differ(near[0][0], near[1][0])):
-        return word
-    return str(near[0][0])
-
-
-def _differ(first: str, second: str) -> bool:
-    return _ROOT.get(first, _Node()).terms != _ROOT.get(second, _Node()).terms
-
-
-def find(tokens: Sequence[str]) -> list[Hit]:
-    """The phrases of the table in a sentence, longest first at each place, none overlapping."""
-    hits = []
-    start, n = 0, len(tokens)
-    while start < n:
-        best_end, terms = _longest(tokens, start)
-        if best_end:
-            hits.append(Hit(start, best_end, terms))
-            start = best_end
-        else:
-            start += 1
-    return hits
-
-
-def _longest(tokens: Sequence[str], start: int) -> tuple[int, tuple[Term, ...]]:
-    node = _ROOT.get(tokens[start])
-    best: tuple[int, tuple[Term, ...]] = (0, ())
-    at, n = start + 1, len(tokens)
-    while node is not None:
-        if node.terms:
-            best = (at, node.terms)
-        while at < n and tokens[at] in SKIPPED and tokens[at] not in node:
-            at += 1
-        if at >= n:
-            break
-        node = node.get(tokens[at])
-        at += 1
-    return best
-
-
-_SPACING = re.compile(r"[\s\u00a0]+")
-_TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[^\sa-z\d]")
-_REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"[\u2018\u2019]", "'"),
-        (r"[\u2010-\u2012\u00ad]", "-"),
-        (r"[\u2013\u2014]", " - "),
-        (r"[\u00d7\u2715]", "x"),
-        (r"n't\b", " not"),
-        (r"\bcannot\b", "can not"),
-        (r"\bw/o\b", "without"),
-        (r"\bw/", "with "),
-        (r"(?<=[a-z])-(?=[a-z])", " "),
-    )
-)
-
-
-def normalized(text: str) -> str:
-    """Lower case, with plain apostrophes, dashes and multiplication signs; hyphenated words divided."""
-    text = text.lower()
-    for pattern, new in _REPLACED:
-        text = pattern.sub(new, text)
-    return text
-
-
-def tokens_of(text: str) -> list[str]:
-    """The tokens of a normalized sentence, typing errors of one letter in known words corrected."""
-    return [corrected(token) for token in _TOKEN.findall(text)]
-
-
-def names(hits: Iterable[Hit], kind: str) -> list[str]:
-    """The names of all terms of a kind."""
-    return [term.name for hit in hits for term in hit.terms if term.kind == kind]
+def cues() -> Iterator[tuple[str, Term]]:
+    """Patterns of words that say how the rest is meant: negated, doubted, past, a diagnosis."""
+    yield NEGATION, Term("negation")
+    yield STOP, Term("stop")
+    for kind, patterns in (
+        ("pseudo", PSEUDO_NEGATION),
+        ("absent", POST_NEGATION),
+        ("diagnosis", DIAGNOSIS_BEFORE),
+        ("diagnosis after", DIAGNOSIS_AFTER),
+        ("history", HISTORY),
+        ("gone", GONE),
+        ("doubt", DOUBT),
+    ):
+        yield from ((p, Term(kind)) for p in patterns)

@@ -1,0 +1,510 @@
+"""One sentence of a report: its tokens, its phrases, and what it states, negates and measures.
+
+A sentence becomes tokens (typing errors of one letter corrected), tokens become phrases of ``lexicon``, and phrases
+become statements about descriptors, each affirmed or negated. Whose statements they are is for ``extraction`` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
+
+from rapidfuzz.distance import DamerauLevenshtein
+from rapidfuzz.process import extract as closest
+
+from . import lexicon
+from .lexicon import Term, words
+
+# Finding phrases
+
+
+class Hit(NamedTuple):
+    """A phrase of the table in a sentence: tokens ``start`` to ``end`` (exclusive) and what they say."""
+
+    start: int
+    end: int
+    terms: tuple[Term, ...]
+
+    def has(self, *kinds: str) -> bool:
+        return any(t.kind in kinds for t in self.terms)
+
+    def name(self, kind: str) -> str | None:
+        return next((t.name for t in self.terms if t.kind == kind), None)
+
+
+class _Node(dict[str, "_Node"]):
+    """A node of a trie of phrases: token to node; ``terms`` where a phrase ends."""
+
+    terms: tuple[Term, ...] = ()
+
+
+def _alternatives(slot: str) -> list[tuple[str, ...]]:
+    optional = slot.endswith("?")
+    options = [tuple(a.split("_")) for a in slot.rstrip("?").split("|")]
+    return [*options, ()] if optional else options
+
+
+def _phrases(pattern: str) -> Iterator[tuple[str, ...]]:
+    """Every token sequence that a pattern of the table stands for."""
+    for parts in product(*(_alternatives(slot) for slot in pattern.split())):
+        yield tuple(token for part in parts for token in part)
+
+
+def _trie(entries: Iterable[tuple[str, Term]]) -> _Node:
+    root = _Node()
+    for pattern, term in entries:
+        for phrase in _phrases(pattern):
+            node = root
+            for token in phrase:
+                node = node.setdefault(token, _Node())
+            if term.kind == "silent":
+                node.terms = (term,)
+            elif term not in node.terms:
+                node.terms = (*node.terms, term)
+    return root
+
+
+def _tokens_below(node: Mapping[str, _Node]) -> Iterator[str]:
+    for token, child in node.items():
+        yield token
+        yield from _tokens_below(child)
+
+
+_CONTENT = _trie(lexicon.content())
+_CUES = _trie(lexicon.cues())
+
+
+def _find(root: _Node, tokens: Sequence[str]) -> list[Hit]:
+    """The phrases of a trie in a sentence: from the left, the longest at each place, none overlapping."""
+    hits = []
+    start, n = 0, len(tokens)
+    while start < n:
+        end, terms = _longest(root, tokens, start)
+        if end:
+            hits.append(Hit(start, end, terms))
+        start = end or start + 1
+    return hits
+
+
+def _longest(root: _Node, tokens: Sequence[str], start: int) -> tuple[int, tuple[Term, ...]]:
+    node = root.get(tokens[start])
+    best: tuple[int, tuple[Term, ...]] = (0, ())
+    at, n = start + 1, len(tokens)
+    while node is not None:
+        if node.terms:
+            best = (at, node.terms)
+        while at < n and tokens[at] in lexicon.SKIPPED and tokens[at] not in node:
+            at += 1
+        if at >= n:
+            break
+        node = node.get(tokens[at])
+        at += 1
+    return best
+
+
+# Tokens
+
+_KNOWN = frozenset(_tokens_below(_CONTENT)) | frozenset(_tokens_below(_CUES)) | lexicon.SKIPPED | lexicon.SAFE
+_CORRECTABLE = sorted(w for w in set(_tokens_below(_CONTENT)) - lexicon.SKIPPED if len(w) >= 5 and w.isalpha())
+
+
+@lru_cache(maxsize=65_536)
+def corrected(word: str) -> str:
+    """The term of the table that ``word`` is one letter away from, or the word itself.
+
+    One letter: changed, missing, too many, or two changed about. Where terms that differ in meaning are as near
+    (*hypedense*), the word is left alone.
+    """
+    if len(word) < 6 or word in _KNOWN or not word.isalpha():
+        return word
+    near = closest(word, _CORRECTABLE, scorer=DamerauLevenshtein.distance, score_cutoff=1, limit=4)
+    names = [str(n[0]) for n in near if n[0][0] == word[0] or len(word) >= 8]
+    if len({_CONTENT.get(name, _Node()).terms for name in names}) != 1:
+        return word
+    return names[0]
+
+
+_TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
+_REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r"[‘’]", "'"),
+        (r"[‐-‒\u00ad]", "-"),
+        (r"[–—]", " - "),
+        (r"-{2,}", " - "),
+        (r"[×✕]", "x"),
+        (r"\bn't\b|n't\b", " not"),
+        (r"\bcannot\b", "can not"),
+        (r"\bw/o\b|\bw\.o\.", "without"),
+        (r"\bw/", "with "),
+        (r"\bi\.\s?e\.", "ie"),
+        (r"(?<=[a-z])-(?=[a-z])", " "),
+        (r"\s+", " "),
+    )
+)
+
+
+def normalized(text: str) -> str:
+    """Lower case, with plain apostrophes, dashes and multiplication signs; hyphenated words divided."""
+    text = text.lower()
+    for pattern, new in _REPLACED:
+        text = pattern.sub(new, text)
+    return text
+
+
+# Sizes
+
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
+_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior))?"
+_SIZE = re.compile(
+    rf"(?<![\w.,/])(?P<lead>from |between )?(?P<first>{_MEASURE})"
+    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}|(?<= ) ?and {_NUMBER}[ -]?{_UNIT})?"
+)
+_PART = re.compile(rf"({_NUMBER})(?:[ -]?({_UNIT}))?")
+
+
+class _Measure(NamedTuple):
+    mm: float
+    before_mm: float | None
+    """The earlier size, in *from 12 to 18 mm*."""
+
+
+def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
+    """The text with each measurement replaced by ``@n``, and the measurements."""
+    found: list[_Measure] = []
+
+    def replace(match: re.Match[str]) -> str:
+        parts = _PART.findall(match.group())
+        units = [unit for _, unit in parts if unit]
+        if not units:
+            return match.group()
+        values, unit = [], units[-1]
+        for number, own in reversed(parts):
+            unit = own or unit
+            values.insert(0, float(number.replace(",", ".")) * (10 if unit.startswith("c") else 1))
+        lead, far = match.group("lead"), match.group("range")
+        if far and lead == "from ":
+            found.append(_Measure(values[-1], values[0]))
+            return f" @{len(found) - 1} "
+        if far and far.lstrip().startswith("and") and lead != "between ":
+            found.extend(_Measure(v, None) for v in (max(values[:-1]), values[-1]))
+            return f" {lead or ''}@{len(found) - 2} and @{len(found) - 1} "
+        if far and far.strip().startswith("/"):
+            values = values[:-1] if len(values) > 1 and not match.group("rest") and values[-1] < 0 else values
+        found.append(_Measure(max(values), None))
+        return f" {lead or ''}@{len(found) - 1} "
+
+    return _SIZE.sub(replace, text), found
+
+
+class Size(NamedTuple):
+    """A measurement in a sentence: its token and its longest dimension in millimetres."""
+
+    token: int
+    mm: float
+    prior: bool
+    """Of an earlier study: *previously 18 mm*."""
+    distance: bool
+    """No size: *4 mm from the capsule*."""
+
+
+_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared from had previous")
+_PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
+_DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
+_NOW = words("now currently today measures measuring")
+
+
+def _sizes(s: Sentence) -> list[Size]:
+    return [
+        Size(i, s.measures[int(token[1:])].mm, _is_prior(s.tokens, i), _is_distance(s.tokens, i))
+        for i, token in enumerate(s.tokens)
+        if token[0] == "@"
+    ]
+
+
+def _is_prior(tokens: Sequence[str], at: int) -> bool:
+    for i in range(at - 1, max(-1, at - 6), -1):
+        if tokens[i] in _NOW or tokens[i] in ".,;" or tokens[i][0] == "@":
+            break
+        if tokens[i] in _PRIOR_BEFORE:
+            return True
+    after = tokens[at + 1 : at + 4]
+    if not after or after[0] not in _PRIOR_AFTER:
+        return False
+    # "20 mm in 2020", "18 mm on the prior study", "12 mm previously"; but not "3 cm in segment 4"
+    return after[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in after[1:])
+
+
+def _is_year(token: str) -> bool:
+    return len(token) == 4 and token.isdigit() and token[:2] in ("19", "20")
+
+
+def _is_distance(tokens: Sequence[str], at: int) -> bool:
+    before, after = tokens[max(0, at - 3) : at], tokens[at + 1 : at + 3]
+    return (bool(after) and after[0] in _DISTANCE_AFTER) or "distance" in before or "within" in before[-1:]
+
+
+# Scope of negation and of other cues
+
+_ENDS = frozenset(";:()!?|-.")
+_PUNCTUATION = _ENDS | {","}
+_VERBS = words(
+    "is are was were has have shows show measures measuring demonstrates appears contains remains lies enhances"
+)
+
+
+def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
+    """For each token the number of its chunk; commas, brackets and words such as *but* divide chunks."""
+    stops = {h.start for h in cues if h.has("stop")}
+    chunks, current = [], 0
+    for i, token in enumerate(tokens):
+        if (token in _PUNCTUATION and token != ":") or i in stops:
+            current += 1
+        chunks.append(current)
+    return chunks
+
+
+def _negated_tokens(s: Sentence) -> list[bool]:
+    negated = [False] * len(s.tokens)
+    starts = {h.start: h for h in s.hits}
+    stops = {h.start for h in s.cues if h.has("stop")}
+    for cue in s.cues:
+        if cue.has("negation") and (s.tokens[cue.start] != "absent" or cue.end in starts):
+            for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
+                negated[i] = True
+        elif cue.has("absent"):
+            i = cue.start - 1
+            while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
+                negated[i] = True
+                i -= 1
+    return negated
+
+
+def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
+    """Where the scope of a negation that looks forward ends."""
+    if tokens[cue.start] == "non":
+        return starts[cue.end].end if cue.end in starts else cue.end + 1
+    i = cue.end
+    while i < len(tokens):
+        token = tokens[i]
+        if token in _ENDS or i in stops or (token in _VERBS and i > cue.end):
+            return i
+        if token == "," and not _list_goes_on(tokens, i, stops):
+            return i
+        if token == "and" and not _joins_adjectives(tokens, i):
+            return i
+        if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
+            return i
+        i += 1
+    return i
+
+
+_LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
+
+
+def _of_lesion(tokens: Sequence[str], start: int, end: int) -> bool:
+    """Whether a lesion is negated, with all that it has: *no mass with washout*."""
+    return any(t in _LESION_WORDS or t in ("cyst", "cysts") for t in tokens[start:end])
+
+
+def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
+    """Whether *no a, b or c* goes on after a comma: an *or* follows, and nothing but short items stands before it."""
+    length = 0
+    for i in range(comma + 1, len(tokens)):
+        token = tokens[i]
+        if token in ("or", "nor"):
+            return True
+        if token in _ENDS or i in stops or token in _VERBS or token in ("and", "with", "no", "not", "without"):
+            return False
+        length = 0 if token == "," else length + 1
+        if length > 4:
+            return False
+    return False
+
+
+def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
+    """Whether *and* stands between adjectives of one negated noun: *no solid and enhancing mass*."""
+    adjective = tokens[at - 1].endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
+    return adjective and any(t in _LESION_WORDS for t in tokens[at + 1 : at + 4])
+
+
+# Statements
+
+
+class Statement(NamedTuple):
+    """One value of one descriptor at tokens ``start`` to ``end`` of a sentence."""
+
+    field: str
+    value: str
+    start: int
+    end: int
+    negated: bool
+
+
+_MODS = {name: values for name, (values, _) in lexicon.MODIFIERS.items()}
+_REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4}
+_NEAR_ONLY = words("below above like more less greater smaller hyper hypo soft visible clear rich edge")
+_PARTS = words(
+    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions center "
+    "centre core element elements pseudocapsule"
+)
+
+
+def _standing(s: Sentence) -> Iterator[Statement]:
+    """What words say by themselves. A word that goes with a head instead is left to ``_paired``."""
+    for hit in s.hits:
+        for term in hit.terms:
+            if term.kind != "say" or term.name == "enhancement":
+                continue
+            if hit.has("mod") and _partner(s, hit, max_gap=1):
+                continue
+            yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
+
+
+def _enhancement_word(hit: Hit) -> bool:
+    return any(t.kind in ("head", "say") and t.name == "enhancement" for t in hit.terms)
+
+
+def _takes(head: Hit, field: str) -> bool:
+    """Whether a modifier of ``field`` can go with a head: *hyperenhancing* is one for enhancement, *washout* is not."""
+    if field == "enhancement":
+        return any(t.kind in ("head", "say") and t.name == field and t.value != "washout" for t in head.terms)
+    return any(t.kind == "head" and t.name == field for t in head.terms)
+
+
+def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
+    """Tokens between a modifier and a head; a head that follows is nearer, and words that join clauses count thrice."""
+    first, second = (mod, head) if mod.start < head.start else (head, mod)
+    between = s.tokens[first.end : second.start]
+    gap = sum(3 if t in ("with", "and") else 1 for t in between if t not in lexicon.SKIPPED)
+    return gap if mod.start < head.start else gap + 1
+
+
+def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, str, str] | None:
+    """The head that a modifier goes with, and the descriptor and value that they state together."""
+    best: tuple[int, Hit, str, str] | None = None
+    for head in s.hits:
+        if head is mod or s.chunks[head.start] != s.chunks[mod.start]:
+            continue
+        for term in mod.terms:
+            for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
+                if not _takes(head, field):
+                    continue
+                gap = _gap(s, mod, head)
+                reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(term.name, 8)
+                if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
+                    best = (gap, head, field, value)
+    return best and best[1:]
+
+
+def _paired(s: Sentence) -> Iterator[Statement]:
+    """What modifiers and heads say together: *low* and *attenuation*; and all that is said of enhancement."""
+    by_head: dict[int, list[tuple[Hit, str]]] = {}
+    for hit in s.hits:
+        if not hit.has("mod") or (hit.has("say") and not _partner(s, hit, max_gap=1)):
+            continue
+        pair = _partner(s, hit)
+        if pair is None:
+            continue
+        head, field, value = pair
+        if field == "enhancement":
+            by_head.setdefault(head.start, []).append((hit, value))
+        elif value:
+            start, end = min(hit.start, head.start), max(hit.end, head.end)
+            yield Statement(field, value, start, end, s.is_negated(hit) or s.is_negated(head))
+    for hit in s.hits:
+        if _enhancement_word(hit) and not _of_a_part(s, hit):
+            yield from _enhancement(s, hit, by_head.get(hit.start, []))
+
+
+def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Iterator[Statement]:
+    own = [t.value for t in head.terms if t.kind == "say"]
+    values = [*own, *(value for _, value in mods)]
+    start = min([head.start, *(m.start for m, _ in mods)])
+    end = max([head.end, *(m.end for m, _ in mods)])
+    negated = s.is_negated(head) or any(s.is_negated(m) for m, _ in mods)
+    if "none" in values:
+        gone = any(v == "none" for _, v in mods)
+        yield Statement("enhancement", "none", start, end, negated and not gone)
+    elif not values:
+        if negated:
+            yield Statement("enhancement", "none", start, end, False)
+    else:
+        value = next(v for v in ("washout", "arterial", "rim", "hyper", "hypo") if v in values)
+        if value == "arterial" and "hypo" in own:
+            value = "hypo"
+        yield Statement("enhancement", value, start, end, negated)
+
+
+def _of_a_part(s: Sentence, head: Hit) -> bool:
+    """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
+    if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
+        return False
+    lesions = {h.end - 1 for h in s.hits if h.has("lesion")}
+    for i in range(head.end, min(head.end + 4, len(s.tokens))):
+        if i in lesions or s.tokens[i] in _PUNCTUATION:
+            return False
+        if s.tokens[i] in _PARTS and i + 1 not in lesions:
+            return True
+    return False
+
+
+# The sentence
+
+
+class Sentence:
+    """A sentence, read: tokens, phrases, cues, statements and sizes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        plain, self.measures = _set_sizes_apart(normalized(text))
+        self.tokens = [corrected(token) for token in _TOKEN.findall(plain) if token != "."]
+        self.hits = _find(_CONTENT, self.tokens)
+        long = {i for h in self.hits if h.end - h.start > 1 for i in range(h.start, h.end)}
+        self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
+        self.chunks = _chunks(self.tokens, self.cues)
+        self._negated = _negated_tokens(self)
+        self.statements = [*_standing(self), *_paired(self)]
+        self.sizes = _sizes(self)
+
+    def is_negated(self, hit: Hit) -> bool:
+        return any(self._negated[hit.start : hit.end])
+
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
+    r"[a-z])|\b\d+)\.$",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
+_LONGEST = 2000
+
+
+def sentences_of(text: str) -> Iterator[str]:
+    """The sentences of a text. Full stops within numbers and after abbreviations end none.
+
+    A line that begins in lower case goes on the line before. A piece without an end is cut after 2,000 characters.
+    """
+    start, n = 0, len(text)
+    for match in _BREAK.finditer(text):
+        piece = text[start : match.start()]
+        rest = text[match.end() : match.end() + 1]
+        newline = "\n" in match.group()
+        if newline and rest.islower() and piece.rstrip()[-1:] not in ".:!?":
+            continue
+        if not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
+            continue
+        yield from _cut(piece)
+        start = match.end()
+    yield from _cut(text[start:n])
+
+
+def _cut(piece: str) -> Iterator[str]:
+    for i in range(0, len(piece), _LONGEST):
+        part = piece[i : i + _LONGEST].strip()
+        if part:
+            yield part
