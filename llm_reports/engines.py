@@ -16,9 +16,10 @@ from scipy.optimize import linear_sum_assignment
 from . import prompts
 from .client import ChatModel, Message, RefusedError
 from .descriptors import Descriptors
-from .extraction import ReportedLesion, extract_lesions, sentences_of
+from .extraction import ReportedLesion, extract_lesions
 from .privacy import deidentify
 from .prompts import ExtractionAnswer, LesionAnswer, Shape, UnusableError, VariantsAnswer
+from .sentences import sentences_of
 
 ATTEMPTS = 3
 """How often a model is asked for an answer that can be used."""

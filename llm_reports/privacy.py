@@ -335,13 +335,25 @@ def _seeded(text: str, words: list[_Word]) -> set[int]:
     starts = {word.start: i for i, word in enumerate(words)}
     ends = {word.end: i for i, word in enumerate(words)}
 
-    def behind(pattern: re.Pattern[str]) -> set[int]:
-        return {starts[found.end()] for found in pattern.finditer(text) if found.end() in starts}
+    def behind(pattern: re.Pattern[str]) -> Iterator[tuple[int, bool]]:
+        """The word behind each match, and whether particles (*van der*) stand between."""
+        for found in pattern.finditer(text):
+            first = i = starts.get(found.end(), len(words))
+            while i < len(words) - 1 and words[i].text in _PARTICLES:
+                i += 1
+            if i < len(words):
+                yield i, i > first
 
-    seeds = {i for i in behind(_TITLE) | behind(_LABEL) if words[i].capital}
+    seeds = {i for pattern in (_TITLE, _LABEL) for i, _ in behind(pattern) if words[i].capital}
     seeds |= {ends[found.start()] for found in _DEGREE.finditer(text) if found.start() in ends}
-    seeds |= {i for i in behind(_TITLE_IN_ANY_CASE) if words[i].named and (words[i].capital or not words[i].known)}
-    seeds |= {i for i in behind(_BEFORE) if words[i].named and words[i].capital and not words[i].text.isupper()}
+    for i, particle in behind(_TITLE_IN_ANY_CASE):
+        if words[i].named and (words[i].capital or particle or not words[i].known):
+            seeds.add(i)
+    for i, particle in behind(_BEFORE):
+        if words[i].text.lower() in _EPONYMS:
+            continue
+        if words[i].capital and (particle or (words[i].named and not words[i].text.isupper())):
+            seeds.add(i)
     return {i for i in seeds if words[i].text.lower() not in _NOT_A_NAME}
 
 

@@ -46,7 +46,7 @@ def describe_views(
     organ: str | None,
     model: ChatModel,
 ) -> Iterator[ViewedLesion]:
-    """Every lesion of a segmentation, as :func:`~.describer.describe_lesions` finds them, with its arguments and errors.
+    """Every lesion of a segmentation; arguments and errors as of :func:`~.describer.describe_lesions`.
 
     Raises :class:`~.client.StoppedError` if the endpoint gives no answer at all.
     """
