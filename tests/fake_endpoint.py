@@ -65,7 +65,7 @@ Behaviour = Callable[[dict[str, Any], int], Reply]
 
 
 class Endpoint:
-    """``sent``: the bodies of all chat requests; ``raw``: everything received, headers apart; ``paid``: answers given."""
+    """``sent``: bodies of chat requests; ``raw``: all that came, headers apart; ``paid``: answers given."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour

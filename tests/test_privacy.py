@@ -22,9 +22,25 @@ REPORTS = [
     for line in (DATA / "reports" / f"{name}.jsonl").read_text().splitlines()
 ]
 # Words that identify nobody by themselves
-GENERIC = frozenset(
-    "aged dr mr and avenue ext flat general hospital infirmary jr manor of old po road royal st year".split()
-)
+GENERIC = {
+    *(
+        "aged",
+        "dr",
+        "mr",
+        "and",
+        "avenue",
+        "ext",
+        "flat",
+        "general",
+        "hospital",
+        "infirmary",
+        "jr",
+        "manor",
+        "of",
+        "old",
+    ),
+    *("po", "road", "royal", "st", "year"),
+}
 
 
 def identifying(private: list[str], kept: list[str]) -> set[str]:
