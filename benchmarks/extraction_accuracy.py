@@ -26,7 +26,9 @@ from scipy.optimize import linear_sum_assignment
 from nnunet_textomorph.llm_reports.extraction import extract_lesions
 
 FIELDS = ("organ", "attenuation", "enhancement", "texture", "composition", "margin", "pathology", "size_mm")
-_NEGATION = re.compile(r"\b(?:no|not|without|absent|absence|neither|nor|never|lacks?|cannot|non-?\w+)\b|\bw/o\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:no|not|without|absent|absence|neither|nor|never|lacks?|cannot|non-?\w+)\b|\bw/o\b", re.IGNORECASE
+)
 
 Lesion = Mapping[str, Any]
 
@@ -49,7 +51,9 @@ class Tally:
 
     @property
     def f1(self) -> float:
-        return 2 * self.true / (2 * self.true + self.false + self.missed) if self.true + self.false + self.missed else 1.0
+        return (
+            2 * self.true / (2 * self.true + self.false + self.missed) if self.true + self.false + self.missed else 1.0
+        )
 
 
 @dataclass

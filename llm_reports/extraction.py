@@ -8,7 +8,7 @@ name its diagnosis.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,7 +66,7 @@ _EXCLUSIVE: dict[str, frozenset[str]] = {
 
 
 class Gathered(NamedTuple):
-    """The values of one lesion, what is denied of it, outranked values, and whether statements contradict each other."""
+    """The values of one lesion, what is denied, outranked values, and whether statements contradict each other."""
 
     values: dict[str, str]
     denied: frozenset[Said]
@@ -75,7 +75,10 @@ class Gathered(NamedTuple):
 
 
 def gathered(statements: Iterable[Statement]) -> Gathered:
-    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest."""
+    """The statements about one lesion, put together: the first of each descriptor, or the one that ranks highest.
+
+    A denial that the values make needless (*hypodense, not hyperdense*) is left out.
+    """
     said: dict[str, list[str]] = {}
     denied: set[Said] = set()
     for st in statements:
@@ -96,7 +99,8 @@ def gathered(statements: Iterable[Statement]) -> Gathered:
         values[name] = min(found, key=ranks.index) if ranks else found[0]
         also.update((name, v) for v in found if v != values[name])
         contradictory |= len(_EXCLUSIVE.get(name, frozenset()) & set(found)) > 1
-    return Gathered(values, frozenset(denied - set(values.items())), frozenset(also), contradictory)
+    needless = {(n, v) for n in ("attenuation", "texture", "margin") if n in values for v in _EXCLUSIVE[n]}
+    return Gathered(values, frozenset(denied - set(values.items()) - needless), frozenset(also), contradictory)
 
 
 def _compositions(found: Sequence[str]) -> list[str]:
@@ -112,10 +116,12 @@ def _compositions(found: Sequence[str]) -> list[str]:
 
 _PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replacing occupying inside arising both the")
 _RELATIVE = words(
-    "than from to abutting abuts adjacent against into invading invades contacts contacting encasing encases near "
-    "between with surrounding surrounds background normal rest remaining next touching as beside alongside displacing "
-    "compressing compresses toward towards on unlike like relative versus"
+    "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
+    "surrounding surrounds background normal rest remaining next touching as beside alongside displacing compressing "
+    "compresses toward towards unlike like relative versus"
 )
+_COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
+_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
 _NEUTRAL_BEFORE = words("the a an left right of both remaining")
 
 
@@ -148,14 +154,19 @@ def _is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         return True
     for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
         token = s.tokens[i]
-        if token in _RELATIVE:
-            return not (token == "from" and s.tokens[max(0, i - 1)] in ("arising", "originating", "projecting"))
+        before = s.tokens[i - 1] if i else ""
+        if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
+            return True
+        if token == "from":
+            hosted = before in _ARISING or (before in _LESION_WORDS and set(after).isdisjoint(_ORIGINS))
+            return not hosted
         if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
             return False
     return False
 
 
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
+_ORIGINS = words("primary cancer carcinoma adenocarcinoma tumor tumour malignancy")
 
 
 # One text about one lesion
@@ -318,9 +329,9 @@ def _heading(label: str) -> str | None:
     s = Sentence(text)
     if any(h.has("lesion") or _pathology(h) for h in s.hits):
         return None
-    if any(h.has("organ", "site", "other") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
         return "place"
-    if _SKIPPED_SECTIONS.match(text):
+    if _SKIPPED_SECTIONS.match(text) and " with " not in text:
         return "skipped"
     if _FINDINGS.match(text):
         return "findings"
@@ -329,7 +340,8 @@ def _heading(label: str) -> str | None:
 
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
-    r"\b(?:chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|gi tract|musculoskeletal|"
+    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
+    r"gi tract|musculoskeletal|"
     r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
     re.IGNORECASE,
 )
@@ -379,6 +391,8 @@ class Facts:
     count: int = 0
     """How many lesions, where a plural says so."""
     uncertain: bool = False
+    name: str = ""
+    """What the report calls it: the number in *lesion 2*."""
 
     @property
     def pathology(self) -> str | None:
@@ -458,9 +472,9 @@ class Noun:
 
 
 _BREAKS = words(
-    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has have "
-    "contains contain seen noted measures measuring there within no or on into demonstrates represents appears but which "
-    "that containing through be likely probably lies plus vs versus found presents identified not it"
+    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
+    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
 
@@ -471,7 +485,7 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         token = s.tokens[i - 1]
         if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
             break
-        if token == "," and not _is_adjective(s, i - 2):
+        if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
             break
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
@@ -484,9 +498,22 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
 def _is_adjective(s: Sentence, i: int) -> bool:
     if not 0 <= i < len(s.tokens):
         return False
-    if s.tokens[i][0] == "@":
+    if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
         return True
+    if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
+        return False
+    if s.tokens[i] in ("attenuation", "density"):
+        return i > 0 and _is_adjective(s, i - 1)
     return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
+
+
+_PLAIN_ADJECTIVES = words(
+    "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
+    "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
+    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing "
+    "multilobulated"
+)
+_NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
 
 def _history_tokens(s: Sentence) -> set[int]:
@@ -506,15 +533,20 @@ _AFTER_HISTORY = words("is are shows now who presents presenting there has demon
 _KNOWN = words("known prior previous treated resected underlying primary")
 
 
-def _nouns(s: Sentence, open_lesions: bool) -> list[Noun]:
-    """The nouns of a sentence in order. ``open_lesions``: whether there is a lesion that a bare diagnosis can be of."""
+def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) -> list[Noun]:
+    """The nouns of a sentence in order.
+
+    ``open_to``: whether there is a lesion that can have a pathology. ``counted``: lesions were counted before, so that
+    *one* and *the other* can stand for one of them.
+    """
     past = _history_tokens(s)
     nouns: list[Noun] = []
     taken: set[int] = set()
-    for hit in s.hits:
+    hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
+    for hit in hits:
         lesion, pathology = hit.has("lesion"), _pathology(hit)
         area = hit.has("area") and _is_described(s, hit)
-        if not (lesion or pathology or area or hit.has("other", "artifact")):
+        if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
         noun = Noun(hit, start, "lesion", pathology)
@@ -524,13 +556,60 @@ def _nouns(s: Sentence, open_lesions: bool) -> list[Noun]:
             noun.role = "other"
         elif s.is_negated(hit) or hit.start in past:
             noun.role = "nothing"
-        elif _is_diagnosis(s, noun, nouns, open_lesions):
+        elif _is_diagnosis(s, noun, nouns, open_to(pathology)):
             noun.role = "diagnosis"
         if pathology and _describes_another_thing(s, hit):
             noun.role = "nothing"
+        before = nouns[-1] if nouns else None
+        if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
+            nouns.pop()  # *a mass lesion*
+            noun.start, before = before.start, None
+        if before and _is_apposed(s, before, noun):
+            before.role = "diagnosis"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))
     return nouns
+
+
+_PRONOUNS = words("one another other first second third fourth larger smaller latter former")
+_AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
+
+
+def _counts(s: Sentence) -> bool:
+    """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
+    return any(_is_lesion_noun(h) and _is_plural(s, h) and set(s.tokens[: h.start]) & set(_COUNTS) for h in s.hits)
+
+
+def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
+    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
+    found = []
+    for i, token in enumerate(s.tokens[:-1]):
+        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
+        if token not in (_PRONOUNS if counted else ("another",)):
+            continue
+        if token == "another" and s.tokens[i + 1] == "one" and begins:
+            found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
+        elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+    return found
+
+
+def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
+    """Whether a pathology and a noun after it are one lesion: *IPMN with a 3 cm cystic lesion*."""
+    if first.role != "lesion" or second.role != "lesion" or second.pathology:
+        return False
+    between = s.tokens[first.end : second.start]
+    apart = {"and", ";"} if first.hit.name("lesion") == "pronoun" else {"and", ",", ";"}
+    if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
+        return True
+    if not first.pathology:
+        return False
+    return not _own_size(s, first) and s.tokens[first.end : second.start] in (
+        ["with"],
+        ["presenting", "as"],
+        [","],
+        ["as"],
+    )
 
 
 def _is_described(s: Sentence, hit: Hit) -> bool:
@@ -540,7 +619,7 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
 
 
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
-    """*metastatic nodes*, *urothelial thickening*: the word for a pathology belongs to a noun that is no lesion here."""
+    """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
     return bool(after) and after[0] in _OTHER_NOUNS
 
@@ -564,10 +643,27 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return bool(lesions or open_lesions)
     placed = any(h.has("organ", "site") and not _is_reference(s, h, "") for h in s.hits)
     if lesions:
-        joined = noun.start > 0 and s.tokens[noun.start - 1] in ("and", "plus", "also", ";")
-        return not (joined and (placed or s.tokens[noun.start] in ("a", "an")))
+        lead = s.tokens[noun.start - 1] if noun.start else ""
+        own = _organ_within(s, noun.start, noun.end)
+        if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
+            return False
+        return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
+    if len(s.tokens) <= 5 and noun.pathology != "cyst" and not _is_plural(s, noun.hit):  # *Pancreatic carcinoma.*
+        placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _organ_within(s: Sentence, start: int, end: int) -> str | None:
+    """The last organ named in tokens ``start`` to ``end``."""
+    return next(
+        (
+            h.name("organ") or h.name("site")
+            for h in reversed(s.hits)
+            if start <= h.start < end and h.has("organ", "site")
+        ),
+        None,
+    )
 
 
 def _introduced(s: Sentence, noun: Noun) -> bool:
@@ -578,18 +674,26 @@ def _introduced(s: Sentence, noun: Noun) -> bool:
 
 
 def _cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a cue of diagnosis stands before the noun phrase, or before one that it is joined to by *or*, *versus*."""
+    """Whether a cue of diagnosis stands before the noun phrase, or before one joined to it by *or*, *versus*."""
     for cue in s.cues:
         if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
             between = s.tokens[cue.end : noun.start]
             if not set(between) & _STRONG_ENDS:
                 return True
-    if noun.start > 0 and s.tokens[noun.start - 1] == "?":
+    lead = s.tokens[noun.start - 1] if noun.start else ""
+    if lead == "?" or (lead in ("is", "are", "was", "were") and _has_lesion_subject(s, noun.start - 1, before)):
         return True
     if before and before[-1].role == "diagnosis":
         between = s.tokens[before[-1].end : noun.start]
         return len(between) <= 4
     return False
+
+
+def _has_lesion_subject(s: Sentence, verb: int, before: Sequence[Noun]) -> bool:
+    """Whether a lesion, or a word for one, is what *is* speaks of: *lesion 2 is a cyst*, *this is a cyst*."""
+    if s.tokens[verb - 1] in ("it", "this", "which", "that", "these", "they", "both", "former", "latter"):
+        return True
+    return bool(before) and before[-1].role == "lesion" and s.chunks[before[-1].hit.start] == s.chunks[verb]
 
 
 _STRONG_ENDS = words("there is are measures shows with @")
@@ -679,7 +783,11 @@ _POLE_WORDS = words("pole third polar region portion")
 
 
 def _is_distant(s: Sentence, i: int) -> bool:
-    return any(t in ("from", "toward", "towards", "into") for t in s.tokens[max(0, i - 3) : i])
+    return any(
+        t in ("toward", "towards", "into") or (t == "from" and s.tokens[j - 1] not in _ARISING)
+        for j, t in enumerate(s.tokens[:i])
+        if j >= i - 3
+    )
 
 
 # Reading the report
@@ -694,26 +802,52 @@ class _Reader:
         """The lesions that *it*, *the lesion* or a bare adjective speaks of."""
         self.organ: str | None = None
         self.location = Location()
+        self.concluding = False
 
     def read(self, text: str, context: Context) -> None:
         s = Sentence(text)
-        if context.skipped or not s.tokens:
+        if not s.tokens or (context.skipped and not _is_finding(s)):
             return
+        context.skipped = False
+        if context.conclusion and not self.concluding and len(self.current) < len(self.lesions):
+            self.current = []
+        self.concluding = context.conclusion
+        past = _history_tokens(s)
+        s.statements = [st for st in s.statements if st.start not in past]
         if context.label:
             self._read_label(context.label)
-        nouns = _nouns(s, bool(self.current))
+        counted = any(x.plural and x.members < x.count for x in self.recent)
+        nouns = _nouns(s, self._open_to, counted)
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
-        facts = [part for f, n in zip(facts, lesion_nouns, strict=True) for part in _split(s, f, n)]
+        told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
+        told = [(part, n) for f, n in told for part in _split(s, f, n)]
         gone = any(c.has("gone") for c in s.cues)
-        if facts and not gone:
-            self._take(s, facts, lesion_nouns, context)
+        if told and not gone:
+            self._take(s, told, context)
         elif gone:
-            self.current = []
+            self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
+
+    @property
+    def recent(self) -> list[Lesion]:
+        """The lesions that a sentence can still speak of: no report tells of hundreds one by one."""
+        return self.lesions[-100:]
+
+    def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
+        """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
+        if not nouns and not any(h.has("organ") for h in s.hits):
+            for lesion in self.current:
+                lesion.dropped = True
+        self.current = []
+
+    def _open_to(self, pathology: str | None) -> bool:
+        """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
+        organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
+        return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
 
     def _read_label(self, label: str) -> None:
         s = Sentence(label)
@@ -721,10 +855,13 @@ class _Reader:
         parts = set(s.tokens) & _PANCREAS_PARTS
         if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
             organ = "pancreas"
-        if organ != self.organ or not any(l.organ == organ for l in self.current):
+        if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
             self.current = []
         self.organ = organ or "other"
         self.location = _location(s, 0, len(s.tokens), organ)
+        for lesion in self.current:
+            if len(self.current) == 1 and not lesion.location:
+                lesion.location = self.location
 
     def _facts(self, s: Sentence, noun: Noun, nouns: Sequence[Noun], context: Context) -> Facts:
         """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
@@ -737,7 +874,9 @@ class _Reader:
         plural = _is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((_COUNTS[t] for t in before if t in _COUNTS), 0) if plural else 0
         uncertain = noun.pathology is None and _is_doubted(s, noun)
-        return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain)
+        after = s.tokens[noun.end : noun.end + 1]
+        name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
+        return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain, name=name)
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
         places = [p for p in _places(s) if not p.reference]
@@ -754,7 +893,11 @@ class _Reader:
         earlier = [p.organ for p in places if p.start < noun.start]
         if earlier:
             return earlier[-1]
-        if self.organ is None or set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas":
+        if places and "and" in s.tokens[noun.end : places[0].start]:
+            return places[0].organ
+        if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
+            return self.current[-1].organ
+        if self.organ is None or (set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas"):
             return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         return self.organ
 
@@ -775,15 +918,17 @@ class _Reader:
         for noun in nouns:
             if noun.role == "diagnosis" and noun.pathology:
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
-                (target or loose).diagnoses.append(noun.pathology)
+                if target and not target.plural and _are_parts(s, noun):
+                    target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                else:
+                    (target or loose).diagnoses.append(noun.pathology)
             elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
                 loose.denied.add(("pathology", noun.pathology))
 
-    def _take(self, s: Sentence, facts: Sequence[Facts], nouns: Sequence[Noun], context: Context) -> None:
+    def _take(self, s: Sentence, told: Sequence[tuple[Facts, Noun]], context: Context) -> None:
         """Find or open the lesions that the sentence speaks of."""
         current: list[Lesion] = []
-        for i, f in enumerate(facts):
-            noun = nouns[min(i, len(nouns) - 1)]
+        for f, noun in told:
             found = self._same(s, f, noun, context)
             if not found:
                 found = [self._opened(f, s.text)]
@@ -792,9 +937,10 @@ class _Reader:
             current += [lesion for lesion in found if lesion not in current]
         self.current = current
 
-    def _opened(self, f: Facts, text: str) -> Lesion:
-        lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain)
-        template = next((t for t in reversed(self.lesions) if _has_member(t, f)), None)
+    def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
+        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
+        lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name)
+        template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
             template.members += 1
             template.dropped = True
@@ -807,13 +953,15 @@ class _Reader:
 
     def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
         """The lesions told of before that a noun speaks of again; none: it is a new one."""
+        if noun.hit.name("lesion") == "pronoun":
+            return []
         phrase = s.tokens[noun.start : noun.hit.start]
-        definite = bool(set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
+        definite = bool(f.name or set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
         if not (context.conclusion or definite or bare):
             return []
-        fitting = [lesion for lesion in self.lesions if not lesion.dropped and _fits(f, lesion)]
+        fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
         if not fitting:
             return []
         if f.plural:
@@ -823,7 +971,7 @@ class _Reader:
             elif not context.conclusion and not definite:
                 wanted = [lesion for lesion in wanted if lesion.plural]
             return wanted
-        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.lesions.index(lesion)))
+        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
             return [best]
         return (
@@ -835,43 +983,46 @@ class _Reader:
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
         """Give what is said without a noun to the lesions spoken of."""
         targets = self._spoken_of(s)
+        if len(targets) > 1:
+            self.current = targets
         artifact = any(n.role == "artifact" for n in nouns)
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             for lesion in targets:
                 lesion.dropped = True
             return
         if loose.statements or loose.sizes or loose.denied:
-            if not targets and self._implied(s, loose, nouns, context):
-                targets = [self._opened(Facts(self.organ, self.location), s.text)]
+            if self._implied(s, loose, nouns, targets, context):
+                targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
                 self.current = targets
+            places = [p for p in _places(s) if not p.reference]
             for lesion in targets:
-                lesion.add(
-                    Facts(
-                        None,
-                        _location(s, 0, len(s.tokens), lesion.organ),
-                        loose.statements,
-                        loose.sizes,
-                        denied=loose.denied,
-                    ),
-                    s.text,
-                )
+                lesion.organ = lesion.organ or _organ_of(places)
+                location = _location(s, 0, len(s.tokens), lesion.organ)
+                lesion.add(Facts(None, location, loose.statements, loose.sizes, denied=loose.denied), s.text)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
                 lesion.add(Facts(diagnoses=rest), s.text)
 
-    def _implied(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> bool:
-        """Whether adjectives and a size without a noun tell of a lesion: *Liver: hypodense, ill-defined, 2 cm*."""
+    def _implied(
+        self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
+    ) -> bool:
+        """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         if nouns or self.organ not in HOSTS:
             return False
+        if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
+            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(self.location) for x in targets)
+            return bool(context.label and self.location.parts and loose.sizes and elsewhere)
         affirmed = {st.field for st in loose.statements if not st.negated}
-        return len(affirmed) + bool(loose.sizes) >= 2
+        return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]
+        if {"latter", "former"} & set(s.tokens[:3]):
+            return live[-1:] if "latter" in s.tokens else live[-2:-1]
         if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
             return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
         return [lesion for lesion in self.current if not lesion.dropped]
@@ -883,14 +1034,17 @@ class _Reader:
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         explicit = [p.organ for p in _places(s) if not p.reference and p.explicit]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
-        live = [lesion for lesion in self.lesions if not lesion.dropped]
+        live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
         if len(targets) > 1:
             return [lesion for lesion in targets if lesion in fitting]
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
-        if _is_plural(s, noun.hit) and context.conclusion:
+        if context.conclusion and not targets:
+            untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
+        several = _is_plural(s, noun.hit) and context.conclusion
+        if several or {"multifocal", "multiple", "both", "all"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
             if lesion in fitting:
@@ -899,6 +1053,16 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        if alone and len(self.current) == 1 and self.current[0].organ is None:
+            lesion = self.current[0]
+            lesion.organ = _organ_of([p for p in _places(s) if not p.reference])
+            lesion.location = _location(s, 0, len(s.tokens), lesion.organ)
+        if nouns and all(n.role == "nothing" for n in nouns):
+            subject = next((h for h in s.hits if h.has("organ")), None)
+            if subject and subject.start <= 1:
+                self.organ = subject.name("organ")
+            return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
         places = [p for p in _places(s) if not p.reference]
         explicit = [p.organ for p in places if p.explicit] or [p.organ for p in places]
@@ -907,7 +1071,7 @@ class _Reader:
         elif explicit:
             organ = explicit[-1]
             if organ != self.organ:
-                self.current = [lesion for lesion in self.current if lesion.organ == organ]
+                self.current = [lesion for lesion in self.current if lesion.organ in (None, organ)]
         else:
             return
         if organ != self.organ:
@@ -921,6 +1085,14 @@ _DEFINITE = words("the this these that those both its said known previously abov
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
+def _is_finding(s: Sentence) -> bool:
+    """Whether a sentence below a heading such as *Comparison* is a finding all the same, as it describes a lesion."""
+    past = _history_tokens(s)
+    lesion = any(_is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
+    said = {st.field for st in s.statements if st.field != "pathology" and st.start not in past}
+    return lesion and len(said) + 2 * bool([z for z in s.sizes if not z.distance]) >= 2
+
+
 def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
     """The tokens of a sentence that belong to one of its lesion nouns."""
     at = nouns.index(noun)
@@ -932,7 +1104,7 @@ def _region(s: Sentence, noun: Noun, nouns: Sequence[Noun]) -> tuple[int, int]:
 def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
     """The start of a noun phrase, with the place that stands before it: *and in the left kidney a cyst*."""
     i = noun.start
-    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")"):
+    while i > bound and s.tokens[i - 1] not in ("and", ",", "while", "plus", ";", "(", ")", ":"):
         i -= 1
     return i if s.tokens[i] in ("in", "within", "at", "on") else noun.start
 
@@ -944,7 +1116,7 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
                 return True
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
                 return True
-    return noun.start > 0 and s.tokens[noun.start - 1] == "?"
+    return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
@@ -973,7 +1145,12 @@ def _owners(
         return [loose]
     left = [n for n in lesions if n.end <= start]
     if not left:
-        if _speaks_of_other(s, start, before, is_size):
+        organ = next((h for h in reversed(s.hits) if h.end <= start and h.has("organ")), None)
+        between = s.tokens[organ.end : start] if organ else ["-"]
+        linked = not between if is_size else bool(set(between[:2]) & _LINKS)
+        measured = is_size and bool(set(between) & words("measures measuring length is"))
+        introduced = bool(set(between) & words("there a an with contains shows"))
+        if ((linked or measured) and not introduced) or (before and before[-1].role != "diagnosis"):
             return []
         return [facts[id(lesions[0])]]
     other = before[-1]
@@ -1002,6 +1179,8 @@ def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts
 def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
     """Whether what follows a thing that is no lesion speaks of that thing: *the duct measures 8 mm*."""
     between = s.tokens[other.end : start]
+    if is_size and other.hit.name("other") == "state":
+        return False
     if set(between) & {"and", "with", ",", ";", "(", ")"} and not (
         is_size and len(between) <= 1 and "with" not in between
     ):
@@ -1025,19 +1204,21 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
 def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     if before and before[-1].role in ("other", "nothing", "artifact"):
-        return True
-    if is_size and any(
-        h.has("organ") and h.end <= start and s.tokens[h.start - 1 : h.start] not in (["in"], ["of"]) for h in s.hits
-    ):
-        subject = next(h for h in s.hits if h.has("organ"))
-        if not _is_reference(s, subject, "") and s.tokens[max(0, subject.start - 2)] not in ("in", "of"):
-            return True
-    organs = [h for h in s.hits if h.has("organ") and not _is_reference(s, h, "")]
-    for hit in organs:
+        return not (is_size and before[-1].hit.name("other") == "state")
+    if s.tokens[0] in ("it", "this", "which"):
+        return False
+    for hit in (h for h in s.hits if h.has("organ")):
+        if _is_reference(s, hit, "") and not _is_rest_of_organ(s, hit):
+            continue
         lead = s.tokens[max(0, hit.start - 3) : hit.start]
         if not set(lead) & words("in within of at off throughout"):
-            return hit.start < start or hit.start - start <= 3
+            return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
+
+
+def _is_rest_of_organ(s: Sentence, hit: Hit) -> bool:
+    """Whether the rest of an organ is the subject: *The remaining liver is homogeneous*."""
+    return s.tokens[hit.start - 1] in words("remaining rest residual background") and hit.start <= 2
 
 
 def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int, Facts]) -> Facts | None:
@@ -1050,8 +1231,27 @@ def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int
     return None
 
 
+def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
+    """A plural that is followed by its members in the same sentence, merged into them: *metastases: one in ...*."""
+    first, members = told[0][0] if told else Facts(), [f for f, _ in told[1:]]
+    if not first.plural or first.sizes or len(members) < 2 or any(m.plural or m.organ != first.organ for m in members):
+        return list(told)
+    for member in members:
+        member.statements = first.statements + member.statements
+        member.diagnoses = first.diagnoses + member.diagnoses
+        member.called = member.called or first.called
+    return list(told[1:])
+
+
+def _are_parts(s: Sentence, noun: Noun) -> bool:
+    """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
+    return (
+        noun.pathology == "cyst" and _is_plural(s, noun.hit) and not (_cue_before(s, noun, ()) or _cue_after(s, noun))
+    )
+
+
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
-    """Several lesions where a plural is followed by their sizes: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
+    """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
     sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
     if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
         return [f]
@@ -1061,7 +1261,7 @@ def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
     found = []
     for z, start, end in zip(sizes, starts, ends, strict=True):
         span = (z.token, end) if after else (start, z.token)
-        location = _location(s, *span, f.organ) or _bare_segment(s, z.token, f.organ)
+        location = _location(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
         found.append(
             Facts(
                 f.organ,
@@ -1083,11 +1283,11 @@ def _bare_segment(s: Sentence, at: int, organ: str | None) -> Location:
     return Location(parts=(f"segment {number}",)) if number else Location()
 
 
-def _has_member(template: Lesion, f: Facts) -> bool:
+def _has_member(template: Lesion, f: Facts, listed: bool) -> bool:
     """Whether a lesion told of alone is one of those that a plural counted before."""
     return (
         template.plural
-        and template.members < template.count
+        and (template.members < template.count or listed)
         and not template.sizes
         and not f.plural
         and template.organ == f.organ
@@ -1097,6 +1297,10 @@ def _has_member(template: Lesion, f: Facts) -> bool:
 
 def _fits(f: Facts, lesion: Lesion) -> bool:
     """Whether what a noun says can be said of a lesion."""
+    if f.name and f.name != lesion.name:
+        return False
+    if f.name:
+        return True
     if f.organ != lesion.organ and f.organ is not None and lesion.organ is not None:
         return False
     if f.location.contradicts(lesion.location) and not lesion.plural:
@@ -1143,6 +1347,5 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     for sentence, context in _sections(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
-    return [
-        x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or (organ is None and not x.organ))
-    ]
+    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    return [x for x in found if x.descriptors != Descriptors()]

@@ -62,12 +62,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
+        "hypoenh",
         "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
     ),
     ("enhancement", "hyper"): (
         "hyper enhancing|enhancement|vascular|vascularity|perfused",
         "hyperenhancing|hyperenhancement|hypervascular|hypervascularity|hypervascularized|hypervascularised",
+        "hyperenh",
         "hyperperfused|hyperenhances|richly_vascularized|highly_vascular|hyperenhanced|hyperemic|hyperaemic",
         "enhancing|enhances|enhance|enhanced more",
     ),
@@ -85,21 +87,30 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
+        "bright|enhancing|hypervascular rim",
+        "enhancing thick|thickened? irregular? wall|walls|periphery",
+        "thick|thickened irregular? enhancing wall|walls",
+        "wall enhancement",
+        "wall enhances",
         "uptake in? a? ring",
     ),
     ("enhancement", "none"): (
+        "nonenh",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un enhancing|enhanced|vascular",
         "contrast negative",
     ),
     ("texture", "homogeneous"): (
+        "homog|homogen",
         "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|even|evenly",
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
+        "hardly|barely|scarcely any heterogeneity|inhomogeneity|unevenness",
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
+        "heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
         "non|not uniform|uniformly|homogeneous|homogenous|even|evenly",
@@ -116,6 +127,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contains|containing|contain fluid|liquid",
         "macrocystic|microcystic|multilocular|multiloculated|polycystic|oligocystic",
         "liquefied",
+        "composed of multiple|many|numerous|innumerable? tiny|small? cysts",
+        "tiny cysts",
     ),
     ("composition", "mixed"): (
         "mixed? solid and|/|plus|as_well_as|beside partly? cystic",
@@ -149,6 +162,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "clear_cut|clearcut|sharp_edged|smooth_edged|sharp_bordered|smooth_bordered",
         "ends abruptly",
         "smooth_walled",
+        "smooth|smoothly",
     ),
     ("margin", "ill-defined"): (
         "ill|poorly|badly|vaguely|unsharply|indistinctly|incompletely|less_well defined|circumscribed|marginated",
@@ -160,6 +174,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no clear|sharp|distinct|clear_cut margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
+        "infiltrative|infiltrating|invasive growth",
+        "infiltrative|infiltrating growth pattern",
         "permeative|undemarcated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
         "merges|merging|fades|fading|melts gradually|imperceptibly|smoothly? into",
         "non|un circumscribed|demarcated",
@@ -182,8 +198,15 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
+    "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
+    "whether? solid or cystic",
+    "whether? cystic or solid",
+    "air|gas|calcific|fatty|hemorrhagic|hyperemic foci|focus",
+    "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
+    "smooth muscle",
     "low grade",
     "slow|interval|rapid|some growth",
+    "growth pattern|rate",
     "high grade",
     "nonrim|non_rim",
     "low suspicion|risk|probability",
@@ -216,16 +239,16 @@ HEADS: dict[str, tuple[str, ...]] = {
 MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "low": (
         {"attenuation": "hypo", "enhancement": "hypo"},
-        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor",
+        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo",
     ),
     "high": (
         {"attenuation": "hyper", "enhancement": "hyper"},
-        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase",
+        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper",
     ),
     "same": (
         {"attenuation": "iso"},
         "same|similar|equal|identical|equals|matches|matching|comparable|unchanged|equivalent|match|resembles|resembling|"
-        "indistinguishable|like",
+        "indistinguishable|like|iso",
     ),
     "sharp": (
         {"margin": "well-defined"},
@@ -235,19 +258,19 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "vague": (
         {"margin": "ill-defined"},
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
-        "ill_seen|poor",
+        "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen",
     ),
     "irregular": ({"margin": "ill-defined"}, "irregular|irregularity"),
     "strong": (
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
-        "pronounced|vigorous|vigorously|prominently|bright|brightly|hyper|exuberant|rich|considerable|brilliant|"
+        "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
         "intensive|excessive",
     ),
     "weak": (
         {"enhancement": "hypo"},
         "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|"
-        "subtle|feeble|limited|low_level|barely|hardly|modest|hypo|meager|meagre|subdued",
+        "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued",
     ),
     "arterial": (
         {"enhancement": "arterial"},
@@ -258,18 +281,20 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
         "circumferentially|ring_shaped|periphery|border_zone|targetoid",
     ),
-    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil"),
+    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none"),
 }
 
 PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     "PDAC": (
-        "pdac|pdacs|pda",
+        "pdac|pdacs|pda|adenoca",
         "ductal? adenocarcinoma|adenocarcinomas",
         "ductal carcinoma|cancer|adeno_ca",
         "adenocarcinoma of the? pancreas|pancreatic_head|ductal_type",
         "adenocarcinoma of ductal type",
         "pancreatic|pancreas cancer|carcinoma|ca|adeno",
-        "cancer|carcinoma of the? pancreas",
+        "cancer|carcinoma of? the? pancreas",
+        "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas",
+        "cancer|carcinoma of the? pancreatic head|body|tail",
     ),
     "PNET": (
         "pnet|pnets|net|nets|pannet|pannets|pan_net|insulinoma|insulinomas|gastrinoma|glucagonoma|vipoma|somatostatinoma",
@@ -301,10 +326,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "renal cell carcinoma|carcinomas|cancer|ca|cancers",
         "renal|kidney cancer|carcinoma",
     ),
-    "sarcoma": (
-        "sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",
-        "soft tissue sarcoma|sarcomas",
-    ),
+    "sarcoma": ("sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",),
     "cholangiocarcinoma": (
         "cholangiocarcinoma|cholangiocarcinomas|cca|icca|ihcc|ccc|cholangiocellular_carcinoma|klatskin_tumor",
         "cholangiocellular carcinoma|cancer",
@@ -328,7 +350,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "microcystic adenoma",
     ),
     "SPN": (
-        "spn|spns|spt|sppt|frantz_tumor|frantz_tumour",
+        "spn|spns|spen|spens|spt|sppt|frantz_tumor|frantz_tumour",
         "solid pseudopapillary neoplasm|neoplasms|tumor|tumour|epithelial_neoplasm|epithelial_tumor",
         "solid pseudo papillary neoplasm|tumor|tumour",
         "pseudopapillary neoplasm|tumor|tumour",
@@ -403,6 +425,7 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "lymph node": ("node|nodes|nodal|lymphadenopathy|adenopathy", "lymph node|nodes"),
     "thyroid": ("thyroid",),
+    "retroperitoneum": ("retroperitoneum|retroperitoneal",),
     "heart": ("heart|cardiac",),
     "peritoneum": ("peritoneum|peritoneal|omentum|omental|mesentery|mesenteric",),
 }
@@ -411,7 +434,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
     "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
     "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
-    "hepatic|renal|pancreatic|liver sinus_fat|sinus|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
+    "hepatic|renal|pancreatic|liver sinus_fat|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
     "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
     "side|main|branch branch|branches",
     "stone|stones|calculus|calculi|nephrolithiasis|cholelithiasis|urolithiasis|gallstone|gallstones|sludge|concrement",
@@ -422,8 +445,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
-    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|dilatation|dilation",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
+    "tumor|tumour thrombus",
     "calyx|calyces|collecting_system|ureter|ureters|nephrogram|nephrograms|pyelonephritis",
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
@@ -431,6 +454,11 @@ OTHER_THINGS: tuple[str, ...] = (
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
     "pleura|pericardium|diaphragm|spine|fascia",
 )
+STATES = (
+    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+)
+"""Other things that have no size."""
+
 NOT_A_LESION: tuple[str, ...] = (
     "focal? fatty fat|sparing|infiltration|change|deposition|steatosis",
     "focal fat|steatosis|sparing",
@@ -448,6 +476,7 @@ NOT_A_LESION: tuple[str, ...] = (
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
+        "hepatectomy|hemihepatectomy|hepatobiliary|trisegmentectomy|bisegmentectomy",
         "bilobar|caudate|periportal|couinaud",
         "segment|segments|seg|segs|segm 1|2|3|4|4a|4b|5|6|7|8|i|ii|iii|iv|iva|ivb|v|vi|vii|viii",
         "s1|s2|s3|s4|s4a|s4b|s5|s6|s7|s8",
@@ -455,10 +484,10 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
         "left lateral section|segment|sector",
         "right|left anterior|posterior|medial section|sector",
     ),
-    "pancreas": ("uncinate", "uncinate process"),
+    "pancreas": ("uncinate|pancreatectomy|whipple|pancreaticoduodenectomy", "uncinate process"),
     "kidney": (
         "upper|lower|mid|middle|superior|inferior pole",
-        "interpolar|midpole|parapelvic|peripelvic",
+        "nephrectomy|nephrectomies|interpolar|midpole|parapelvic|peripelvic",
         "upper|mid|middle|lower third",
     ),
     "lung": (
@@ -491,7 +520,8 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
     "can not be excluded|ruled_out",
     "leading|first|main|top|primary consideration|diagnosis|possibility",
     "has|have to be assumed|considered",
-    "to be assumed|considered|favored|favoured",
+    "to be assumed|considered|favored|favoured|excluded|ruled_out",
+    "should|must|needs|need be excluded|ruled_out",
 )
 HISTORY: tuple[str, ...] = (
     "history|hx of|for",
@@ -510,12 +540,15 @@ HISTORY: tuple[str, ...] = (
     "in the context|setting of",
     "context|setting of",
     "risk of|for",
+    "previously|formerly|initially|earlier considered|interpreted|characterized|thought|called|felt as?",
     "clinically suspected",
 )
 GONE: tuple[str, ...] = (
-    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent|visualized|visualised",
+    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent",
+    "no longer visualized|visualised",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
+    "no correlate|corresponding|correlation",
     "complete resolution|regression|disappearance",
     "completely resolved|regressed|disappeared",
 )
@@ -532,17 +565,20 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|excluding|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|argues_against|speaks_against|against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
-    "no|not|without significant|significantly|relevant|appreciable|interval? change|changed|growth|increase|progression",
+    "no|not|without significant|significantly|relevant|interval? change|changed|growth|increase|progression",
     "no|not|without change|changed|growth|increase|progression",
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
-    "no doubt",
+    "should|must|needs|need|to be excluded|ruled_out",
+    "to be excluded|ruled_out",
+    "no doubt|lack",
+    "not without",
     "no follow up",
     "without doubt",
 )
@@ -550,10 +586,11 @@ POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
-    "not visualized|visualised|recognizable|discernible|definable|favored|favoured|suspected|considered|likely",
+    "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
+    "not favored|favoured|suspected|considered|likely",
 )
 STOP = (
-    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|nevertheless|still|despite|"
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"
     "because|therefore|thus|hence|who|otherwise"
 )
 
@@ -589,7 +626,9 @@ def content() -> Iterator[tuple[str, Term]]:
     for organ, patterns in SITE_PHRASES.items():
         yield from ((p, Term("site", organ)) for p in patterns)
     yield "pancreatic|pancreas cancer|carcinoma|ca|adeno", Term("organ", "pancreas")
-    yield "cancer|carcinoma of the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of? the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas", Term("organ", "pancreas")
+    yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
@@ -598,11 +637,13 @@ def content() -> Iterator[tuple[str, Term]]:
     for fluid in (
         "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",
+        "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")
     yield LESION_NOUNS, Term("lesion")
     yield from ((p, Term("other")) for p in OTHER_THINGS)
+    yield STATES, Term("other", "state")
     yield from ((p, Term("artifact")) for p in NOT_A_LESION)
     yield from ((p, Term("silent")) for p in SILENT)
 

@@ -387,7 +387,7 @@ PATHOLOGIES: dict[str, tuple[str, ...]] = {
     "IPMN": ("IPMN", "intraductal papillary mucinous neoplasm"),
     "MCN": ("MCN", "mucinous cystadenoma"),
     "SCA": ("SCA", "serous cystadenoma"),
-    "SPN": ("SPN", "pseudopapillary neoplasm"),
+    "SPN": ("SPN", "Frantz tumor"),
     "pseudocyst": ("pseudocyst",),
     "AML": ("AML", "angiomyolipoma"),
     "oncocytoma": ("oncocytoma",),

@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -127,11 +127,18 @@ def corrected(word: str) -> str:
     return names[0]
 
 
+_NUMERALS = {
+    word: i + 1
+    for i, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    )
+}
 _TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
-_REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+_REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
+        (r"@", " at "),
         (r"[‐-‒\u00ad]", "-"),
         (r"[–—]", " - "),
         (r"-{2,}", " - "),
@@ -141,10 +148,25 @@ _REPLACED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
+        (r"\bc/w\b", "consistent with"),
+        (r"\b(?:f/)?s/o\b", "suggestive of"),
+        (r"\bd/d\b", "ddx"),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
+        (rf"\b({'|'.join(_NUMERALS)})(?= (?:milli|centi)met)", lambda m: str(_NUMERALS[m.group()])),
     )
 )
+
+
+def _tokens(plain: str) -> list[str]:
+    """The tokens of a normalized text, typing errors corrected; *noncystic* becomes two."""
+    tokens = []
+    for token in _TOKEN.findall(plain):
+        if token.startswith("non") and token not in _KNOWN and token[3:] in _CONTENT:
+            tokens += ["non", token[3:]]
+        elif token != ".":
+            tokens.append(corrected(token))
+    return tokens
 
 
 def normalized(text: str) -> str:
@@ -159,10 +181,10 @@ def normalized(text: str) -> str:
 
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
-_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior))?"
+_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior)\b)?"
 _SIZE = re.compile(
-    rf"(?<![\w.,/])(?P<lead>from |between )?(?P<first>{_MEASURE})"
-    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}|(?<= ) ?and {_NUMBER}[ -]?{_UNIT})?"
+    rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
+    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
 )
 _PART = re.compile(rf"({_NUMBER})(?:[ -]?({_UNIT}))?")
 
@@ -182,7 +204,8 @@ def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
         units = [unit for _, unit in parts if unit]
         if not units:
             return match.group()
-        values, unit = [], units[-1]
+        values: list[float] = []
+        unit = units[-1]
         for number, own in reversed(parts):
             unit = own or unit
             values.insert(0, float(number.replace(",", ".")) * (10 if unit.startswith("c") else 1))
@@ -212,7 +235,7 @@ class Size(NamedTuple):
     """No size: *4 mm from the capsule*."""
 
 
-_PRIOR_BEFORE = words("previously formerly prior was measured earlier initially before were compared from had previous")
+_PRIOR_BEFORE = words("previously formerly prior prev was measured earlier initially before were compared had previous")
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
 _NOW = words("now currently today measures measuring")
@@ -232,6 +255,10 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
             break
         if tokens[i] in _PRIOR_BEFORE:
             return True
+    if at > 0 and tokens[at - 1] == "from":
+        return True
+    if at > 1 and tokens[at - 1] == "(" and tokens[at - 2][0] == "@":  # 23 mm (20 mm)
+        return True
     after = tokens[at + 1 : at + 4]
     if not after or after[0] not in _PRIOR_AFTER:
         return False
@@ -273,9 +300,15 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
     for cue in s.cues:
-        if cue.has("negation") and (s.tokens[cue.start] != "absent" or cue.end in starts):
+        answer = cue.has("negation") and _answers(s.tokens, cue)
+        if cue.has("negation") and not answer and (s.tokens[cue.start] != "absent" or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
+        elif answer:
+            i = cue.start - 2
+            while i >= 0 and s.chunks[i] == s.chunks[cue.start]:
+                negated[i] = True
+                i -= 1
         elif cue.has("absent"):
             i = cue.start - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
@@ -284,9 +317,15 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
+def _answers(tokens: Sequence[str], cue: Hit) -> bool:
+    """Whether a negation is the answer in a list: *Calcification: none*."""
+    after = tokens[cue.end : cue.end + 1]
+    return cue.start > 1 and tokens[cue.start - 1] == ":" and (not after or after[0] in _PUNCTUATION)
+
+
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
     """Where the scope of a negation that looks forward ends."""
-    if tokens[cue.start] == "non":
+    if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         return starts[cue.end].end if cue.end in starts else cue.end + 1
     i = cue.end
     while i < len(tokens):
@@ -297,10 +336,25 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         if token == "and" and not _joins_adjectives(tokens, i):
             return i
+        if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
+            return i
         if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
             return i
         i += 1
     return i
+
+
+_INSIDE = words("in of within")
+
+
+def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict[int, Hit]) -> bool:
+    """Whether a property is negated and its lesion is not: *no enhancement of the 18 mm lesion*."""
+    if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"], ["its"]):
+        return False
+    inside = [h for i, h in starts.items() if start <= i < at]
+    if not any(h.has("say", "head") for h in inside) or any(h.has("lesion") or _names(h) for h in inside):
+        return False
+    return any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
@@ -349,8 +403,8 @@ _MODS = {name: values for name, (values, _) in lexicon.MODIFIERS.items()}
 _REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4}
 _NEAR_ONLY = words("below above like more less greater smaller hyper hypo soft visible clear rich edge")
 _PARTS = words(
-    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions center "
-    "centre core element elements pseudocapsule"
+    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions "
+    "center centre core element elements pseudocapsule"
 )
 
 
@@ -362,7 +416,18 @@ def _standing(s: Sentence) -> Iterator[Statement]:
                 continue
             if hit.has("mod") and _partner(s, hit, max_gap=1):
                 continue
+            if term.name == "pathology" and s.is_origin(hit):
+                continue
             yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
+
+
+_OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
+
+
+def _turned(st: Statement) -> Statement:
+    """*Not sharp* is blurred, *not uniform* is heterogeneous; but *not blurred* says only what is not."""
+    opposite = _OPPOSITES.get((st.field, st.value)) if st.negated else None
+    return st._replace(value=opposite, negated=False) if opposite else st
 
 
 def _enhancement_word(hit: Hit) -> bool:
@@ -384,11 +449,15 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
     return gap if mod.start < head.start else gap + 1
 
 
+_FARTHEST = 16
+"""Tokens from a modifier to its head: those that count for nothing (*very*) included."""
+
+
 def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, str, str] | None:
     """The head that a modifier goes with, and the descriptor and value that they state together."""
     best: tuple[int, Hit, str, str] | None = None
-    for head in s.hits:
-        if head is mod or s.chunks[head.start] != s.chunks[mod.start]:
+    for head in s.heads:
+        if head is mod or s.chunks[head.start] != s.chunks[mod.start] or abs(head.start - mod.start) > _FARTHEST:
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -434,7 +503,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         if negated:
             yield Statement("enhancement", "none", start, end, False)
     else:
-        value = next(v for v in ("washout", "arterial", "rim", "hyper", "hypo") if v in values)
+        value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
         if value == "arterial" and "hypo" in own:
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
@@ -444,9 +513,9 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
-    lesions = {h.end - 1 for h in s.hits if h.has("lesion")}
+    lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
     for i in range(head.end, min(head.end + 4, len(s.tokens))):
-        if i in lesions or s.tokens[i] in _PUNCTUATION:
+        if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
             return True
@@ -456,27 +525,44 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
 # The sentence
 
 
+def _names(hit: Hit) -> list[str]:
+    """The pathologies that a hit names."""
+    return [t.value for t in hit.terms if t.kind == "say" and t.name == "pathology"]
+
+
 class Sentence:
     """A sentence, read: tokens, phrases, cues, statements and sizes."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         plain, self.measures = _set_sizes_apart(normalized(text))
-        self.tokens = [corrected(token) for token in _TOKEN.findall(plain) if token != "."]
+        self.tokens = _tokens(plain)
         self.hits = _find(_CONTENT, self.tokens)
         long = {i for h in self.hits if h.end - h.start > 1 for i in range(h.start, h.end)}
         self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
+        self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
-        self.statements = [*_standing(self), *_paired(self)]
+        self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
         self.sizes = _sizes(self)
+
+    def is_origin(self, hit: Hit) -> bool:
+        """Whether a pathology is only where a metastasis comes from: *RCC metastasis*, *metastasis of an RCC*."""
+        if not _names(hit) or "metastasis" in _names(hit):
+            return False
+        for other in self.hits:
+            if abs(other.start - hit.end) <= 8 and "metastasis" in _names(other):
+                between = self.tokens[other.end : hit.start]
+                if other.start == hit.end or (between[:1] in (["of"], ["from"]) and len(between) <= 4):
+                    return True
+        return False
 
     def is_negated(self, hit: Hit) -> bool:
         return any(self._negated[hit.start : hit.end])
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypodens|hyperdens|pap|w|pos|neg|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )

@@ -79,7 +79,7 @@ SAYS: dict[str, dict[str, str]] = {
         "IPMN": r"\bipmn\b|papillary mucinous",
         "MCN": r"\bmcn\b|mucinous cystadenoma",
         "SCA": r"\bsca\b|serous",
-        "SPN": r"\bspn\b|pseudopapillary",
+        "SPN": r"\bspn\b|frantz",
         "pseudocyst": r"pseudocyst",
         "AML": r"\baml\b|angiomyolipoma",
         "oncocytoma": r"oncocytoma",

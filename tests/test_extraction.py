@@ -1,0 +1,303 @@
+# ruff: noqa: E501
+"""The offline extractor: every wording is read back, flips and negations are seen, reports give their lesions."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
+from nnunet_textomorph.llm_reports.extraction import extract_lesions, read_description
+from nnunet_textomorph.llm_reports.phrasing import ORGANS, describe, rephrase, whole_mm
+from nnunet_textomorph.llm_reports.sentences import corrected
+
+ROOT = Path(__file__).parents[1]
+
+
+def _benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+accuracy = _benchmark("extraction_accuracy")
+held_out = _benchmark("held_out_prompts")
+
+FIELDS = ("attenuation", "enhancement", "texture", "composition", "margin", "pathology")
+VALUES = {f: typing.get_args(typing.get_args(Descriptors.model_fields[f].annotation)[0]) for f in FIELDS}
+
+any_descriptors = st.builds(
+    Descriptors,
+    organ=st.none() | st.sampled_from(list(ORGANS)),
+    size_mm=st.none() | st.floats(1.0, 200.0),
+    **{f: st.none() | st.sampled_from(VALUES[f]) for f in FIELDS},
+)
+
+
+def as_stated(d: Descriptors) -> Descriptors:
+    """The descriptors as a text states them: sizes in whole millimetres."""
+    return d.model_copy(update={"size_mm": float(whole_mm(d.size_mm)) if d.size_mm else None})
+
+
+def read(text: str) -> dict[str, Any]:
+    reading = read_description(text)
+    assert reading is not None, text
+    return {name: value for name, value in reading.descriptors.model_dump().items() if value is not None}
+
+
+def lesions(report: str, **options: Any) -> list[dict[str, Any]]:
+    found = [x for x in extract_lesions(report, **options) if not x.uncertain]
+    return [{k: v for k, v in x.descriptors.model_dump().items() if v is not None} for x in found]
+
+
+# Descriptions
+
+
+@settings(max_examples=600, deadline=None)
+@given(any_descriptors, st.integers(0, 2**32 - 1))
+def test_every_wording_of_the_grammar_is_read_back(d: Descriptors, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for text in (describe(d), *(rephrase(d, rng) for _ in range(6))):
+        reading = read_description(text)
+        assert reading is not None, text
+        assert reading.descriptors == as_stated(d), text
+        assert not reading.denied, text
+        assert not reading.also, text
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_descriptors)
+def test_wordings_that_the_grammar_lacks_are_read(d: Descriptors) -> None:
+    assume(any(getattr(d, field) for field in ("attenuation", "texture", "margin", "composition", "enhancement")))
+    for text in held_out.held_out_prompts(d):
+        reading = read_description(text)
+        assert reading is not None, text
+        assert reading.descriptors == as_stated(d), text
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_descriptors, st.sampled_from(FIELDS), st.integers(0, 2**32 - 1), st.data())
+def test_a_flip_is_never_read_as_the_source(d: Descriptors, field: str, seed: int, data: st.DataObject) -> None:
+    flipped = d.model_copy(
+        update={field: data.draw(st.sampled_from([v for v in VALUES[field] if v != getattr(d, field)]))}
+    )
+    reading = read_description(rephrase(flipped, np.random.default_rng(seed)))
+    assert reading is not None
+    assert reading.descriptors != as_stated(d)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A liver lesion of low attenuation, not well defined.", {"organ": "liver", "attenuation": "hypo", "margin": "ill-defined"}),
+        ("Kidney mass whose margins are not sharp.", {"organ": "kidney", "margin": "ill-defined"}),
+        ("Renal mass, not homogeneous.", {"organ": "kidney", "texture": "heterogeneous"}),
+        ("It does not enhance.", {"enhancement": "none"}),
+        ("Hepatic lesion, anything but homogeneous.", {"organ": "liver", "texture": "heterogeneous"}),
+        ("PANCREATIC MASS, DARKER THAN THE GLAND, 3,2 CM.", {"organ": "pancreas", "attenuation": "hypo", "size_mm": 32.0}),
+        ("Lesion with attenuation similar to that of the liver.", {"organ": "liver", "attenuation": "iso"}),
+        ("Cystic mass with an enhancing mural nodule.", {"composition": "mixed"}),
+        ("Hypovascular pancreatic mass.", {"organ": "pancreas", "enhancement": "hypo"}),
+        ("Lesion of water density in segment 4.", {"organ": "liver", "attenuation": "hypo", "composition": "cystic"}),
+        ("Mass with arterial phase hyperenhancement and no washout.", {"enhancement": "arterial"}),
+        ("Nonenhancing necrosis within an avidly enhancing mass.", {"enhancement": "hyper", "composition": "necrotic"}),
+        ("Attenuation: low; margins: sharp; size: 2.4 x 1.9 cm", {"attenuation": "hypo", "margin": "well-defined", "size_mm": 24.0}),
+        ("Mass of 3 cm (previously 2 cm), 5 mm from the capsule.", {"size_mm": 30.0}),
+        ("The mass has grown from 12 to 18 mm.", {"size_mm": 18.0}),
+        ("Partially circumscribed nodule.", {}),
+        ("Two-centimetre hypodense nodule.", {"attenuation": "hypo", "size_mm": 20.0}),
+        ("Metastasis of a renal cell carcinoma in the pancreas.", {"organ": "pancreas", "pathology": "metastasis"}),
+    ],
+)  # fmt: skip
+def test_read_description(text: str, expected: dict[str, Any]) -> None:
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("Hypodense mass without calcification.", {("composition", "calcified")}),
+        (
+            "Mass, neither necrotic nor calcified, hypodense.",
+            {("composition", "necrotic"), ("composition", "calcified")},
+        ),
+        ("Hyperenhancing nodule with no washout, well defined.", {("enhancement", "washout")}),
+        ("Mass. Washout is absent.", {("enhancement", "washout")}),
+        ("Noncystic, non-calcified mass.", {("composition", "calcified"), ("composition", "cystic")}),
+        ("Calcification: none. Enhancement: avid.", {("composition", "calcified")}),
+        ("Mass in the liver, not typical for hemangioma.", {("pathology", "hemangioma")}),
+        ("Hypodense, not hyperdense, lesion.", set()),  # the value says so already
+    ],
+)
+def test_denials(text: str, denied: set[tuple[str, str]]) -> None:
+    reading = read_description(text)
+    assert reading is not None
+    assert reading.denied == denied
+    assert not denied & set(reading.descriptors.model_dump().items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   \n ",
+        "No focal lesion.",
+        "No hypodense mass in the liver.",
+        "The kidneys show neither mass nor cyst.",
+        "Two hypodense lesions in the liver.",
+        "A cystic lesion in the head and a solid lesion in the tail.",
+        "A hypodense, hyperdense lesion.",
+        "A lesion of 2 cm that measures 4 cm.",
+        "Sharp margins; the margins are blurred.",
+        "Weather permitting, we go on Monday.",
+    ],
+)
+def test_texts_that_state_no_single_lesion(text: str) -> None:
+    assert read_description(text) is None
+
+
+@pytest.mark.parametrize(
+    ("typo", "word"),
+    [
+        ("hypodens", "hypodense"),
+        ("hypodesne", "hypodense"),
+        ("hyperdence", "hyperdense"),
+        ("hypoatenuating", "hypoattenuating"),
+        ("ypoattenuating", "hypoattenuating"),
+        ("heterogenous", "heterogenous"),
+        ("heterogeneus", "heterogeneous"),
+        ("pancraes", "pancreas"),
+        ("necrotik", "necrotic"),
+        ("metastasiss", "metastasis"),
+        ("margns", "margins"),
+    ],
+)
+def test_typing_errors_of_one_letter(typo: str, word: str) -> None:
+    assert corrected(typo) == word
+
+
+@pytest.mark.parametrize(
+    "word", ["hypedense", "ventral", "hematoma", "region", "patient", "material", "classified", "liver"]
+)
+def test_words_of_their_own_are_left_alone(word: str) -> None:
+    assert corrected(word) == word
+
+
+# Reports
+
+
+def test_development_reports() -> None:
+    """The hand-written reports that the rules were written with."""
+    result = accuracy.measure(accuracy.read_truth(ROOT / "tests" / "data" / "reports" / "development.jsonl"))
+    assert result.reports >= 80
+    assert result.lesions.f1 >= 0.98
+    assert {name: t.f1 for name, t in result.fields.items() if t.f1 < 0.98} == {}
+    assert result.negation_error_rate <= 0.01, "\n".join(result.errors)
+
+
+def test_the_measure_can_fail() -> None:
+    truth = [
+        {"id": "a", "report": "Hypodense 2 cm liver lesion, no washout.", "tags": ["negation"], "lesions": [{"organ": "liver", "attenuation": "hyper", "size_mm": 20}]},
+        {"id": "b", "report": "Renal cyst.", "tags": [], "lesions": []},
+    ]  # fmt: skip
+    result = accuracy.measure(truth)
+    assert result.fields["attenuation"].f1 == 0
+    assert result.fields["organ"].precision == 0.5
+    assert result.negation_errors == 1
+    assert len(result.errors) == 2
+
+
+def test_findings_and_impression_are_one_lesion() -> None:
+    report = """INDICATION: Rule out HCC. History of melanoma.
+    FINDINGS: In segment 7 there is a 3.1 x 2.8 cm lesion, darker than the surrounding liver, with blurred margins.
+    The spleen contains a 2 cm cyst. No renal mass. Pancreas unremarkable.
+    IMPRESSION: 1. Segment 7 lesion of 3.1 cm suspicious for metastasis. 2. Splenic cyst."""
+    [found] = extract_lesions(report)
+    assert found.descriptors == Descriptors(
+        organ="liver", attenuation="hypo", margin="ill-defined", pathology="metastasis", size_mm=31.0
+    )
+    assert found.location == "segment 7"
+    assert len(found.evidence) == 2
+    assert not found.uncertain
+
+
+def test_several_organs_and_lesions() -> None:
+    report = (
+        "Liver: two hypervascular nodules, 12 mm in segment 2 and 25 mm in segment 8. Pancreas: 4 cm ill-defined mass in "
+        "the tail, duct 9 mm. Right kidney: simple cyst, 5 cm. Left kidney 11 cm, no mass. Adrenals: 2 cm left adenoma."
+    )
+    assert lesions(report) == [
+        {"organ": "liver", "enhancement": "hyper", "size_mm": 12.0},
+        {"organ": "liver", "enhancement": "hyper", "size_mm": 25.0},
+        {"organ": "pancreas", "margin": "ill-defined", "size_mm": 40.0},
+        {"organ": "kidney", "composition": "cystic", "pathology": "cyst", "size_mm": 50.0},
+    ]
+    assert lesions(report, organ="kidney") == lesions(report)[3:]
+    assert lesions(report, organ="adrenal gland") == [
+        {"organ": "adrenal gland", "pathology": "adenoma", "size_mm": 20.0}
+    ]
+    assert lesions(report, organ="brain") == []
+
+
+def test_locations() -> None:
+    report = "3 cm cyst in the upper pole of the left kidney. Mass in segment VIII. Cyst in the tail of the pancreas."
+    assert [x.location for x in extract_lesions(report)] == ["left upper pole", "segment 8", "tail"]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "",
+        "No focal hepatic lesion. Pancreas and kidneys unremarkable.",
+        "INDICATION: Rule out RCC. FINDINGS: 4 mm calculus in the left kidney. No solid renal mass.",
+        "Hepatic steatosis with focal fatty sparing. No suspicious mass.",
+        "The previously seen 9 mm lesion in segment 3 is no longer visible.",
+        "Splenic cyst 2 cm. Left adrenal adenoma, 17 mm. 6 mm nodule in the right lower lobe of the lung.",
+        "Cannot exclude a small lesion in the pancreatic head.",
+        "Pancreas: no definite mass. Questionable 6 mm hypodensity in the tail, possibly partial volume.",
+        "Status post resection of HCC in segment 6. No recurrence.",
+    ],
+)
+def test_reports_without_a_lesion(report: str) -> None:
+    assert lesions(report) == []
+
+
+def test_a_doubted_lesion_is_uncertain() -> None:
+    [found] = extract_lesions("Possible 5 mm lesion in segment 3.")
+    assert found.uncertain
+
+
+def test_priors_and_other_measurements_are_no_size() -> None:
+    report = (
+        "Hypodense mass in the pancreatic head, now 31 mm (previously 18 mm), 4 mm from the SMV. Duct 9 mm. CBD 14 mm."
+    )
+    assert lesions(report) == [{"organ": "pancreas", "attenuation": "hypo", "size_mm": 31.0}]
+
+
+def test_the_same_report_gives_the_same_lesions() -> None:
+    report = "Two liver lesions, 2 cm in segment 4 and 3 cm in segment 8, hypodense, consistent with metastases."
+    assert extract_lesions(report) == extract_lesions(report)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300) | st.lists(st.sampled_from("no lesion , . ; : ( ) 3 cm mm x - liver cyst not with and largest segment 4 two hypodense is".split()), max_size=40).map(" ".join))  # fmt: skip  # noqa: SIM905
+def test_any_text_is_read_without_error(text: str) -> None:
+    extract_lesions(text)
+    read_description(text)
+
+
+def test_a_huge_report_without_sentences_is_read() -> None:
+    assert extract_lesions("hypodense low attenuation no " * 4_000) is not None
