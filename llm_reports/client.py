@@ -79,7 +79,8 @@ class Spending:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reserved: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _under_way: int = 0
+    _lock: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def cost(self) -> float:
@@ -87,20 +88,28 @@ class Spending:
 
     @contextmanager
     def reserve(self, prompt_tokens: int, completion_tokens: int) -> Iterator[None]:
-        """Hold back the most that a request may cost; raises :class:`StoppedError` if that is more than is left."""
+        """Hold back the most that a request may cost, waiting for others to cost less than they might.
+
+        Raises :class:`StoppedError` if it may cost more than is left.
+        """
         cost = self.prices.of(prompt_tokens, completion_tokens)
         with self._lock:
-            if self.most is not None and self.cost + self.reserved + cost > self.most:
-                raise StoppedError(
-                    f"--max-cost {self.most:g} is reached: {self.cost:.4f} spent; raise it and run the same command "
-                    "again, nothing is paid for twice."
-                )
+            while self.most is not None and self.cost + self.reserved + cost > self.most:
+                if self.reserved == 0.0:
+                    raise StoppedError(
+                        f"--max-cost {self.most:g} might be passed: {self.cost:.4f} is spent, the next one may cost "
+                        f"{cost:.4f}; raise it and run the same command again, nothing is paid for twice."
+                    )
+                self._lock.wait()
             self.reserved += cost
+            self._under_way += 1
         try:
             yield
         finally:
             with self._lock:
-                self.reserved -= cost
+                self._under_way -= 1
+                self.reserved = self.reserved - cost if self._under_way else 0.0  # no rest of rounding
+                self._lock.notify_all()
 
     def add(self, answer: Answer) -> None:
         with self._lock:

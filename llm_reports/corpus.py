@@ -256,15 +256,18 @@ def _engine_variants(
     kept: list[str] = []
     seen = {distinct_key(source)}
     useless = 0
-    for _ in range(default_requests(n) if max_requests is None else max_requests):
+    for turn in range(default_requests(n) if max_requests is None else max_requests):
         if len(kept) >= n or useless >= USELESS:
             break
-        candidates = engine.propose_variants(source, descriptors, min(BATCH, n - len(kept)), kept)
-        fresh = {distinct_key(text): text for text in candidates if distinct_key(text) not in seen}
-        seen |= fresh.keys()
+        candidates = engine.propose_variants(source, descriptors, min(BATCH, n - len(kept)), kept, turn)
+        fresh = []
+        for text in candidates:
+            if distinct_key(text) not in seen:
+                seen.add(distinct_key(text))
+                fresh.append(text.strip())
         with _encoding:
-            verdicts = list(validate_texts([Pair(source, text, descriptors) for text in fresh.values()], encoder))
-        valid = [text for text, verdict in zip(fresh.values(), verdicts, strict=True) if verdict.kept]
+            verdicts = list(validate_texts([Pair(source, text, descriptors) for text in fresh], encoder))
+        valid = [text for text, verdict in zip(fresh, verdicts, strict=True) if verdict.kept]
         kept += valid
         useless = 0 if valid else useless + 1
     return kept[:n]
@@ -305,7 +308,7 @@ def preview_augmentation(path: Path, n: int, shown: int) -> tuple[list[list[dict
     for line in check_lines(path, LesionLine, lambda line: (line.id, line.lesion)):
         if line.descriptors is None:
             continue
-        messages = variant_messages(line.description or describe(line.descriptors), min(BATCH, n), [])
+        messages = variant_messages(line.description or describe(line.descriptors), min(BATCH, n))
         first += [messages] if len(first) < shown else []
         requests, tokens = requests + batches, tokens + batches * tokens_in(messages)
     return first, requests, tokens

@@ -42,12 +42,12 @@ class Extraction(NamedTuple):
 
 
 class Engine(Protocol):
-    """``propose_variants`` gives candidates that nobody has checked yet."""
+    """``propose_variants`` gives candidates that nobody has checked yet; ``turn`` tells repeated questions apart."""
 
     def extract(self, report: str) -> Extraction: ...
 
     def propose_variants(
-        self, description: str, descriptors: Descriptors, n: int, avoid: Sequence[str]
+        self, description: str, descriptors: Descriptors, n: int, avoid: Sequence[str], turn: int = 0
     ) -> list[str]: ...
 
 
@@ -82,19 +82,21 @@ class OpenAIEngine:
             return Extraction([], (f"no usable answer: {error}",))
         return verify(answer.lesions, sent)
 
-    def propose_variants(self, description: str, descriptors: Descriptors, n: int, avoid: Sequence[str]) -> list[str]:
+    def propose_variants(
+        self, description: str, descriptors: Descriptors, n: int, avoid: Sequence[str], turn: int = 0
+    ) -> list[str]:
         """Up to ``n`` candidates; none where the model gives no usable answer."""
-        messages = prompts.variant_messages(description, n, avoid[-AVOID:])
+        messages = prompts.variant_messages(description, n, avoid[-AVOID:], turn)
         try:
-            return ask(self._model, messages, VariantsAnswer).variants
+            return ask(self._model, messages, VariantsAnswer, turn).variants
         except (UnusableError, RefusedError):
             return []
 
 
-def ask(model: ChatModel, messages: list[Message], shape: type[Shape]) -> Shape:
+def ask(model: ChatModel, messages: list[Message], shape: type[Shape], turn: int = 0) -> Shape:
     """The model's answer in the wanted shape, in up to ``ATTEMPTS`` tries; raises :class:`UnusableError` after that."""
     asked, reason = messages, ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(turn * ATTEMPTS, (turn + 1) * ATTEMPTS):
         answer = model.complete(asked, shape, attempt)
         try:
             return prompts.read_answer(answer.text, shape)

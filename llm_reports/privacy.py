@@ -101,7 +101,7 @@ def _replaced(text: str, spans: Iterable[Span]) -> str:
 def _merged(text: str, spans: Iterable[Span]) -> Iterator[Span]:
     """Spans in order, those that overlap or follow each other with hardly anything between as one."""
     last: Span | None = None
-    for span in sorted(spans):
+    for span in sorted(spans, key=lambda s: (s.start, s.kind == "CONTACT")):  # what may be a date is one
         between = text[last.end : span.start] if last is not None else "x"
         if last is not None and (span.start <= last.end or (span.kind == last.kind and not between.strip(" ,.-'’^_"))):
             last = Span(last.start, max(last.end, span.end), last.kind)

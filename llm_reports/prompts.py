@@ -186,9 +186,18 @@ def extraction_messages(report: str) -> list[Message]:
     return [*_opening(EXTRACT, EXTRACT_EXAMPLES), _user(report)]
 
 
-def variant_messages(description: str, n: int, avoid: Sequence[str]) -> list[Message]:
-    """The prompt for ``n`` wordings; ``avoid``: some that are there already."""
-    text = f"Description: {description}\nWrite {n} wordings."
+STYLES = (
+    "",
+    " Make them telegraphic notes.",
+    " Make them full sentences that begin with the organ.",
+    " Make them impressions of a report.",
+    " Give each property a clause of its own.",
+)
+
+
+def variant_messages(description: str, n: int, avoid: Sequence[str] = (), turn: int = 0) -> list[Message]:
+    """The prompt for ``n`` wordings; ``avoid``: some that are there already; each ``turn`` asks for another style."""
+    text = f"Description: {description}\nWrite {n} wordings.{STYLES[turn % len(STYLES)]}"
     if avoid:
         text += " None of these again:\n" + "\n".join(f"- {a}" for a in avoid)
     return [*_opening(VARY, VARY_EXAMPLES), _user(text)]

@@ -27,7 +27,7 @@ PRIVATE = "Patient: John Doe, MRN 00482913. Seen by Dr. Okonkwo on 03/12/2021. "
 
 
 def report(size: int) -> str:
-    return f"{PRIVATE}Hypodense mass in segment 6 of the liver, {size} mm, with ill-defined margins."
+    return f"{PRIVATE}FINDINGS: Hypodense mass in segment 6 of the liver, {size} mm, with ill-defined margins."
 
 
 @pytest.fixture
@@ -249,10 +249,10 @@ def test_one_report_that_the_endpoint_refuses_does_not_end_the_run(endpoint: End
 def test_the_cost_is_estimated_counted_and_bounded(endpoint: Endpoint, source: Path) -> None:
     prices = ("--price-in", 10, "--price-out", 20)
     each = (100 * 10 + 50 * 20) / 1e6
-    highest = 0.05
+    highest = 0.045
     code, output = extract(endpoint, source, *prices, "--max-cost", highest)
     assert code == 2
-    assert "--max-cost 0.05 is reached" in output
+    assert "--max-cost 0.045 might be passed" in output
     assert 1 <= endpoint.paid < len(SIZES)
     assert endpoint.paid * each <= highest
     paid = endpoint.paid
@@ -261,6 +261,16 @@ def test_the_cost_is_estimated_counted_and_bounded(endpoint: Endpoint, source: P
     assert endpoint.paid == len(SIZES)
     assert f"cost {(len(SIZES) - paid) * each:.4f}" in output
     assert f"about {len(SIZES)} requests" in output
+    assert_all_read(source.parent / "out.jsonl")
+
+
+def test_a_limit_that_many_requests_at_once_might_pass_does_not_stop_what_costs_less(
+    endpoint: Endpoint, source: Path
+) -> None:
+    code, output = extract(
+        endpoint, source, "--concurrency", 8, "--price-in", 10, "--price-out", 20, "--max-cost", 0.06
+    )
+    assert code == 0, output
     assert_all_read(source.parent / "out.jsonl")
 
 
@@ -386,8 +396,8 @@ WRONG = [
 
 def augment(endpoint: Endpoint, tmp_path: Path, *more: object) -> tuple[int, str]:
     source = write(tmp_path / "lesions.jsonl", [LESION])
-    return run("augment", source, tmp_path / "out.jsonl", "--engine", "openai", "--model", "m", "--base-url", endpoint.url,
-               "--embedding-model", "e", "--threshold", 0.5, *more)  # fmt: skip
+    options = ["--engine", "openai", "--model", "m", "--base-url", endpoint.url, "--embedding-model", "e"]
+    return run("augment", source, tmp_path / "out.jsonl", *options, "--threshold", 0.5, *more)
 
 
 def test_variants_of_a_model_are_asked_for_until_enough_are_valid(endpoint: Endpoint, tmp_path: Path) -> None:
@@ -426,8 +436,9 @@ def test_requests_per_description_are_bounded(endpoint: Endpoint, tmp_path: Path
 
 def test_texts_for_an_embedding_endpoint_are_deidentified(endpoint: Endpoint, tmp_path: Path) -> None:
     pair = {"id": 1, "source": f"{PRIVATE}{DESCRIPTION}", "text": DESCRIPTION}
-    code, output = run("validate", write(tmp_path / "in.jsonl", [pair]), tmp_path / "out.jsonl", "--embedding-model", "e",
-                       "--threshold", 0.1, "--base-url", endpoint.url)  # fmt: skip
+    source = write(tmp_path / "in.jsonl", [pair])
+    options = ["--embedding-model", "e", "--threshold", 0.1, "--base-url", endpoint.url]
+    code, output = run("validate", source, tmp_path / "out.jsonl", *options)
     assert code == 0, output
     assert endpoint.raw
     assert not [raw for raw in endpoint.raw if "Doe" in raw or "00482913" in raw]

@@ -27,8 +27,8 @@ from nnunet_textomorph.llm_reports.validation import validate_text
 from nnunet_textomorph.phantom_reports import Finding, write_report
 
 REPORT = (
-    "Liver: ill-defined hypodense mass in segment 6, 31 x 24 mm, without calcification. Simple cyst of the left kidney, "
-    "12 mm. Pancreas normal."
+    "Liver: ill-defined hypodense mass in segment 6, 31 x 24 mm, without calcification. Simple cyst of the left "
+    "kidney, 12 mm. Pancreas normal."
 )
 MASS = {
     "quotes": ["ill-defined hypodense mass in segment 6"],
