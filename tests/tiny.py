@@ -29,7 +29,7 @@ WORDS = [
     "hyperattenuating",
 ]
 
-AUTOENCODER = AutoencoderConfig(channels=(8, 8), residual_layers=1, codebook_size=32)
+AUTOENCODER = AutoencoderConfig(channels=(8, 8), residual_layers=1, latent_channels=4, codebook_size=32)
 DENOISER = DenoiserConfig(channels=(WIDTH, WIDTH), attention=(False, True), head_channels=16)
 
 
