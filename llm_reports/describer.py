@@ -6,7 +6,7 @@ Rules, not learning: each descriptor is one measurement and one threshold, given
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -122,17 +122,20 @@ def describe_lesions(
             )
     host = np.isin(segmentation, list(host_labels))
     lesions: list[LesionDescription] = []
+    for label, mask in lesion_masks(segmentation, tumor_labels):
+        d = describe_lesion(ct_hu, mask, host, spacing, organ=organ)
+        z, y, x = (float(v) for v in np.argwhere(mask).mean(axis=0))
+        size = float(d.size_mm or 0.0)
+        lesions.append(LesionDescription(len(lesions), label, (z, y, x), size, size < SMALL_MM, d, describe(d)))
+    return lesions
+
+
+def lesion_masks(segmentation: np.ndarray, tumor_labels: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Label and mask (D, H, W) of every connected tumor (26 neighbours), in the order of the labels."""
     for label in tumor_labels:
         parts = cc3d.connected_components(segmentation == label, connectivity=26)
         for part in range(1, int(parts.max()) + 1):
-            mask = parts == part
-            d = describe_lesion(ct_hu, mask, host, spacing, organ=organ)
-            z, y, x = (float(v) for v in np.argwhere(mask).mean(axis=0))
-            size = float(d.size_mm or 0.0)
-            lesions.append(
-                LesionDescription(len(lesions), int(label), (z, y, x), size, size < SMALL_MM, d, describe(d))
-            )
-    return lesions
+            yield int(label), parts == part
 
 
 def measure(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray, spacing: Sequence[float]) -> Measurements:

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-FILE = click.Path(path_type=Path)
-
-
-def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """End with one line and exit code 2 where the user can put it right; anything else is a bug and keeps its trace."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        from nnunet_textomorph.errors import UserError
-        from nnunet_textomorph.generator.errors import GeneratorError
-        from nnunet_textomorph.llm_reports.errors import ReportError
-
-        try:
-            command(*args, **kwargs)
-        except (UserError, GeneratorError, ReportError, NotImplementedError) as error:
-            _fail(str(error))
-        except PermissionError as error:
-            _fail(f"{error.filename}: permission denied.")
-
-    return wrapped
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
-    raise SystemExit(2)
+from nnunet_textomorph.cli_common import FILE, one_line_errors, with_options
+from nnunet_textomorph.cli_reports import reports
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="nnunet-textomorph")
 def main() -> None:
     """Text-driven tumor synthesis for CT, as an nnU-Net v2 plug-in."""
+
+
+main.add_command(reports)
 
 
 @main.command()
@@ -67,69 +45,12 @@ def phantom(out: Path, organ: str, cases: int, seed: int) -> None:
 
 
 @main.group()
-def reports() -> None:
-    """Descriptions of tumors, from images."""
-
-
-@reports.command()
-@click.option("--image", type=FILE, required=True, help="CT (NIfTI, NRRD or MetaImage).")
-@click.option("--mask", type=FILE, required=True, help="Segmentation on the same grid.")
-@click.option("--host-label", type=int, multiple=True, default=(1,), help="May be given several times.")
-@click.option("--tumor-label", type=int, multiple=True, default=(2,), help="May be given several times.")
-@click.option("--organ", help="Name of the host, for the text.")
-@click.option("--engine", type=click.Choice(["offline"]), default="offline")
-@click.option("--out", type=FILE, help="A new JSONL file instead of the screen.")
-@one_line_errors
-def describe(
-    image: Path,
-    mask: Path,
-    host_label: tuple[int, ...],
-    tumor_label: tuple[int, ...],
-    organ: str | None,
-    engine: str,
-    out: Path | None,
-) -> None:
-    """Measure every tumor of a segmentation and say in words what it looks like; one JSON line per lesion."""
-    import json
-
-    from nnunet_textomorph.errors import UserError
-    from nnunet_textomorph.generator.volumes import read_volume
-    from nnunet_textomorph.llm_reports.describer import describe_lesions
-
-    if out is not None and out.exists():
-        raise UserError(f"{out}: exists; give --out a new file.")
-    ct, labels = read_volume(image), read_volume(mask, integer=True)
-    if not ct.same_grid(labels):
-        raise UserError(f"{mask}: its grid ({labels.grid_text()}) is not that of {image} ({ct.grid_text()}).")
-    lines = [
-        json.dumps(
-            {
-                "id": image.name,
-                "lesion": lesion.index,
-                "label": lesion.label,
-                "centroid": [round(c, 1) for c in lesion.centroid],
-                "too_small": lesion.too_small,
-                "descriptors": lesion.descriptors.model_dump(exclude_none=True),
-                "description": lesion.description,
-            }
-        )
-        for lesion in describe_lesions(ct.array, labels.array, ct.spacing, host_label, tumor_label, organ)
-    ]
-    if out is None:
-        click.echo("\n".join(lines))
-    else:
-        temporary = out.with_name(f".partial-{out.name}")
-        temporary.write_text("\n".join(lines) + "\n")
-        temporary.replace(out)
-
-
-@main.group()
 def train() -> None:
     """Train a generator on CT with tumor masks and texts (a manifest)."""
 
 
-def _training_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = [
+_training_options = with_options(
+    [
         click.option("--data", type=FILE, required=True, help="Manifest: one JSON line per CT (docs/formats.md)."),
         click.option("--out", type=FILE, required=True, help="Generator folder to write."),
         click.option("--seed", type=int, default=0),
@@ -139,9 +60,7 @@ def _training_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
         click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+)
 
 
 @train.command()

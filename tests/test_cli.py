@@ -23,6 +23,9 @@ def run(*arguments: object) -> tuple[int, str]:
     [
         ["demo"],
         ["phantom"],
+        ["reports", "extract"],
+        ["reports", "augment"],
+        ["reports", "validate"],
         ["reports", "describe"],
         ["train", "autoencoder"],
         ["train", "diffusion"],

@@ -1,0 +1,47 @@
+"""What the command groups share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """End with one line and exit code 2 where the user can put it right; anything else is a bug and keeps its trace."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from nnunet_textomorph.errors import UserError
+        from nnunet_textomorph.generator.errors import GeneratorError
+        from nnunet_textomorph.llm_reports.errors import ReportError
+
+        try:
+            command(*args, **kwargs)
+        except (UserError, GeneratorError, ReportError, NotImplementedError) as error:
+            _fail(str(error))
+        except PermissionError as error:
+            _fail(f"{error.filename}: permission denied.")
+
+    return wrapped
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    raise SystemExit(2)
+
+
+def with_options(options: list[Callable[..., Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command several options, in their order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
