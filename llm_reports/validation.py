@@ -97,8 +97,9 @@ def validate_texts(pairs: Iterable[Pair | tuple[str, str]], encoder: Encoder | N
         if encoder is not None:
             vectors = encoder([pair.source for pair in batch] + [pair.text for pair in batch])
             found = cosines(vectors[: len(batch)], vectors[len(batch) :])
+        sources = {source: read_description(source) for source in dict.fromkeys(pair.source for pair in batch)}
         for pair, cosine in zip(batch, found, strict=True):
-            faults = _faults(pair)
+            faults = _faults(pair, sources[pair.source])
             if encoder is not None and cosine is not None and not cosine >= encoder.threshold:
                 reason = f"cosine {cosine:.2f} below {encoder.threshold:.2f} of {encoder.name}"
                 faults.append(_Fault("cosine: too low", reason))
@@ -118,9 +119,8 @@ def count_kinds(verdicts: Iterable[Verdict]) -> Counter[str]:
     return counts
 
 
-def _faults(pair: Pair) -> list[_Fault]:
-    """What a text says otherwise than its source; empty where they agree."""
-    source = read_description(pair.source)
+def _faults(pair: Pair, source: Reading | None) -> list[_Fault]:
+    """What a text says otherwise than its source, which was read already; empty where they agree."""
     if pair.descriptors is not None:
         # these are all that must be kept; what the source says beyond them may be kept
         before = Reading(pair.descriptors, *source[1:]) if source else Reading(pair.descriptors)
