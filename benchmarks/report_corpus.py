@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
-from nnunet_textomorph.llm_reports.phrasing import describe, rephrase
+from nnunet_textomorph.llm_reports.phrasing import rephrase
 from nnunet_textomorph.phantom_reports import Finding, write_report
 
 PLACES = {
