@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
+from training_wordings import worded
 
 from nnunet_textomorph.generator.config import Domain
 from nnunet_textomorph.generator.crops import without_noise
@@ -72,12 +73,12 @@ def _pancreatic_pathology(values: dict[str, Any]) -> str | None:
 
 
 def texts(d: Descriptors, rng: np.random.Generator, number: int = TEXTS) -> list[str]:
-    """Wordings that state most, but not always all, of the descriptors, as reports do."""
+    """Wordings that state most, not always all, of the descriptors, as reports do; every other one is the grammar's."""
     found = []
-    for _ in range(number):
+    for i in range(number):
         keep = {field: value for field, value in d.model_dump().items() if value is not None and rng.random() < 0.8}
         keep = keep if len(keep) > 1 else d.model_dump()
-        found.append(rephrase(Descriptors.model_validate(keep), rng))
+        found.append((worded if i % 2 else rephrase)(Descriptors.model_validate(keep), rng))
     return found
 
 

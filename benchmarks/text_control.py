@@ -2,6 +2,7 @@
 
     python benchmarks/text_control.py [--implants 120] [--generator DIR] [--steps K] [--guidance G] [--sheet PNG]
     python benchmarks/text_control.py --drawn        # the same rulers on lesions drawn with known descriptors
+    python benchmarks/text_control.py --autoencoded  # on drawn lesions, encoded, decoded, implanted: the most to reach
 
 Contexts and wordings are ones that the shipped generator never saw: six held-out CT of Dataset901, abdomen_ct, phantoms
 of new seeds; prompts that the training grammar cannot produce (``held_out_prompts.py``). Attenuation, texture and
@@ -19,6 +20,7 @@ The rulers, with thresholds set on drawn lesions (``--drawn --seed 1``) before a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,9 @@ from scipy import ndimage
 from tqdm import tqdm
 from unseen import Context, contexts, place
 
-from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.generator.autoencoder import normalize
+from nnunet_textomorph.generator.crops import without_noise
+from nnunet_textomorph.generator.generator import Generator, load_generator
 from nnunet_textomorph.generator.sheets import save_sheet
 from nnunet_textomorph.implant import implant
 from nnunet_textomorph.lesions import render_lesion
@@ -111,6 +115,27 @@ def asked_for(number: int, organs: list[str], rng: np.random.Generator) -> list[
     return found
 
 
+class PerfectDenoiser:
+    """Stands for a generator whose denoiser makes what drawn lesions look like; its autoencoder is the real one."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        self.domain, self.region_multiple = generator.domain, generator.region_multiple
+
+    def synthesize(
+        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], *, seed: int, **_settings: object
+    ) -> np.ndarray:
+        """``texts``: the descriptors as JSON."""
+        d = Descriptors.model_validate_json(texts[0]).model_copy(update={"composition": "solid"})
+        smooth = without_noise(context_hu[0].astype(np.float32), self.domain)
+        drawn = render_lesion(smooth, mask[0], self.domain.spacing_mm, d, np.random.default_rng(seed))
+        with torch.inference_mode():
+            latents = self._generator.networks.autoencoder.encode(
+                normalize(torch.from_numpy(drawn)[None, None], self.domain)
+            )
+            return self._generator.decoded(latents)
+
+
 def table(rows: list[tuple[Context, Descriptors, Measured]], rng: np.random.Generator) -> None:
     """Accuracy per value and source, and that of shuffled texts."""
     print(f"{'':14s}{'value':14s}{'right':>8s}{'of':>6s}   mean of the ruler")
@@ -145,6 +170,7 @@ def main() -> None:
     parser.add_argument(
         "--drawn", action="store_true", help="judge drawn lesions, not implants: the rulers' own accuracy"
     )
+    parser.add_argument("--autoencoded", action="store_true", help="judge drawn lesions that were encoded and decoded")
     parser.add_argument("--sheet", type=Path, help="PNG of some implants")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--verbose", action="store_true")
@@ -153,6 +179,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     places = contexts()
     generator = None if args.drawn else load_generator(args.generator)
+    source = PerfectDenoiser(generator) if args.autoencoded and generator is not None else generator
 
     rows, pictures, titles = [], [], []
     chosen = [places[i % len(places)] for i in rng.permutation(args.implants)]
@@ -160,17 +187,17 @@ def main() -> None:
         mask = None
         while mask is None:
             mask = place(context, float(rng.uniform(*DIAMETERS_MM)), rng)
-        if generator is None:
+        if source is None:
             ct = render_lesion(context.ct_hu, mask, context.spacing, d.model_copy(update={"composition": "solid"}), rng)
             text = ""
         else:
-            text = str(rng.choice(held_out_prompts(d)))
+            text = d.model_dump_json() if args.autoencoded else str(rng.choice(held_out_prompts(d)))
             ct = implant(
                 context.ct_hu,
                 context.spacing,
                 mask,
                 text,
-                generator,
+                source,
                 rng,
                 steps=args.steps,
                 guidance=args.guidance,

@@ -1,6 +1,6 @@
 """Does validation reject what was changed and keep what was reworded? And do descriptions have a hundred variants?
 
-    python benchmarks/validation_flips.py [--descriptions 150] [--seed 1]      # pairs
+    python benchmarks/validation_flips.py [--descriptions 60] [--seed 1]      # pairs
     python benchmarks/validation_flips.py --variants 200 [--seed 1]            # 100 variants of 200 descriptions each
 
 Changed texts are made of random descriptors with one descriptor flipped, lost or invented, in three ways: the grammar's
@@ -198,7 +198,7 @@ _HELD_OUT = ("PDAC", "PNET", "cyst", "metastasis", "HCC", "hemangioma", "RCC", "
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--descriptions", type=int, default=150)
+    parser.add_argument("--descriptions", type=int, default=60)
     parser.add_argument("--variants", type=int, help="vary this many descriptions, and nothing else")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="print every pair that was judged wrongly")

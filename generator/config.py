@@ -44,7 +44,7 @@ class AutoencoderConfig(_Part):
 
     channels: tuple[int, int] = (32, 64)
     residual_layers: int = 2
-    latent_channels: int = 4
+    latent_channels: int = 8
     codebook_size: int = 2048
 
 
@@ -65,16 +65,16 @@ class TextConfig(_Part):
 class DenoiserConfig(_Part):
     """The latent diffusion U-Net: channels of its levels, and on which of them image and text attend."""
 
-    channels: tuple[int, ...] = (64, 128, 128)
+    channels: tuple[int, ...] = (32, 64, 128)
     attention: tuple[bool, ...] = (False, True, True)
     residual_blocks: int = Field(default=1, ge=1)
     head_channels: int = Field(default=32, ge=1)
 
     @field_validator("channels")
     @classmethod
-    def _whole_groups(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+    def _whole_heads(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
         if not channels or any(n < 32 or n % 32 for n in channels):
-            raise ValueError("channels must be multiples of 32, the number of groups that are normalized")
+            raise ValueError("channels must be multiples of 32, the channels of an attention head")
         return channels
 
     @field_validator("attention")

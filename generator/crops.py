@@ -25,6 +25,8 @@ CONTEXT = 10  # healthy voxels around a tumor in its window, at least
 SHIFT = 8  # how far a window may be moved from the tumor's centre when there is context to spare
 LEVEL_HU = (-60.0, 30.0)  # by which a window's HU are moved: the host's level must come from the CT, not from its name
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
+HOST_SHELL_MM = (2.0, 10.0)  # distance from a tumor of the tissue that is taken as its host
+HOST_HU = (-30.0, 220.0)  # and its level: no fat, gas or bone
 
 
 class Crop(NamedTuple):
@@ -70,6 +72,19 @@ def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:
     if not domain.noise_sigma_mm:
         return ct
     return ndimage.gaussian_filter(ct, [domain.noise_sigma_mm / s for s in domain.spacing_mm])
+
+
+def healthy_context(ct: np.ndarray, mask: np.ndarray, domain: Domain) -> np.ndarray:
+    """CT (D, H, W) in HU with the tumor's voxels masked out: the host's level stands in their place.
+
+    Section III-B masks with zeros, that is with whatever HU the middle of the window is. With the host's level, what
+    the denoiser adds is the tumor's own contrast, and "isoattenuating" is nothing at all.
+    """
+    outside = ndimage.distance_transform_edt(~mask, domain.spacing_mm)
+    tissue = (ct > HOST_HU[0]) & (ct < HOST_HU[1]) & ~mask
+    beside = tissue & (outside > HOST_SHELL_MM[0]) & (outside < HOST_SHELL_MM[1])
+    host = ct[beside] if beside.any() else ct[tissue] if tissue.any() else ct[~mask]
+    return np.where(mask, np.median(host) if host.size else 0.0, ct).astype(np.float32)
 
 
 def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -12,14 +12,14 @@ from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
 from .config import Domain, GeneratorConfig
-from .crops import without_noise
+from .crops import healthy_context, without_noise
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
 
-SHARPEN, SHARPEN_SIGMA_MM = 1.0, 1.5
+SHARPEN, SHARPEN_SIGMA_MM = 1.5, 1.5
 
 
 class Generator:
@@ -68,7 +68,7 @@ class Generator:
 
         Args:
             context_hu: CT in HU, float (B, D, H, W), at ``domain.spacing_mm``, sides multiples of ``region_multiple``.
-                Its voxels under the mask are not looked at (the healthy context is ``(1 - m) * x``).
+                Its voxels under the mask are not looked at (see ``crops.healthy_context``).
             mask: the tumors' voxels, bool (B, D, H, W).
             texts: B descriptions.
             seed: of the noise; the same arguments give the same tumor.
@@ -85,9 +85,9 @@ class Generator:
         self._check(context_hu, mask, texts, steps)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
-        smooth = np.stack([without_noise(ct.astype(np.float32), self.domain) for ct in context_hu])
-        image = normalize(torch.from_numpy(smooth), self.domain)
-        z_healthy = self.networks.autoencoder.encode((1.0 - m) * image[:, None].to(self.device))
+        healthy = [self._healthy(ct, tumor) for ct, tumor in zip(context_hu, mask.astype(bool), strict=True)]
+        image = normalize(torch.from_numpy(np.stack(healthy)), self.domain)
+        z_healthy = self.networks.autoencoder.encode(image[:, None].to(self.device))
         noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         tokens, token_mask = self.text_encoder(texts)
         z = sample_latents(
@@ -101,8 +101,17 @@ class Generator:
             steps=steps,
             guidance=self.config.sampling.guidance if guidance is None else guidance,
         )
+        return self.decoded(z)
+
+    def decoded(self, z: torch.Tensor) -> np.ndarray:
+        """float32 HU (B, D, H, W) of standardized latents (B, C, d, h, w), sharpened."""
         made = denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
         return np.stack([_sharpened(image, self.domain) for image in made])
+
+    def _healthy(self, ct_hu: np.ndarray, tumor: np.ndarray) -> np.ndarray:
+        """The healthy context without noise; masked first, or what lies under the mask would be smoothed out of it."""
+        masked = healthy_context(ct_hu.astype(np.float32), tumor, self.domain)
+        return np.where(tumor, masked, without_noise(masked, self.domain))
 
     def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
@@ -125,7 +134,8 @@ class Generator:
 def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:
     """Undo the decoder's blur in part, by an unsharp mask (D, H, W).
 
-    Of a drawn lesion's sharp border (the contrast's step over 4 mm) the autoencoder keeps 0.71; with this, 0.9.
+    Of a drawn lesion's sharp border (the contrast's step over 4 mm) the autoencoder keeps 0.65; with this, 0.9. More
+    would turn what is left of the host's structure in a homogeneous lesion into texture.
     """
     blurred = ndimage.gaussian_filter(image, [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm])
     return image + SHARPEN * (image - blurred)

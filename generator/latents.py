@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, normalize
 from .config import Domain, TextConfig
-from .crops import Crop, load_crop, random_window, without_noise
+from .crops import Crop, healthy_context, load_crop, random_window, without_noise
 from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
-WINDOW_VERSION = 3  # raised when ``random_window`` draws otherwise than before
+WINDOW_VERSION = 4  # raised when a window or its healthy context is made otherwise than before
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def cache_latents(
             ct, mask = load_crop(path)
             ct, mask = random_window(without_noise(ct, domain) if line in noisy else ct, mask, rng)
             m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
-            x = normalize(torch.from_numpy(ct)[None, None].to(device), domain)
-            z, z_healthy = autoencoder.encode(torch.cat([x, (1.0 - m) * x])).cpu()
+            both = torch.from_numpy(np.stack([ct, healthy_context(ct, mask, domain)]))[:, None].to(device)
+            z, z_healthy = autoencoder.encode(normalize(both, domain)).cpu()
             tensors = {"z": z.half(), "z_healthy": z_healthy.half(), "mask": latent_mask(m, domain.latent_factor)[0]}
             tensors["mask"] = tensors["mask"].half().cpu()
             _save(file, tensors)

@@ -25,9 +25,10 @@ def sample_latents(
 ) -> Tensor:
     """Latents (B, C, d, h, w) of tumors in ``z_healthy``.
 
-    ``mask`` (B, 1, d, h, w) from ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask`` (B, L) from the text
-    encoder; ``noise`` of the latents' shape, SD 1. Guidance g mixes u + g (c - u) of the predictions with (c) and
-    without (u) text; 1 asks for c alone and halves the cost.
+    ``z_healthy`` (B, C, d, h, w): the autoencoder's, of ``crops.healthy_context``; ``mask`` (B, 1, d, h, w) from
+    ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask`` (B, L) from the text encoder; ``noise`` of the latents'
+    shape, SD 1. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text; 1 asks for c alone
+    and halves the cost.
     """
     context, pooled = denoiser.adapter(tokens, token_mask)
     guided = guidance != 1.0
@@ -35,15 +36,16 @@ def sample_latents(
         nothing = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
         no_context, no_pooled = denoiser.adapter(tokens, token_mask, nothing)
         context, pooled = torch.cat([context, no_context]), torch.cat([pooled, no_pooled])
-        z_healthy, mask = torch.cat([z_healthy] * 2), torch.cat([mask] * 2)
+    repeats = 2 if guided else 1
+    healthy_in, mask_in = torch.cat([z_healthy] * repeats), torch.cat([mask] * repeats)
     solver = few_step_solver(config, steps)
     z = noise
     for t in solver.timesteps:
-        z_in = torch.cat([z, z]) if guided else z
+        z_in = torch.cat([z] * repeats)
         step = torch.full((len(z_in),), int(t), dtype=torch.long, device=z.device)
-        prediction = denoiser(z_in, step, z_healthy, mask, context, pooled)
+        prediction = denoiser(z_in, step, healthy_in, mask_in, context, pooled)
         if guided:
             with_text, without = prediction.chunk(2)
             prediction = without + guidance * (with_text - without)
         z = solver.step(prediction, t, z).prev_sample
-    return z
+    return denoiser.with_tumor(z, z_healthy)

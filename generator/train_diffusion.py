@@ -148,6 +148,7 @@ def train_diffusion(
     assert config.denoiser is not None
     set_seed(seed)
     network = Trained(Denoiser(config.denoiser, config.autoencoder, config.text), examples.words)
+    network.denoiser.tumor_sd.copy_(_tumor_sd(examples))
     average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     network, optimizer = accelerator.prepare(network, optimizer)
@@ -167,10 +168,11 @@ def train_diffusion(
         chosen = _draw(examples.buckets, batch, rng)
         drawn = [examples.lines[e.line] for e in chosen]
         tokens, token_mask = examples.texts([str(rng.choice(line.texts)) for line in drawn])
-        z0, z_healthy, mask = (
+        z, z_healthy, mask = (
             torch.stack([getattr(e, name) for e in chosen]).float().to(accelerator.device)
             for name in ("z", "z_healthy", "mask")
         )
+        z0 = plain.denoiser.added(z, z_healthy)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(z0.shape, generator=generator).to(z0)
         t = torch.from_numpy(rng.integers(0, config.diffusion.steps, len(chosen))).to(z0.device)
@@ -181,8 +183,7 @@ def train_diffusion(
                 schedule.add_noise(z0, noise, t), t, z_healthy, mask, tokens.to(z0), token_mask.to(z0.device), drop
             )
             error = (predicted.float() - target(schedule, z0, noise, t)) ** 2
-            near = (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0  # the tumor and, 4 mm wide, what the implant blends
-            weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near
+            weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * _near(mask)
             loss = weighted_mean(error, weight).mean()
             words, right = plain.heads.loss(said, drawn)
         optimizer.zero_grad()
@@ -253,6 +254,21 @@ def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]
             if isinstance(value, str):
                 found.setdefault(field, set()).add(value)
     return {field: sorted(values) for field, values in sorted(found.items()) if 2 <= len(values) <= most}
+
+
+def _near(mask: Tensor) -> Tensor:
+    """1 in the tumor and, 4 mm wide, in what the implant blends; 0 elsewhere; of a latent mask (B, 1, d, h, w)."""
+    return (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0
+
+
+def _tumor_sd(examples: TrainingSet) -> Tensor:
+    """Root mean square, per latent channel, of what tumors add in and beside them: (C,)."""
+    power, voxels = torch.zeros(()), torch.zeros(())
+    for example in (e for bucket in examples.buckets for e in bucket):
+        near = _near(example.mask.float()[None])[0]
+        power = power + ((example.z.float() - example.z_healthy.float()) ** 2 * near).sum(dim=(1, 2, 3))
+        voxels = voxels + near.sum()
+    return (power / voxels).sqrt().clamp(min=1e-3)
 
 
 def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ name its diagnosis.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,6 +17,26 @@ from pydantic import BaseModel, ConfigDict
 from . import lexicon
 from .descriptors import Descriptors
 from .lexicon import words
+from .nouns import (
+    COUNTS,
+    PANCREAS_PARTS,
+    Location,
+    Noun,
+    cue_after,
+    cue_before,
+    history_tokens,
+    is_lesion_noun,
+    is_plural,
+    is_reference,
+    is_rest_of_organ,
+    location_in,
+    nouns_of,
+    organ_of,
+    pathology_of,
+    places_of,
+    segment_number,
+)
+from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, sentences_of
 
 Said = tuple[str, str]
@@ -112,67 +132,9 @@ def _compositions(found: Sequence[str]) -> list[str]:
     return found
 
 
-# Nouns and organs of a sentence
-
-_PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replacing occupying inside arising both the")
-_RELATIVE = words(
-    "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
-    "surrounding surrounds background normal rest remaining next touching as beside alongside displacing compressing "
-    "compresses toward towards unlike like relative versus"
-)
-_COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
-_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
-_NEUTRAL_BEFORE = words("the a an left right of both remaining")
-
-
-class Place(NamedTuple):
-    """An organ, and how it is named."""
-
-    organ: str
-    start: int
-    end: int
-    explicit: bool
-    """By its name, not only by a part (*segment 7*)."""
-    reference: bool
-    """Only as a neighbor or as tissue to compare with."""
-
-
-def _places(s: Sentence) -> list[Place]:
-    places = []
-    for hit in s.hits:
-        for term in hit.terms:
-            if term.kind in ("organ", "site"):
-                places.append(
-                    Place(term.name, hit.start, hit.end, term.kind == "organ", _is_reference(s, hit, term.name))
-                )
-    return places
-
-
-def _is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
-    after = s.tokens[hit.end : hit.end + 1]
-    if organ == "soft tissue" and after and after[0] in _LESION_WORDS:
-        return True
-    for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
-        token = s.tokens[i]
-        before = s.tokens[i - 1] if i else ""
-        if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
-            return True
-        if token == "from":
-            hosted = before in _ARISING or (before in _LESION_WORDS and set(after).isdisjoint(_ORIGINS))
-            return not hosted
-        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
-            return False
-    return False
-
-
-_LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
-_ORIGINS = words("primary cancer carcinoma adenocarcinoma tumor tumour malignancy")
-
-
 # One text about one lesion
 
 _MANY = words("two three four five six several multiple numerous many both innumerable various")
-_COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 _PHRASE_BREAKS = words("with of in is are showing having demonstrating by as than this from and for to without at")
 
 
@@ -185,15 +147,18 @@ def read_description(text: str) -> Reading | None:
     32.0
     """
     sentences = [Sentence(part) for part in sentences_of(text)]
-    nouns = [(s, h) for s in sentences for h in s.hits if _is_lesion_noun(h)]
-    affirmed = [h for s, h in nouns if not s.is_negated(h)]
-    if (nouns and not affirmed) or _counts_several(sentences):
+    nouns = [(s, h) for s in sentences for h in s.hits if is_lesion_noun(h)]
+    nouns += [(s, h) for s in sentences for h in _findings_of(s)]
+    affirmed = [h for s, h in nouns if not s.is_negated(h) and not _is_in_doubt(s, h)]
+    if not affirmed and (nouns or not _LISTED.search(text)):
+        return None
+    if any(c.has("gone") for s, _ in nouns for c in s.cues) or _counts_several(sentences):
         return None
     read = gathered(st for s in sentences for st in s.statements)
     sizes = {z.mm for s in sentences for z in s.sizes if not z.prior and not z.distance}
     if read.contradictory or len(sizes) > 1:
         return None
-    organ = _organ_of([p for s in sentences for p in _places(s)])
+    organ = organ_of([p for s in sentences for p in places_of(s)])
     fields: dict[str, Any] = dict(read.values)
     size = _valid_size(sizes)
     if size:
@@ -203,23 +168,35 @@ def read_description(text: str) -> Reading | None:
     return Reading(Descriptors(organ=organ, **fields), read.denied, read.also)
 
 
+def _findings_of(s: Sentence) -> list[Hit]:
+    """The word *finding*, which in a description of one lesion is that lesion."""
+    return [Hit(i, i + 1, (lexicon.Term("lesion"),)) for i, token in enumerate(s.tokens) if token == "finding"]
+
+
+def _is_in_doubt(s: Sentence, noun: Hit) -> bool:
+    """*Cannot exclude a mass*, *history of a mass*; but *suspected metastasis: a mass* states one.
+
+    *No mass, consistent with metastasis* states none either.
+    """
+    if "yes" in s.tokens:  # "question of a mass: yes"
+        return False
+    if not noun.has("lesion"):
+        return any(h.has("lesion") and h.end <= noun.start and s.is_negated(h) for h in s.hits)
+    before = [c for c in s.cues if c.end <= noun.start and (c.has("doubt") or (c.has("history") and c.start == 0))]
+    return any(not any(pathology_of(h) and c.end <= h.start < noun.start for h in s.hits) for c in before)
+
+
+# A list of properties needs no noun, nor does "it", but a sentence does: "The liver is homogeneous" states no lesion.
+_LISTED = re.compile(
+    r"(?:^|[.;]\s*)it\b|\b(?:attenuation|density|texture|margins?|borders?|enhancement|contrast behaviou?r|composition|"
+    r"structure|size|diameter|location|site|organ)\s*:",
+    re.IGNORECASE,
+)
+
+
 def _valid_size(sizes: Iterable[float]) -> float | None:
     largest = round(max(sizes, default=0.0), 3)
     return largest if 0 < largest <= 500 else None
-
-
-def _organ_of(places: Sequence[Place]) -> str | None:
-    """The organ that a text names; its own name before a part of it, a host before a neighbor."""
-    ranked = sorted(places, key=lambda p: (p.reference, not p.explicit))
-    return ranked[0].organ if ranked else None
-
-
-def _is_lesion_noun(hit: Hit) -> bool:
-    return hit.has("lesion") or _pathology(hit) is not None
-
-
-def _pathology(hit: Hit) -> str | None:
-    return next((t.value for t in hit.terms if t.kind == "say" and t.name == "pathology"), None)
 
 
 def _counts_several(sentences: Sequence[Sentence]) -> bool:
@@ -229,17 +206,12 @@ def _counts_several(sentences: Sequence[Sentence]) -> bool:
             if not hit.has("lesion") or s.is_negated(hit):
                 continue
             before = s.tokens[max(0, hit.start - 8) : hit.start]
-            if _is_plural(s, hit) and _MANY & set(before):
+            if is_plural(s, hit) and _MANY & set(before):
                 return True
             if {"second", "another", "third"} & set(before):
                 return True
             indefinite += _is_indefinite(s, hit)
     return indefinite > 1
-
-
-def _is_plural(s: Sentence, hit: Hit) -> bool:
-    last = s.tokens[hit.end - 1]
-    return (last.endswith("s") and not last.endswith(("is", "us", "ss"))) or last in ("foci", "hemangiomata", "mets")
 
 
 def _is_indefinite(s: Sentence, noun: Hit) -> bool:
@@ -253,125 +225,7 @@ def _is_indefinite(s: Sentence, noun: Hit) -> bool:
     return False
 
 
-# Sections of a report
-
-_SKIPPED_SECTIONS = re.compile(
-    r"(?:clinical|history|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
-    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
-    re.IGNORECASE,
-)
-_CONCLUSIONS = re.compile(
-    r"(?:impression|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
-)
-_FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
-_LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
-_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)])\s*(?=\D)")
-
-
-@dataclass
-class Context:
-    """Where in the report one is: the section, and the organ that its heading or the last sentence spoke of."""
-
-    skipped: bool = False
-    conclusion: bool = False
-    label: str = ""
-    """Heading of the sentence: an organ or a place, in the report's words."""
-
-
-def _sections(report: str) -> Iterator[tuple[str, Context]]:
-    """The sentences of a report, without their headings, each with where it stands."""
-    context = Context()
-    for line in _lines(report):
-        if context.skipped:  # a section that is no finding ends with its line
-            context = Context(conclusion=context.conclusion)
-        context.label = ""
-        for sentence in sentences_of(line):
-            sentence = _NUMBERING.sub("", sentence)
-            while True:
-                match = _LABEL.match(sentence)
-                kind = _heading(match.group(1)) if match else None
-                if not match or kind is None:
-                    break
-                label = context.label
-                if kind == "place":
-                    label = match.group(1)
-                context = Context(
-                    kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
-                )
-                if kind != "place":
-                    context.label = ""
-                sentence = sentence[match.end() :]
-            if sentence:
-                yield sentence, context
-
-
-def _lines(report: str) -> Iterator[str]:
-    """Lines, those joined that only wrap a sentence."""
-    held = ""
-    for line in report.splitlines():
-        if held and line.strip() and (line.strip()[0].islower() or held.rstrip()[-1] in ",-"):
-            held = f"{held.rstrip()} {line.strip()}"
-            continue
-        if held.strip():
-            yield held
-        held = line
-    if held.strip():
-        yield held
-
-
-def _heading(label: str) -> str | None:
-    """What a heading opens: *skipped*, *findings*, *conclusion*, or a *place*; ``None``: it is no heading."""
-    text = label.strip()
-    if len(text.split()) > 8:
-        return None
-    if _CONCLUSIONS.match(text):
-        return "conclusion"
-    s = Sentence(text)
-    if any(h.has("lesion") or _pathology(h) for h in s.hits):
-        return None
-    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
-        return "place"
-    if _SKIPPED_SECTIONS.match(text) and " with " not in text:
-        return "skipped"
-    if _FINDINGS.match(text):
-        return "findings"
-    return None
-
-
-_WEAK_SITES = words("head neck body tail")
-_OTHER_LABEL = re.compile(
-    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
-    r"gi tract|musculoskeletal|"
-    r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
-    re.IGNORECASE,
-)
-
-
 # Lesions as they are gathered
-
-
-@dataclass
-class Location:
-    """Where in its organ a lesion lies: side, and parts of the organ (*segment 7*, *upper pole*)."""
-
-    side: str = ""
-    parts: tuple[str, ...] = ()
-
-    def contradicts(self, other: Location) -> bool:
-        if self.side and other.side and self.side != other.side:
-            return True
-        return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
-
-    def equals(self, other: Location) -> bool:
-        if self.contradicts(other):
-            return False
-        return bool((self.parts and other.parts) or (self.side and self.side == other.side))
-
-    def __bool__(self) -> bool:
-        return bool(self.side or self.parts)
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.side, "/".join(self.parts)) if part)
 
 
 @dataclass
@@ -452,344 +306,6 @@ def _with_cyst(statements: Sequence[Statement]) -> str:
     return gathered([Statement("composition", "cystic", 0, 0, False), *statements]).values["composition"]
 
 
-# Nouns of a sentence
-
-
-@dataclass
-class Noun:
-    """A noun of a sentence, and what part it plays."""
-
-    hit: Hit
-    start: int
-    """Where its noun phrase begins."""
-    role: str
-    """*lesion*, *diagnosis* (of a lesion), *nothing* (negated, history), or *other* (a thing that is no lesion)."""
-    pathology: str | None = None
-
-    @property
-    def end(self) -> int:
-        return self.hit.end
-
-
-_BREAKS = words(
-    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
-    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
-    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
-)
-
-
-def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
-    """Where the noun phrase of a noun begins: its adjectives, its size and its article belong to it."""
-    i = hit.start
-    while i > 0:
-        token = s.tokens[i - 1]
-        if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
-            break
-        if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
-            break
-        if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
-            break
-        i -= 1
-        if token in ("a", "an", "the"):
-            break
-    return i
-
-
-def _is_adjective(s: Sentence, i: int) -> bool:
-    if not 0 <= i < len(s.tokens):
-        return False
-    if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
-        return True
-    if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
-        return False
-    if s.tokens[i] in ("attenuation", "density"):
-        return i > 0 and _is_adjective(s, i - 1)
-    return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
-
-
-_PLAIN_ADJECTIVES = words(
-    "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
-    "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
-    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing "
-    "multilobulated"
-)
-_NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
-
-
-def _history_tokens(s: Sentence) -> set[int]:
-    """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found: set[int] = set()
-    for cue in s.cues:
-        if not cue.has("history"):
-            continue
-        i = cue.end
-        while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
-            found.add(i)
-            i += 1
-    return found
-
-
-_AFTER_HISTORY = words("is are shows now who presents presenting there has demonstrates was were favoured favored")
-_KNOWN = words("known prior previous treated resected underlying primary")
-
-
-def _nouns(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) -> list[Noun]:
-    """The nouns of a sentence in order.
-
-    ``open_to``: whether there is a lesion that can have a pathology. ``counted``: lesions were counted before, so that
-    *one* and *the other* can stand for one of them.
-    """
-    past = _history_tokens(s)
-    nouns: list[Noun] = []
-    taken: set[int] = set()
-    hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
-    for hit in hits:
-        lesion, pathology = hit.has("lesion"), _pathology(hit)
-        area = hit.has("area") and _is_described(s, hit)
-        if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
-            continue
-        start = _phrase_start(s, hit, taken)
-        noun = Noun(hit, start, "lesion", pathology)
-        if hit.has("artifact"):
-            noun.role = "nothing" if s.is_negated(hit) else "artifact"
-        elif not (lesion or pathology or area):
-            noun.role = "other"
-        elif s.is_negated(hit) or hit.start in past:
-            noun.role = "nothing"
-        elif _is_diagnosis(s, noun, nouns, open_to(pathology)):
-            noun.role = "diagnosis"
-        if pathology and _describes_another_thing(s, hit):
-            noun.role = "nothing"
-        before = nouns[-1] if nouns else None
-        if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
-            nouns.pop()  # *a mass lesion*
-            noun.start, before = before.start, None
-        if before and _is_apposed(s, before, noun):
-            before.role = "diagnosis"
-        nouns.append(noun)
-        taken.update(range(hit.start, hit.end))
-    return nouns
-
-
-_PRONOUNS = words("one another other first second third fourth larger smaller latter former")
-_AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
-
-
-def _counts(s: Sentence) -> bool:
-    """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
-    return any(_is_lesion_noun(h) and _is_plural(s, h) and set(s.tokens[: h.start]) & set(_COUNTS) for h in s.hits)
-
-
-def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
-    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
-    found = []
-    for i, token in enumerate(s.tokens[:-1]):
-        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
-        if token not in (_PRONOUNS if counted else ("another",)):
-            continue
-        if token == "another" and s.tokens[i + 1] == "one" and begins:
-            found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
-        elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
-            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
-    return found
-
-
-def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
-    """Whether a pathology and a noun after it are one lesion: *IPMN with a 3 cm cystic lesion*."""
-    if first.role != "lesion" or second.role != "lesion" or second.pathology:
-        return False
-    between = s.tokens[first.end : second.start]
-    apart = {"and", ";"} if first.hit.name("lesion") == "pronoun" else {"and", ",", ";"}
-    if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
-        return True
-    if not first.pathology:
-        return False
-    return not _own_size(s, first) and s.tokens[first.end : second.start] in (
-        ["with"],
-        ["presenting", "as"],
-        [","],
-        ["as"],
-    )
-
-
-def _is_described(s: Sentence, hit: Hit) -> bool:
-    """Whether *area* stands for a lesion: *a hypodense area*, *an area of low attenuation*."""
-    near = [st for st in s.statements if st.field in ("attenuation", "enhancement")]
-    return any(st.end == hit.start or 0 <= st.start - hit.end <= 1 for st in near)
-
-
-def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
-    """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
-    after = s.tokens[hit.end : hit.end + 2]
-    return bool(after) and after[0] in _OTHER_NOUNS
-
-
-_OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
-
-
-def _own_size(s: Sentence, noun: Noun) -> bool:
-    return any(s.tokens[i][0] == "@" for i in range(noun.start, noun.hit.start))
-
-
-def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
-    """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
-    lesions = [n for n in before if n.role == "lesion"]
-    if _own_size(s, noun):
-        return False
-    cue = _cue_before(s, noun, before)
-    if noun.pathology is None:
-        return bool(cue and (lesions or open_lesions))
-    if cue or _cue_after(s, noun):
-        return bool(lesions or open_lesions)
-    placed = any(h.has("organ", "site") and not _is_reference(s, h, "") for h in s.hits)
-    if lesions:
-        lead = s.tokens[noun.start - 1] if noun.start else ""
-        own = _organ_within(s, noun.start, noun.end)
-        if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
-            return False
-        return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
-    if len(s.tokens) <= 5 and noun.pathology != "cyst" and not _is_plural(s, noun.hit):  # *Pancreatic carcinoma.*
-        placed = any(h.has("site") for h in s.hits)
-    own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
-    return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
-
-
-def _organ_within(s: Sentence, start: int, end: int) -> str | None:
-    """The last organ named in tokens ``start`` to ``end``."""
-    return next(
-        (
-            h.name("organ") or h.name("site")
-            for h in reversed(s.hits)
-            if start <= h.start < end and h.has("organ", "site")
-        ),
-        None,
-    )
-
-
-def _introduced(s: Sentence, noun: Noun) -> bool:
-    """Whether the sentence says that the thing exists: *a cyst is seen*, *there is a cyst*."""
-    return "there" in s.tokens[: noun.start] or bool(
-        words("seen noted present identified visible found again demonstrated") & set(s.tokens[noun.end :])
-    )
-
-
-def _cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a cue of diagnosis stands before the noun phrase, or before one joined to it by *or*, *versus*."""
-    for cue in s.cues:
-        if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
-            between = s.tokens[cue.end : noun.start]
-            if not set(between) & _STRONG_ENDS:
-                return True
-    lead = s.tokens[noun.start - 1] if noun.start else ""
-    if lead == "?" or (lead in ("is", "are", "was", "were") and _has_lesion_subject(s, noun.start - 1, before)):
-        return True
-    if before and before[-1].role == "diagnosis":
-        between = s.tokens[before[-1].end : noun.start]
-        return len(between) <= 4
-    return False
-
-
-def _has_lesion_subject(s: Sentence, verb: int, before: Sequence[Noun]) -> bool:
-    """Whether a lesion, or a word for one, is what *is* speaks of: *lesion 2 is a cyst*, *this is a cyst*."""
-    if s.tokens[verb - 1] in ("it", "this", "which", "that", "these", "they", "both", "former", "latter"):
-        return True
-    return bool(before) and before[-1].role == "lesion" and s.chunks[before[-1].hit.start] == s.chunks[verb]
-
-
-_STRONG_ENDS = words("there is are measures shows with @")
-
-
-def _cue_after(s: Sentence, noun: Noun) -> bool:
-    after = s.tokens[noun.end : noun.end + 1]
-    if after and after[0] == "?":
-        return True
-    return any(
-        cue.has("diagnosis after")
-        and 0 <= cue.start - noun.end <= 5
-        and not set(s.tokens[noun.end : cue.start]) & {",", ";", "(", "and"}
-        for cue in s.cues
-    )
-
-
-# Where a lesion is said to lie
-
-_SEGMENT_WORDS = words("segment segments seg segs segm s")
-_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "iva": "4a", "ivb": "4b", "v": "5", "vi": "6", "vii": "7"}
-_ROMAN |= {"viii": "8"}
-_SEGMENT = re.compile(r"^s?([1-8][ab]?)$")
-_SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
-_SIDES |= {"sided": "", "bilateral": "both", "both": "both"}
-_POLES = {
-    "upper": "upper pole",
-    "superior": "upper pole",
-    "lower": "lower pole",
-    "inferior": "lower pole",
-    "mid": "interpolar",
-    "middle": "interpolar",
-    "interpolar": "interpolar",
-    "midpole": "interpolar",
-    "up": "upper pole",
-    "lp": "lower pole",
-    "mp": "interpolar",
-}
-_PANCREAS_PARTS = words("head neck body tail uncinate")
-
-
-def _segment_number(token: str) -> str | None:
-    match = _SEGMENT.match(token)
-    return match.group(1) if match else _ROMAN.get(token)
-
-
-def _location(s: Sentence, start: int, end: int, organ: str | None) -> Location:
-    """The location named in tokens ``start`` to ``end``."""
-    tokens = s.tokens
-    side, parts = "", []
-    i = start
-    while i < end:
-        token = tokens[i]
-        if organ == "liver":
-            if token in _SEGMENT_WORDS:
-                i += 1
-                while i < end and (
-                    _segment_number(tokens[i])
-                    or tokens[i] in (",", "and", "/", "-", "(")
-                    or tokens[i][0] == "@"
-                    or tokens[i] == ")"
-                ):
-                    number = _segment_number(tokens[i])
-                    if number:
-                        parts.append(f"segment {number}")
-                    i += 1
-                continue
-            if re.match(r"^s[1-8][ab]?$", token):
-                parts.append(f"segment {token[1:]}")
-            elif token in ("left", "right") and "lobe" in tokens[i + 1 : i + 4]:
-                parts.append(f"{token} lobe")
-            elif token in ("caudate", "dome"):
-                parts.append(token)
-        elif organ == "kidney":
-            side = side or _SIDES.get(token, "")
-            if token in _POLES and (
-                token in ("interpolar", "midpole", "lp", "mp") or set(tokens[i + 1 : i + 3]) & _POLE_WORDS
-            ):
-                parts.append(_POLES[token])
-        elif organ == "pancreas" and token in _PANCREAS_PARTS and not _is_distant(s, i):
-            parts.append(token)
-        i += 1
-    return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
-
-
-_POLE_WORDS = words("pole third polar region portion")
-
-
-def _is_distant(s: Sentence, i: int) -> bool:
-    return any(
-        t in ("toward", "towards", "into") or (t == "from" and s.tokens[j - 1] not in _ARISING)
-        for j, t in enumerate(s.tokens[:i])
-        if j >= i - 3
-    )
-
-
 # Reading the report
 
 
@@ -812,22 +328,22 @@ class _Reader:
         if context.conclusion and not self.concluding and len(self.current) < len(self.lesions):
             self.current = []
         self.concluding = context.conclusion
-        past = _history_tokens(s)
+        past = history_tokens(s)
         s.statements = [st for st in s.statements if st.start not in past]
         if context.label:
             self._read_label(context.label)
         counted = any(x.plural and x.members < x.count for x in self.recent)
-        nouns = _nouns(s, self._open_to, counted)
+        nouns = nouns_of(s, self._open_to, counted)
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
         told = [(part, n) for f, n in told for part in _split(s, f, n)]
-        gone = any(c.has("gone") for c in s.cues)
-        if told and not gone:
-            self._take(s, told, context)
-        elif gone:
+        there = [(f, n) for f, n in told if not _is_gone(s, n)]
+        if there:
+            self._take(s, there, context)
+        elif any(c.has("gone") for c in s.cues):
             self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
@@ -851,14 +367,14 @@ class _Reader:
 
     def _read_label(self, label: str) -> None:
         s = Sentence(label)
-        organ = _organ_of([p for p in _places(s) if not p.reference])
-        parts = set(s.tokens) & _PANCREAS_PARTS
+        organ = organ_of([p for p in places_of(s) if not p.reference])
+        parts = set(s.tokens) & PANCREAS_PARTS
         if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
             organ = "pancreas"
         if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
             self.current = []
         self.organ = organ or "other"
-        self.location = _location(s, 0, len(s.tokens), organ)
+        self.location = location_in(s, 0, len(s.tokens), organ)
         for lesion in self.current:
             if len(self.current) == 1 and not lesion.location:
                 lesion.location = self.location
@@ -867,19 +383,19 @@ class _Reader:
         """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
         start, end = _region(s, noun, nouns)
         organ = self._organ(s, noun, start, end, context)
-        location = _location(s, start, end, organ)
+        location = location_in(s, start, end, organ)
         if not location and self.location and organ == self.organ:
             location = self.location
         before = s.tokens[noun.start : noun.hit.start]
-        plural = _is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
-        count = next((_COUNTS[t] for t in before if t in _COUNTS), 0) if plural else 0
+        plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
+        count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
         uncertain = noun.pathology is None and _is_doubted(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
         name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
         return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain, name=name)
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
-        places = [p for p in _places(s) if not p.reference]
+        places = [p for p in places_of(s) if not p.reference]
         here = [p for p in places if start <= p.start < end]
         within = [p for p in here if noun.start <= p.start < noun.end]
         for group in (within, here):
@@ -897,7 +413,7 @@ class _Reader:
             return places[0].organ
         if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
             return self.current[-1].organ
-        if self.organ is None or (set(s.tokens) & _PANCREAS_PARTS and self.organ == "pancreas"):
+        if self.organ is None or (set(s.tokens) & PANCREAS_PARTS and self.organ == "pancreas"):
             return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         return self.organ
 
@@ -922,7 +438,7 @@ class _Reader:
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
                 else:
                     (target or loose).diagnoses.append(noun.pathology)
-            elif noun.role == "nothing" and noun.pathology and _cue_before(s, noun, ()):
+            elif noun.role == "nothing" and noun.pathology and cue_before(s, noun, ()):
                 loose.denied.add(("pathology", noun.pathology))
 
     def _take(self, s: Sentence, told: Sequence[tuple[Facts, Noun]], context: Context) -> None:
@@ -994,15 +510,16 @@ class _Reader:
             if self._implied(s, loose, nouns, targets, context):
                 targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
                 self.current = targets
-            places = [p for p in _places(s) if not p.reference]
+            places = [p for p in places_of(s) if not p.reference]
             for lesion in targets:
-                lesion.organ = lesion.organ or _organ_of(places)
-                location = _location(s, 0, len(s.tokens), lesion.organ)
-                lesion.add(Facts(None, location, loose.statements, loose.sizes, denied=loose.denied), s.text)
+                lesion.organ = lesion.organ or organ_of(places)
+                location = location_in(s, 0, len(s.tokens), lesion.organ)
+                facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
+                lesion.add(facts, s.text)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
-                lesion.add(Facts(diagnoses=rest), s.text)
+                lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _implied(
         self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
@@ -1032,7 +549,7 @@ class _Reader:
     ) -> list[Lesion]:
         """The lesions that a diagnosis without a lesion noun is of."""
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
-        explicit = [p.organ for p in _places(s) if not p.reference and p.explicit]
+        explicit = [p.organ for p in places_of(s) if not p.reference and p.explicit]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
@@ -1043,7 +560,7 @@ class _Reader:
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
-        several = _is_plural(s, noun.hit) and context.conclusion
+        several = is_plural(s, noun.hit) and context.conclusion
         if several or {"multifocal", "multiple", "both", "all"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
@@ -1056,15 +573,15 @@ class _Reader:
         alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
         if alone and len(self.current) == 1 and self.current[0].organ is None:
             lesion = self.current[0]
-            lesion.organ = _organ_of([p for p in _places(s) if not p.reference])
-            lesion.location = _location(s, 0, len(s.tokens), lesion.organ)
+            lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
+            lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
             if subject and subject.start <= 1:
                 self.organ = subject.name("organ")
             return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
-        places = [p for p in _places(s) if not p.reference]
+        places = [p for p in places_of(s) if not p.reference]
         explicit = [p.organ for p in places if p.explicit] or [p.organ for p in places]
         if told:
             organ = told[-1]
@@ -1078,7 +595,7 @@ class _Reader:
             self.location = Location()
         self.organ = organ
         if not nouns and organ:
-            self.location = _location(s, 0, len(s.tokens), organ) or self.location
+            self.location = location_in(s, 0, len(s.tokens), organ) or self.location
 
 
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
@@ -1087,8 +604,8 @@ _NEW = words("a an another second third new additional further one two three fou
 
 def _is_finding(s: Sentence) -> bool:
     """Whether a sentence below a heading such as *Comparison* is a finding all the same, as it describes a lesion."""
-    past = _history_tokens(s)
-    lesion = any(_is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
+    past = history_tokens(s)
+    lesion = any(is_lesion_noun(h) and h.start not in past and not s.is_negated(h) for h in s.hits)
     said = {st.field for st in s.statements if st.field != "pathology" and st.start not in past}
     return lesion and len(said) + 2 * bool([z for z in s.sizes if not z.distance]) >= 2
 
@@ -1117,6 +634,15 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
                 return True
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
+
+
+def _is_gone(s: Sentence, noun: Noun) -> bool:
+    """Whether a lesion is said to be there no more: *the lesion has resolved*."""
+    stops = [c.start for c in s.cues if c.has("stop")]
+    for cue in s.cues:
+        if cue.has("gone") and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops):
+            return True
+    return False
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
@@ -1192,7 +718,7 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
     """Whether a size after a lesion noun is that of an organ or node: *and a lymph node of 12 mm*."""
     between = [h for h in s.hits if lesion.end <= h.start and h.end <= start and h.has("organ")]
     for hit in between:
-        if (hit.name("organ") not in HOSTS and not _is_reference(s, hit, "")) and not set(s.tokens[hit.end : start]) & {
+        if (hit.name("organ") not in HOSTS and not is_reference(s, hit, "")) and not set(s.tokens[hit.end : start]) & {
             ",",
             "(",
             "and",
@@ -1208,17 +734,12 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     if s.tokens[0] in ("it", "this", "which"):
         return False
     for hit in (h for h in s.hits if h.has("organ")):
-        if _is_reference(s, hit, "") and not _is_rest_of_organ(s, hit):
+        if is_reference(s, hit, "") and not is_rest_of_organ(s, hit):
             continue
         lead = s.tokens[max(0, hit.start - 3) : hit.start]
         if not set(lead) & words("in within of at off throughout"):
             return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
-
-
-def _is_rest_of_organ(s: Sentence, hit: Hit) -> bool:
-    """Whether the rest of an organ is the subject: *The remaining liver is homogeneous*."""
-    return s.tokens[hit.start - 1] in words("remaining rest residual background") and hit.start <= 2
 
 
 def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int, Facts]) -> Facts | None:
@@ -1245,9 +766,7 @@ def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Nou
 
 def _are_parts(s: Sentence, noun: Noun) -> bool:
     """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
-    return (
-        noun.pathology == "cyst" and _is_plural(s, noun.hit) and not (_cue_before(s, noun, ()) or _cue_after(s, noun))
-    )
+    return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
 
 
 def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
@@ -1257,11 +776,11 @@ def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
         return [f]
     ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
     starts = [noun.end] + [z.token for z in sizes[:-1]]
-    after = bool(_location(s, sizes[-1].token, len(s.tokens), f.organ))
+    after = bool(location_in(s, sizes[-1].token, len(s.tokens), f.organ))
     found = []
     for z, start, end in zip(sizes, starts, ends, strict=True):
         span = (z.token, end) if after else (start, z.token)
-        location = _location(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
+        location = location_in(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
         found.append(
             Facts(
                 f.organ,
@@ -1279,7 +798,7 @@ def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
 
 def _bare_segment(s: Sentence, at: int, organ: str | None) -> Location:
     """The number before a bracket: *in segments 3 (9 mm) and 6 (12 mm)*."""
-    number = _segment_number(s.tokens[at - 2]) if organ == "liver" and at > 1 and s.tokens[at - 1] == "(" else None
+    number = segment_number(s.tokens[at - 2]) if organ == "liver" and at > 1 and s.tokens[at - 1] == "(" else None
     return Location(parts=(f"segment {number}",)) if number else Location()
 
 
@@ -1344,7 +863,7 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     (*cannot exclude a small lesion*) is marked ``uncertain``.
     """
     reader = _Reader()
-    for sentence, context in _sections(report):
+    for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
     found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]

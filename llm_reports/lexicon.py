@@ -102,7 +102,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("texture", "homogeneous"): (
         "homog|homogen",
-        "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|even|evenly",
+        "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|evenly",
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
@@ -113,7 +113,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
-        "non|not uniform|uniformly|homogeneous|homogenous|even|evenly",
+        "non|not uniform|uniformly|homogeneous|homogenous|evenly",
         "uneven|unevenly|unevenness|variegated|speckled|inconsistent|nonuniformly|nonhomogenous|blotchy|spotty",
         "internally irregular",
         "irregular internal? texture|interior|architecture",
@@ -260,6 +260,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
         "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen",
     ),
+    "even": ({"texture": "homogeneous"}, "even"),
     "irregular": ({"margin": "ill-defined"}, "irregular|irregularity"),
     "strong": (
         {"enhancement": "hyper"},
@@ -375,7 +376,6 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
 NODULE_IN_WALL = "nodule in the wall"
 """Not a value of a descriptor: it makes a cystic lesion a mixed one."""
 
-COMPOSITION_OF_PATHOLOGY = {"cyst": "cystic"}
 ORGAN_OF_PATHOLOGY: dict[str, str] = {
     "PDAC": "pancreas",
     "PNET": "pancreas",
@@ -443,7 +443,6 @@ OTHER_THINGS: tuple[str, ...] = (
     "hydronephrosis|hydroureter|ascites|effusion|effusions|hernia|hernias|diverticulum|diverticula|diverticulosis",
     "free|peripancreatic|perihepatic|perirenal|perinephric|pelvic|pleural fluid",
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
-    "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
     "tumor|tumour thrombus",
@@ -455,7 +454,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "pleura|pericardium|diaphragm|spine|fascia",
 )
 STATES = (
-    "steatosis|cirrhosis|fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+    "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls|steatosis|cirrhosis|"
+    "fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
 )
 """Other things that have no size."""
 
@@ -501,7 +501,7 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "consistent|compatible|concordant|in_keeping|keeping with",
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
-    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|evidence of",
+    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those of",
     "suggests|suggest|suggesting|favor|favour|favors|favours|favoring|favouring|favored|favoured|indicates|indicating",
     "represents|representing|represent|reflecting|reflects|reflect|corresponds_to|corresponding_to|correspond_to",
     "likely|probable|probably|possible|possibly|presumed|presumably|suspected|suspect|suspecting",
@@ -565,7 +565,9 @@ DOUBT: tuple[str, ...] = (
 )
 NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
-    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|by_no_means|argues_against|speaks_against|against|excluding|denies|neg_for|nothing"
+    "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
+    "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
+    "argues_against|speaks_against|argue_against|speak_against|evidence_against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
@@ -590,8 +592,8 @@ POST_NEGATION: tuple[str, ...] = (
     "not favored|favoured|suspected|considered|likely",
 )
 STOP = (
-    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|nevertheless|still|despite|"
-    "because|therefore|thus|hence|who|otherwise"
+    "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"
+    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise"
 )
 
 SKIPPED = words(
@@ -631,9 +633,22 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
+    yield (
+        "sol|sols|space_occupying_lesion|formation|formations|tumefaction|neoplasia|neoformation|spot|spots",
+        Term("lesion"),
+    )
+    yield "expansile|expansive|space_occupying|neoplastic|tumorous|malignant process", Term("lesion")
+    yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
+    yield "cystic structure|structures|formation", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
     yield "area|areas|region|regions|zone|zones", Term("area")
     yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
+    inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
+    yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
+    yield (
+        "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
+        Term("say", "composition", NODULE_IN_WALL),
+    )
     for fluid in (
         "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",

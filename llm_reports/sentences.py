@@ -134,6 +134,16 @@ _NUMERALS = {
     )
 }
 _TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
+_NUMBER = r"\d+(?:[.,]\d+)?"
+
+
+def _with_units(match: re.Match[str]) -> str:
+    """*12, 15 and 31 mm* with the unit after each number."""
+    numbers = re.findall(_NUMBER, match.group())
+    unit = match.group(1)
+    return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
+
+
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
@@ -148,6 +158,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
+        (rf"{_NUMBER}(?:, {_NUMBER})+,? and {_NUMBER} ?(mm|cm)\b", _with_units),
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
@@ -179,7 +190,6 @@ def normalized(text: str) -> str:
 
 # Sizes
 
-_NUMBER = r"\d+(?:[.,]\d+)?"
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior)\b)?"
 _SIZE = re.compile(
@@ -295,13 +305,16 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
     return chunks
 
 
+_EITHER_WAY = ("absent", "unlikely")  # forward only where the word stands before what it denies
+
+
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        if cue.has("negation") and not answer and (s.tokens[cue.start] != "absent" or cue.end in starts):
+        if cue.has("negation") and not answer and (s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif answer:
@@ -310,7 +323,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[i] = True
                 i -= 1
         elif cue.has("absent"):
-            i = cue.start - 1
+            i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
                 negated[i] = True
                 i -= 1
@@ -336,25 +349,33 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         if token == "and" and not _joins_adjectives(tokens, i):
             return i
+        if token in _CONCLUDING and _is_property(cue.end, i, starts):
+            return i
         if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
             return i
-        if token == "with" and i > cue.end and not _of_lesion(tokens, cue.end, i):
+        if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
             return i
         i += 1
     return i
 
 
+_WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within")
+_CONCLUDING = words("consistent compatible suggestive keeping representing likely most")
+
+
+def _is_property(start: int, end: int, starts: dict[int, Hit]) -> bool:
+    """Whether tokens ``start`` to ``end`` name a property, and no lesion."""
+    inside = [h for i, h in starts.items() if start <= i < end]
+    return any(h.has("say", "head") for h in inside) and not any(h.has("lesion") or _names(h) for h in inside)
 
 
 def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict[int, Hit]) -> bool:
     """Whether a property is negated and its lesion is not: *no enhancement of the 18 mm lesion*."""
     if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"], ["its"]):
         return False
-    inside = [h for i, h in starts.items() if start <= i < at]
-    if not any(h.has("say", "head") for h in inside) or any(h.has("lesion") or _names(h) for h in inside):
-        return False
-    return any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
+    return _is_property(start, at, starts) and any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
@@ -381,9 +402,9 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
 
 
 def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
-    """Whether *and* stands between adjectives of one negated noun: *no solid and enhancing mass*."""
+    """Whether *and* joins adjectives of one negated noun: *no solid and enhancing mass*, *no hazy and blurred edge*."""
     adjective = tokens[at - 1].endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
-    return adjective and any(t in _LESION_WORDS for t in tokens[at + 1 : at + 4])
+    return adjective and any(t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4])
 
 
 # Statements

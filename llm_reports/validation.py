@@ -7,6 +7,7 @@ all-MiniLM-L6-v2. The descriptors alone do not see a text that says the same and
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -38,6 +39,20 @@ _EXCLUDES: dict[str, dict[str, frozenset[str]]] = {
 }
 _ORGAN_OF = {"PDAC": "pancreas", "PNET": "pancreas", "HCC": "liver", "RCC": "kidney"}
 """Pathologies whose name says the organ: "RCC" is a renal cell carcinoma."""
+
+
+# Words that take a text back or leave it open. A wording of a certain lesion needs none, and there are more ways
+# to say so than any reader of descriptors knows ("False: ...", "... None of this applies"): so none may be new.
+_TAKES_BACK = re.compile(
+    r"\b(?:unlikely|improbable|implausible|doubtful|dubious|questionable|uncertain|unclear whether|"
+    r"unproven|unconfirmed|allegedly|hypothetical|imaginary|fictitious|false|untrue|not true|wrong|incorrect|mistaken|"
+    r"error|erroneous|refuted?|disproved|disproven|retracted|denied|denies|excluded?|ruled? out|none of|nonexistent|"
+    r"non-existent|inconsistent with|incompatible with|against(?! (?:the|its) )|other than|instead|opposite|contrary|"
+    r"loss of|(?:fail|fails|failed|failing) to (?:show|demonstrate|exhibit|display|have)|if|unless|resolved|"
+    r"hardly(?! (?:any|enhanc|perfus|vascular))|disappeared|"
+    r"no (?:(?:other|further|additional|such|focal|discrete) )?(?:lesion|mass|tumou?r|nodule|focus|finding)s?)\b|\?",
+    re.IGNORECASE,
+)
 
 
 class Pair(NamedTuple):
@@ -117,6 +132,8 @@ def _faults(pair: Pair) -> list[_Fault]:
     if after is None:
         return [_Fault("text: no lesion", "states no lesion, or more than one")]
     faults = [f for field in Descriptors.model_fields if (f := _compare(field, before.descriptors, after, pair.text))]
+    doubts, known = ({word.lower() for word in _TAKES_BACK.findall(x)} for x in (pair.text, pair.source))
+    faults += [_Fault("text: doubt", f"{word!r} puts the text in doubt") for word in sorted(doubts - known)]
     faults += _further(before, after, "invented") + _denied(before, after, "denied")
     if pair.descriptors is None:
         faults += _further(after, before, "lost") + _denied(after, before, "no longer denied")

@@ -184,7 +184,8 @@ def _generate(
             made = ndimage.gaussian_filter1d(made, float(np.sqrt((width**2 - 1.0) / 12.0)), axis)
     start = np.array([part.start for part in around]) * step
     size = tuple(part.stop - part.start for part in around)
-    return ndimage.affine_transform(made, step / grid, (start - first) / grid, size, order=1, mode="nearest")
+    # cubic: a linear back-interpolation takes 3 % of a sharp border's step
+    return ndimage.affine_transform(made, step / grid, (start - first) / grid, size, order=3, mode="nearest")
 
 
 def _offset(error: np.ndarray, where: np.ndarray) -> float:

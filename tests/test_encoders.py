@@ -15,8 +15,8 @@ import pytest
 from nnunet_textomorph.llm_reports.encoders import (
     PACKAGED,
     THRESHOLDS,
-    EndpointEncoder,
     Encoder,
+    EndpointEncoder,
     cache_path,
     cosines,
     embed_cached,
@@ -120,7 +120,7 @@ class Endpoint:
         self.embeddings = SimpleNamespace(create=self.create)
         self.answer = answer
 
-    def create(self, *, model: str, input: list[str], encoding_format: str) -> Any:  # noqa: A002
+    def create(self, *, model: str, input: list[str], encoding_format: str) -> Any:
         self.sizes.append(len(input))
         rows = self.answer(input)
         return SimpleNamespace(data=[SimpleNamespace(index=i, embedding=row) for i, row in rows])

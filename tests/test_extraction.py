@@ -257,6 +257,36 @@ def test_locations() -> None:
     assert [x.location for x in extract_lesions(report)] == ["left upper pole", "segment 8", "tail"]
 
 
+HEPATIC = {"organ": "liver"}
+PANCREATIC = {"organ": "pancreas"}
+RENAL = {"organ": "kidney"}
+CYST = {"composition": "cystic", "pathology": "cyst"}
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("Two lesions in the pancreas: one in the head (14 mm, cystic) and one in the tail (22 mm, solid). The latter is suspicious for adenocarcinoma.", [{**PANCREATIC, "composition": "cystic", "size_mm": 14.0}, {**PANCREATIC, "composition": "solid", "pathology": "PDAC", "size_mm": 22.0}]),
+        ("The liver contains two lesions. One is in segment 3, measures 11 mm and is likely a cyst. The other is in segment 7, measures 24 mm and shows washout.", [{**HEPATIC, **CYST, "size_mm": 11.0}, {**HEPATIC, "enhancement": "washout", "size_mm": 24.0}]),
+        ("The right kidney shows three cysts of 12, 15 and 31 mm.", [{**RENAL, **CYST, "size_mm": x} for x in (12.0, 15.0, 31.0)]),
+        ("Lesion 1 (segment 5): 23 x 18 mm. Lesion 2 (segment 6): 14 mm. Lesion 1 is isodense, lesion 2 is a cyst.", [{**HEPATIC, "attenuation": "iso", "size_mm": 23.0}, {**HEPATIC, **CYST, "size_mm": 14.0}]),
+        ("There is no calcified or necrotic component in the 4 cm pancreatic head mass, which is homogeneous.", [{**PANCREATIC, "texture": "homogeneous", "size_mm": 40.0}]),
+        ("No enhancement of the 18 mm lesion in the right kidney.", [{**RENAL, "enhancement": "none", "size_mm": 18.0}]),
+        ("No liver lesion besides the 11 mm cyst in segment 2.", [{**HEPATIC, **CYST, "size_mm": 11.0}]),
+        ("The segment 3 lesion has resolved, but there is a new 9 mm lesion in segment 5.", [{**HEPATIC, "size_mm": 9.0}]),
+        ("A left renal lesion, previously considered a hyperdense cyst, now 3.5 cm (2.9 cm), is regarded as papillary RCC.", [{**RENAL, "pathology": "RCC", "size_mm": 35.0}]),
+        ("Cyst. 3 cm. Left kidney. Well-defined.", [{**RENAL, **CYST, "margin": "well-defined", "size_mm": 30.0}]),
+        ("Hepatic lesion\nLocation: segment 7\nSize: 3.1 cm\nAttenuation: low\nEnhancement: none\nImpression: simple cyst", [{**HEPATIC, **CYST, "attenuation": "hypo", "enhancement": "none", "size_mm": 31.0}]),
+        ("Liver mass of 6 cm. It lacks arterial hyperenhancement, therefore HCC is unlikely; cholangiocarcinoma is favoured.", [{**HEPATIC, "pathology": "cholangiocarcinoma", "size_mm": 60.0}]),
+        ("HYPODENS MASS IN THE HEAD OF THE PANCRAES, 35 MM, MARGINS ILL-DEFIND.", [{**PANCREATIC, "attenuation": "hypo", "margin": "ill-defined", "size_mm": 35.0}]),
+        ("Liver metastases and a 2 cm cyst of the left kidney.", [{**HEPATIC, "pathology": "metastasis"}, {**RENAL, **CYST, "size_mm": 20.0}]),
+        ("Hypodense renal mass, 5 cm, with retroperitoneal nodes of 3 cm: lymphoma.", [{**RENAL, "attenuation": "hypo", "pathology": "lymphoma", "size_mm": 50.0}]),
+    ],
+)  # fmt: skip
+def test_reports(report: str, expected: list[dict[str, Any]]) -> None:
+    assert lesions(report) == expected
+
+
 @pytest.mark.parametrize(
     "report",
     [
@@ -276,8 +306,9 @@ def test_reports_without_a_lesion(report: str) -> None:
 
 
 def test_a_doubted_lesion_is_uncertain() -> None:
-    [found] = extract_lesions("Possible 5 mm lesion in segment 3.")
+    [found] = extract_lesions("Possible 5 mm lesion in segment 3. It is hypodense.")
     assert found.uncertain
+    assert found.descriptors == Descriptors(organ="liver", attenuation="hypo", size_mm=5.0)
 
 
 def test_priors_and_other_measurements_are_no_size() -> None:

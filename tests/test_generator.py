@@ -14,6 +14,8 @@ from torch import Tensor
 from nnunet_textomorph.generator import text_encoder
 from nnunet_textomorph.generator.autoencoder import Autoencoder, denormalize, nearest_codes, normalize
 from nnunet_textomorph.generator.config import DiffusionConfig, Domain, GeneratorConfig, Prediction, TextConfig
+from nnunet_textomorph.generator.crops import healthy_context
+from nnunet_textomorph.generator.denoiser import Denoiser
 from nnunet_textomorph.generator.diffusion import estimate_z0, few_step_solver, noise_schedule, target
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import write_folder
@@ -130,7 +132,7 @@ def test_guidance_zero_ignores_the_text_and_one_does_not(generator):
 def test_guidance_extrapolates_from_the_prediction_without_text_through_that_with_it(generator):
     """One step is linear in the prediction, so guidance 2 is twice that of 1 less that of 0."""
     networks, config = generator.networks, generator.config
-    z_healthy = torch.randn(1, 4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    z_healthy = torch.randn(1, tiny.AUTOENCODER.latent_channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     tokens, token_mask = generator.text_encoder([LONG])
 
     def at(guidance: float) -> Tensor:
@@ -292,7 +294,7 @@ def test_an_autoencoder_alone_is_no_generator_but_loads_as_one(generator, tmp_pa
         config, loaded = load_autoencoder(folder)
         assert config.autoencoder == tiny.AUTOENCODER
         latents.append(loaded.encode(image))
-        assert latents[-1].shape == (1, 4, 4, 4, 8)
+        assert latents[-1].shape == (1, tiny.AUTOENCODER.latent_channels, 4, 4, 8)
     assert torch.equal(*latents)
     torch.testing.assert_close(latents[0], autoencoder.encode(image), rtol=0.02, atol=0.02)
 
@@ -450,13 +452,16 @@ def test_gradients_reach_the_prediction_through_eq_1(prediction_type):
 
 
 class Oracle:
-    """A denoiser that knows the clean latents, in place of a trained one."""
+    """A denoiser that knows what the tumor adds, in place of a trained one."""
 
     def __init__(self, config: DiffusionConfig, z0: Tensor) -> None:
         self.schedule, self.z0 = noise_schedule(config), z0
 
     def adapter(self, tokens: Tensor, mask: Tensor, drop: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return tokens, tokens[:, 0]
+
+    def with_tumor(self, z0: Tensor, z_healthy: Tensor) -> Tensor:
+        return z_healthy + 3.0 * z0
 
     def __call__(self, z: Tensor, t: Tensor, *_conditions: Tensor) -> Tensor:
         z0 = self.z0.repeat(len(z) // len(self.z0), 1, 1, 1, 1)
@@ -471,12 +476,12 @@ class Oracle:
 def test_the_few_step_solver_ends_at_the_latents_that_a_perfect_denoiser_knows(prediction_type, steps, guidance):
     config = DiffusionConfig(prediction_type=prediction_type)
     source = torch.Generator().manual_seed(steps)
-    z0, noise = (torch.randn(2, 4, 3, 4, 5, generator=source, dtype=torch.float64) for _ in range(2))
+    z0, noise, z_healthy = (torch.randn(2, 4, 3, 4, 5, generator=source, dtype=torch.float64) for _ in range(3))
     tokens = torch.zeros(2, 1, 8)
     found = sample_latents(
         Oracle(config, z0),  # type: ignore[arg-type]
         config,
-        z0,
+        z_healthy,
         z0[:, :1],
         tokens,
         torch.ones(2, 1, dtype=torch.bool),
@@ -484,7 +489,34 @@ def test_the_few_step_solver_ends_at_the_latents_that_a_perfect_denoiser_knows(p
         steps=steps,
         guidance=guidance,
     )
-    torch.testing.assert_close(found, z0, rtol=0, atol=5e-3)
+    torch.testing.assert_close(found, z_healthy + 3.0 * z0, rtol=0, atol=1.5e-2)
+
+
+def test_what_a_tumor_adds_is_undone():
+    denoiser = Denoiser(tiny.DENOISER, tiny.AUTOENCODER, TextConfig(width=tiny.WIDTH))
+    z, z_healthy = torch.randn(2, 1, tiny.AUTOENCODER.latent_channels, 4, 4, 4)
+    denoiser.tumor_sd.copy_(torch.linspace(0.1, 3.0, len(denoiser.tumor_sd)))
+    assert not torch.allclose(denoiser.added(z, z_healthy), z - z_healthy)
+    torch.testing.assert_close(denoiser.with_tumor(denoiser.added(z, z_healthy), z_healthy), z)
+
+
+@pytest.mark.parametrize("host_hu", [35.0, 110.0])
+def test_the_healthy_context_has_the_hosts_level_where_the_tumor_is(host_hu):
+    """Whatever the tumor's voxels hold, and whatever fat lies beside it."""
+    ct = np.full((40, 40, 40), host_hu, np.float32)
+    ct[:, :, 26:] = -100.0
+    mask = np.zeros(ct.shape, bool)
+    mask[14:26, 14:26, 16:27] = True
+    for tumor_hu in (-60.0, host_hu, 200.0):
+        context = healthy_context(np.where(mask, tumor_hu, ct), mask, Domain())
+        np.testing.assert_array_equal(context, np.where(mask, host_hu, ct))
+
+
+def test_the_healthy_context_of_a_window_without_host_is_what_there_is():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[5:15, 5:15, 5:15] = True
+    assert (healthy_context(np.full(mask.shape, -700.0, np.float32), mask, Domain()) == -700.0).all()
+    assert np.isfinite(healthy_context(np.zeros(mask.shape, np.float32), np.ones_like(mask), Domain())).all()
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8, 20])

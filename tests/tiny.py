@@ -10,7 +10,7 @@ import torch
 from nnunet_textomorph.generator.config import AutoencoderConfig, DenoiserConfig, GeneratorConfig, TextConfig
 from nnunet_textomorph.generator.generator import Generator
 
-WIDTH = 32  # of the text embeddings; also the fewest channels that the denoiser's group norms allow
+WIDTH = 32  # of the text embeddings; also the fewest channels of the denoiser
 WORDS = [
     "a",
     "mass",

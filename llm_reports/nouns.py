@@ -1,0 +1,468 @@
+"""The nouns of a sentence and the part each plays: a lesion, its diagnosis, an organ, a thing that is no lesion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from . import lexicon
+from .lexicon import words
+from .sentences import Hit, Sentence
+
+# Organs
+
+_PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replacing occupying inside arising both the")
+_RELATIVE = words(
+    "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
+    "surrounding surrounds background normal rest remaining next touching as beside alongside displacing compressing "
+    "compresses toward towards unlike like relative versus"
+)
+_COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
+_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
+_NEUTRAL_BEFORE = words("the a an left right of both remaining")
+
+
+class Place(NamedTuple):
+    """An organ, and how it is named."""
+
+    organ: str
+    start: int
+    end: int
+    explicit: bool
+    """By its name, not only by a part (*segment 7*)."""
+    reference: bool
+    """Only as a neighbor or as tissue to compare with."""
+
+
+def places_of(s: Sentence) -> list[Place]:
+    places = []
+    for hit in s.hits:
+        for term in hit.terms:
+            if term.kind in ("organ", "site"):
+                places.append(
+                    Place(term.name, hit.start, hit.end, term.kind == "organ", is_reference(s, hit, term.name))
+                )
+    return places
+
+
+def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
+    after = s.tokens[hit.end : hit.end + 1]
+    if organ == "soft tissue" and after and after[0] in _LESION_WORDS:
+        return True
+    for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
+        token = s.tokens[i]
+        before = s.tokens[i - 1] if i else ""
+        if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
+            return True
+        if token == "from":
+            hosted = before in _ARISING or (before in _LESION_WORDS and set(after).isdisjoint(_ORIGINS))
+            return not hosted
+        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
+            return False
+    return False
+
+
+_LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
+_ORIGINS = words("primary cancer carcinoma adenocarcinoma tumor tumour malignancy")
+
+
+def is_rest_of_organ(s: Sentence, hit: Hit) -> bool:
+    """Whether the rest of an organ is the subject: *The remaining liver is homogeneous*."""
+    return s.tokens[hit.start - 1] in words("remaining rest residual background") and hit.start <= 2
+
+
+def organ_of(places: Sequence[Place]) -> str | None:
+    """The organ that a text names; its own name before a part of it, a host before a neighbor."""
+    ranked = sorted(places, key=lambda p: (p.reference, not p.explicit))
+    return ranked[0].organ if ranked else None
+
+
+def is_lesion_noun(hit: Hit) -> bool:
+    return hit.has("lesion") or pathology_of(hit) is not None
+
+
+def pathology_of(hit: Hit) -> str | None:
+    return next((t.value for t in hit.terms if t.kind == "say" and t.name == "pathology"), None)
+
+
+# Lesion nouns
+
+
+def is_plural(s: Sentence, hit: Hit) -> bool:
+    last = s.tokens[hit.end - 1]
+    return (last.endswith("s") and not last.endswith(("is", "us", "ss"))) or last in ("foci", "hemangiomata", "mets")
+
+
+@dataclass
+class Noun:
+    """A noun of a sentence, and what part it plays."""
+
+    hit: Hit
+    start: int
+    """Where its noun phrase begins."""
+    role: str
+    """*lesion*, *diagnosis* (of a lesion), *nothing* (negated, history), or *other* (a thing that is no lesion)."""
+    pathology: str | None = None
+
+    @property
+    def end(self) -> int:
+        return self.hit.end
+
+
+_BREAKS = words(
+    "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
+    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
+)
+
+
+def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
+    """Where the noun phrase of a noun begins: its adjectives, its size and its article belong to it."""
+    i = hit.start
+    comma = 0
+    while i > 0:
+        token = s.tokens[i - 1]
+        if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
+            break
+        if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
+            break
+        if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
+            break
+        i -= 1
+        if token == ",":
+            comma = comma or i
+        if token in ("a", "an", "the"):
+            break
+    if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
+        return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
+    return i
+
+
+def _is_adjective(s: Sentence, i: int) -> bool:
+    if not 0 <= i < len(s.tokens):
+        return False
+    if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
+        return True
+    if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
+        return False
+    if s.tokens[i] in ("attenuation", "density"):
+        return i > 0 and _is_adjective(s, i - 1)
+    return any(h.start <= i < h.end and h.has("say", "mod") and not h.has("head", "lesion") for h in s.hits)
+
+
+_PLAIN_ADJECTIVES = words(
+    "small large tiny big bulky huge solitary single round rounded oval ovoid lobulated lobular exophytic endophytic "
+    "subcentimeter subcentimetre subcapsular cortical new enlarging stable unchanged known incidental dominant focal "
+    "indeterminate nonspecific suspicious complex simple benign malignant thin thick walled sized enhancing "
+    "multilobulated"
+)
+_NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
+
+
+def history_tokens(s: Sentence) -> set[int]:
+    """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
+    found: set[int] = set()
+    for cue in s.cues:
+        if not cue.has("history"):
+            continue
+        i = cue.end
+        while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
+            found.add(i)
+            i += 1
+    return found
+
+
+_AFTER_HISTORY = words("is are shows now who presents presenting there has demonstrates was were favoured favored")
+_KNOWN = words("known prior previous treated resected underlying primary")
+
+
+def nouns_of(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) -> list[Noun]:
+    """The nouns of a sentence in order.
+
+    ``open_to``: whether there is a lesion that can have a pathology. ``counted``: lesions were counted before, so that
+    *one* and *the other* can stand for one of them.
+    """
+    past = history_tokens(s)
+    nouns: list[Noun] = []
+    taken: set[int] = set()
+    hits = sorted([*s.hits, *_pronouns(s, counted or _counts(s))])
+    for hit in hits:
+        lesion, pathology = hit.has("lesion"), pathology_of(hit)
+        area = hit.has("area") and not any(n.role == "lesion" for n in nouns) and _is_described(s, hit)
+        if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
+            continue
+        start = _phrase_start(s, hit, taken)
+        noun = Noun(hit, start, "lesion", pathology)
+        if hit.has("artifact"):
+            noun.role = "nothing" if s.is_negated(hit) else "artifact"
+        elif not (lesion or pathology or area):
+            noun.role = "other"
+        elif s.is_negated(hit) or hit.start in past:
+            noun.role = "nothing"
+        elif _is_diagnosis(s, noun, nouns, open_to(pathology)):
+            noun.role = "diagnosis"
+        if pathology and _describes_another_thing(s, hit):
+            noun.role = "nothing"
+        before = nouns[-1] if nouns else None
+        if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
+            nouns.pop()  # *a mass lesion*
+            noun.start, before = before.start, None
+        if before and _is_apposed(s, before, noun):
+            before.role = "diagnosis"
+        nouns.append(noun)
+        taken.update(range(hit.start, hit.end))
+    return nouns
+
+
+COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
+
+_PRONOUNS = words("one another other first second third fourth larger smaller latter former")
+_AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
+
+
+def _counts(s: Sentence) -> bool:
+    """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
+    return any(is_lesion_noun(h) and is_plural(s, h) and set(s.tokens[: h.start]) & set(COUNTS) for h in s.hits)
+
+
+def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
+    """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
+    found = []
+    for i, token in enumerate(s.tokens[:-1]):
+        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
+        if token not in (_PRONOUNS if counted else ("another",)):
+            continue
+        if token == "another" and s.tokens[i + 1] == "one" and begins:
+            found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
+        elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+    return found
+
+
+def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
+    """Whether a pathology and a noun after it are one lesion: *IPMN with a 3 cm cystic lesion*."""
+    if first.role != "lesion" or second.role != "lesion" or second.pathology:
+        return False
+    between = s.tokens[first.end : second.start]
+    apart = {"and", ";"} if first.hit.name("lesion") == "pronoun" else {"and", ",", ";"}
+    if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
+        return True
+    if not first.pathology:
+        return False
+    return not _own_size(s, first) and s.tokens[first.end : second.start] in (
+        ["with"],
+        ["presenting", "as"],
+        [","],
+        ["as"],
+    )
+
+
+def _is_described(s: Sentence, hit: Hit) -> bool:
+    """Whether *area* stands for a lesion: *a hypodense area*, *an area of low attenuation*."""
+    near = [st for st in s.statements if st.field in ("attenuation", "enhancement")]
+    return any(st.end == hit.start or 0 <= st.start - hit.end <= 1 for st in near)
+
+
+def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
+    """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
+    after = s.tokens[hit.end : hit.end + 2]
+    return bool(after) and after[0] in _OTHER_NOUNS
+
+
+_OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
+
+
+def _has_size(s: Sentence, start: int, end: int) -> bool:
+    return any(start <= size.token < end for size in s.sizes)
+
+
+def _own_size(s: Sentence, noun: Noun) -> bool:
+    return any(s.tokens[i][0] == "@" for i in range(noun.start, noun.hit.start))
+
+
+def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
+    """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
+    lesions = [n for n in before if n.role == "lesion"]
+    if _own_size(s, noun):
+        return False
+    cue = cue_before(s, noun, before)
+    if noun.pathology is None:
+        return bool(cue and (lesions or open_lesions))
+    if cue or cue_after(s, noun):
+        return bool(lesions or open_lesions)
+    placed = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)
+    if lesions:
+        if noun.pathology == lesions[-1].pathology and _has_size(s, lesions[-1].end, noun.start):
+            return not _has_size(s, noun.end, len(s.tokens))  # *cyst left 3 cm, cyst right 2 cm*
+        lead = s.tokens[noun.start - 1] if noun.start else ""
+        own = _organ_within(s, noun.start, noun.end)
+        if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
+            return False
+        return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
+    if len(s.tokens) <= 5 and noun.pathology != "cyst" and not is_plural(s, noun.hit):  # *Pancreatic carcinoma.*
+        placed = any(h.has("site") for h in s.hits)
+    own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
+    return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _organ_within(s: Sentence, start: int, end: int) -> str | None:
+    """The last organ named in tokens ``start`` to ``end``."""
+    return next(
+        (
+            h.name("organ") or h.name("site")
+            for h in reversed(s.hits)
+            if start <= h.start < end and h.has("organ", "site")
+        ),
+        None,
+    )
+
+
+def _introduced(s: Sentence, noun: Noun) -> bool:
+    """Whether the sentence says that the thing exists: *a cyst is seen*, *there is a cyst*."""
+    return "there" in s.tokens[: noun.start] or bool(
+        words("seen noted present identified visible found again demonstrated") & set(s.tokens[noun.end :])
+    )
+
+
+def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """Whether a cue of diagnosis stands before the noun phrase, or before one joined to it by *or*, *versus*."""
+    for cue in s.cues:
+        if cue.has("diagnosis") and cue.start < noun.hit.start and cue.end >= noun.start - 3:
+            between = s.tokens[cue.end : noun.start]
+            if not set(between) & _STRONG_ENDS:
+                return True
+    lead = s.tokens[noun.start - 1] if noun.start else ""
+    if lead == "?" or (lead in ("is", "are", "was", "were") and _has_lesion_subject(s, noun.start - 1, before)):
+        return True
+    if before and before[-1].role == "diagnosis":
+        between = s.tokens[before[-1].end : noun.start]
+        return len(between) <= 4
+    return False
+
+
+def _has_lesion_subject(s: Sentence, verb: int, before: Sequence[Noun]) -> bool:
+    """Whether a lesion, or a word for one, is what *is* speaks of: *lesion 2 is a cyst*, *this is a cyst*."""
+    if s.tokens[verb - 1] in ("it", "this", "which", "that", "these", "they", "both", "former", "latter"):
+        return True
+    return bool(before) and before[-1].role == "lesion" and s.chunks[before[-1].hit.start] == s.chunks[verb]
+
+
+_STRONG_ENDS = words("there is are measures shows with @")
+
+
+def cue_after(s: Sentence, noun: Noun) -> bool:
+    after = s.tokens[noun.end : noun.end + 1]
+    if after and after[0] == "?":
+        return True
+    return any(
+        cue.has("diagnosis after")
+        and 0 <= cue.start - noun.end <= 5
+        and not set(s.tokens[noun.end : cue.start]) & {",", ";", "(", "and"}
+        for cue in s.cues
+    )
+
+
+# Where a lesion is said to lie
+
+
+@dataclass
+class Location:
+    """Where in its organ a lesion lies: side, and parts of the organ (*segment 7*, *upper pole*)."""
+
+    side: str = ""
+    parts: tuple[str, ...] = ()
+
+    def contradicts(self, other: Location) -> bool:
+        if self.side and other.side and self.side != other.side:
+            return True
+        return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
+
+    def equals(self, other: Location) -> bool:
+        if self.contradicts(other):
+            return False
+        return bool((self.parts and other.parts) or (self.side and self.side == other.side))
+
+    def __bool__(self) -> bool:
+        return bool(self.side or self.parts)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.side, "/".join(self.parts)) if part)
+
+
+_SEGMENT_WORDS = words("segment segments seg segs segm s")
+_ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "iva": "4a", "ivb": "4b", "v": "5", "vi": "6", "vii": "7"}
+_ROMAN |= {"viii": "8"}
+_SEGMENT = re.compile(r"^s?([1-8][ab]?)$")
+_SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
+_SIDES |= {"sided": "", "bilateral": "both", "both": "both"}
+_POLES = {
+    "upper": "upper pole",
+    "superior": "upper pole",
+    "lower": "lower pole",
+    "inferior": "lower pole",
+    "mid": "interpolar",
+    "middle": "interpolar",
+    "interpolar": "interpolar",
+    "midpole": "interpolar",
+    "up": "upper pole",
+    "lp": "lower pole",
+    "mp": "interpolar",
+}
+PANCREAS_PARTS = words("head neck body tail uncinate")
+
+
+def segment_number(token: str) -> str | None:
+    match = _SEGMENT.match(token)
+    return match.group(1) if match else _ROMAN.get(token)
+
+
+def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Location:
+    """The location named in tokens ``start`` to ``end``."""
+    tokens = s.tokens
+    side, parts = "", []
+    i = start
+    while i < end:
+        token = tokens[i]
+        if organ == "liver":
+            if token in _SEGMENT_WORDS:
+                i += 1
+                while i < end and (
+                    segment_number(tokens[i])
+                    or tokens[i] in (",", "and", "/", "-", "(")
+                    or tokens[i][0] == "@"
+                    or tokens[i] == ")"
+                ):
+                    number = segment_number(tokens[i])
+                    if number:
+                        parts.append(f"segment {number}")
+                    i += 1
+                continue
+            if re.match(r"^s[1-8][ab]?$", token):
+                parts.append(f"segment {token[1:]}")
+            elif token in ("left", "right") and "lobe" in tokens[i + 1 : i + 4]:
+                parts.append(f"{token} lobe")
+            elif token in ("caudate", "dome"):
+                parts.append(token)
+        elif organ == "kidney":
+            side = side or _SIDES.get(token, "")
+            if token in _POLES and (
+                token in ("interpolar", "midpole", "lp", "mp") or set(tokens[i + 1 : i + 3]) & _POLE_WORDS
+            ):
+                parts.append(_POLES[token])
+        elif organ == "pancreas" and token in PANCREAS_PARTS and not _is_distant(s, i):
+            parts.append(token)
+        i += 1
+    return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
+
+
+_POLE_WORDS = words("pole third polar region portion")
+
+
+def _is_distant(s: Sentence, i: int) -> bool:
+    return any(
+        t in ("toward", "towards", "into") or (t == "from" and s.tokens[j - 1] not in _ARISING)
+        for j, t in enumerate(s.tokens[:i])
+        if j >= i - 3
+    )

@@ -1,0 +1,102 @@
+"""The sections of a report: its sentences without headings, each with the section and organ it stands under."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .lexicon import words
+from .nouns import is_lesion_noun
+from .sentences import Sentence, sentences_of
+
+_SKIPPED_SECTIONS = re.compile(
+    r"(?:clinical|history|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
+    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
+    re.IGNORECASE,
+)
+_CONCLUSIONS = re.compile(
+    r"(?:impression|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
+)
+_FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
+_LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
+_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)])\s*(?=\D)")
+
+
+@dataclass
+class Context:
+    """Where in the report one is: the section, and the organ that its heading or the last sentence spoke of."""
+
+    skipped: bool = False
+    conclusion: bool = False
+    label: str = ""
+    """Heading of the sentence: an organ or a place, in the report's words."""
+
+
+def sections_of(report: str) -> Iterator[tuple[str, Context]]:
+    """The sentences of a report, without their headings, each with where it stands."""
+    context = Context()
+    for line in _lines(report):
+        if context.skipped:  # a section that is no finding ends with its line
+            context = Context(conclusion=context.conclusion)
+        context.label = ""
+        for sentence in sentences_of(line):
+            sentence = _NUMBERING.sub("", sentence)
+            while True:
+                match = _LABEL.match(sentence)
+                kind = _heading(match.group(1)) if match else None
+                if not match or kind is None:
+                    break
+                label = context.label
+                if kind == "place":
+                    label = match.group(1)
+                context = Context(
+                    kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
+                )
+                if kind != "place":
+                    context.label = ""
+                sentence = sentence[match.end() :]
+            if sentence:
+                yield sentence, context
+
+
+def _lines(report: str) -> Iterator[str]:
+    """Lines, those joined that only wrap a sentence."""
+    held = ""
+    for line in report.splitlines():
+        if held and line.strip() and (line.strip()[0].islower() or held.rstrip()[-1] in ",-"):
+            held = f"{held.rstrip()} {line.strip()}"
+            continue
+        if held.strip():
+            yield held
+        held = line
+    if held.strip():
+        yield held
+
+
+def _heading(label: str) -> str | None:
+    """What a heading opens: *skipped*, *findings*, *conclusion*, or a *place*; ``None``: it is no heading."""
+    text = label.strip()
+    if len(text.split()) > 8:
+        return None
+    if _CONCLUSIONS.match(text):
+        return "conclusion"
+    s = Sentence(text)
+    if any(is_lesion_noun(h) for h in s.hits):
+        return None
+    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+        return "place"
+    if _SKIPPED_SECTIONS.match(text) and " with " not in text:
+        return "skipped"
+    if _FINDINGS.match(text):
+        return "findings"
+    return None
+
+
+_WEAK_SITES = words("head neck body tail")
+_OTHER_LABEL = re.compile(
+    r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
+    r"gi tract|musculoskeletal|"
+    r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
+    re.IGNORECASE,
+)
