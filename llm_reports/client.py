@@ -206,8 +206,16 @@ def endpoint_client(base_url: str, *, timeout: float, retries: int) -> openai.Op
         api_key=key or "none",
         timeout=timeout,
         max_retries=retries,
-        http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=not local),
+        http_client=openai.DefaultHttpxClient(
+            follow_redirects=False, trust_env=not local, event_hooks={"response": [_own_up_to_bad_requests]}
+        ),
     )
+
+
+def _own_up_to_bad_requests(response: Any) -> None:
+    """Some servers (llama-cpp-python) answer 500 to a form of output that they do not know: no reason to try again."""
+    if response.status_code >= 500 and b"response_format" in response.read():
+        response.status_code = 400
 
 
 class ChatModel:

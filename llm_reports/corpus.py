@@ -98,8 +98,14 @@ def extract(path: Path, out: Path, engine: Engine | None = None, *, concurrency:
             counts["reports"] += 1
             for content in _lesion_lines(line, extraction):
                 write(content)
-                counts["lesions" if content["descriptors"] is not None else "reports without a lesion"] += 1
-                counts.update(_kind(check) for check in content["checks"])
+                kinds = [_kind(check) for check in content["checks"]]
+                if content["descriptors"] is not None:
+                    counts["lesions"] += 1
+                elif {"left out by the model", "no usable answer"} & set(kinds):
+                    counts["reports with nothing accepted"] += 1
+                else:
+                    counts["reports without a lesion"] += 1
+                counts.update(kinds)
     return counts
 
 

@@ -217,13 +217,14 @@ def test_flips_and_inventions_are_rejected_and_counted(endpoint: Endpoint, sourc
         assert f"{len(SIZES)} {kind}" in output
 
 
+@pytest.mark.parametrize("status", [400, 422, 500])
 @pytest.mark.parametrize("known", ["json_object", "text"])
 def test_endpoints_without_structured_output_are_asked_otherwise_from_then_on(
-    known: str, endpoint: Endpoint, source: Path
+    known: str, status: int, endpoint: Endpoint, source: Path
 ) -> None:
     def plain(body: dict[str, Any], number: int) -> Reply:
         form = body.get("response_format", {}).get("type", "text")
-        return faithful(body, number) if form in (known, "text") else error(400, "unknown response_format")
+        return faithful(body, number) if form in (known, "text") else error(status, "unknown response_format")
 
     endpoint.behaviour = plain
     assert extract(endpoint, source)[0] == 0
