@@ -185,9 +185,11 @@ def test_a_trained_autoencoder_is_written_and_loads(autoencoder):
 
 
 def test_training_lowers_the_autoencoders_error(manifest, autoencoder, tmp_path):
-    longer = autoencoder_run(manifest, tmp_path / "longer", steps=150, checkpoint_every=200, learning_rate=4e-3)
-    ct = load_crop(next((longer / "crops").glob("*.safetensors")))[0]
-    x = normalize(torch.from_numpy(ct)[None, None], Domain())
+    longer = autoencoder_run(manifest, tmp_path / "longer", steps=300, checkpoint_every=400, learning_rate=2e-3)
+    crops = [load_crop(path) for path in sorted((longer / "crops").glob("*.safetensors"))]
+    # windows of many levels: an untrained network's output is one level, and may be a crop's own
+    windows = [random_window(*crops[i % len(crops)], np.random.default_rng(i), 16)[0] for i in range(20)]
+    x = normalize(torch.from_numpy(np.stack(windows))[:, None], Domain())
 
     def error(folder: Path) -> float:
         network = load_autoencoder(folder)[1]
