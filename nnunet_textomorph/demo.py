@@ -104,7 +104,8 @@ def run_demo(out: Path, epochs: int) -> None:
 def _nnunet(entry: str, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
     """Run an entry point of nnU-Net in this Python; its output goes to the log, its latest line beside a clock."""
     module, function = entry.split(":")
-    code = f"from nnunetv2.{module} import {function}; {function}()"
+    # the current folder may be this repository's root, where nnunet_textomorph lies without its parts
+    code = f"import sys; sys.path[:] = filter(None, sys.path); from nnunetv2.{module} import {function}; {function}()"
     with log.open("a") as file, tqdm(total=None, bar_format="   {elapsed} {postfix}", leave=False) as bar:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments], stdout=file, stderr=subprocess.STDOUT, env=environment

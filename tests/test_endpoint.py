@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -302,7 +301,7 @@ def test_a_killed_run_goes_on_without_paying_twice(endpoint: Endpoint, tmp_path:
         *("-m", "nnunet_textomorph.cli", "reports", "extract", str(source), str(tmp_path / "out.jsonl")),
         *("--engine", "openai", "--model", "m", "--base-url", endpoint.url, "--concurrency", "3"),
     ]
-    started = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while endpoint.paid < 7 and started.poll() is None:
         time.sleep(0.05)
     started.send_signal(signal.SIGKILL)
@@ -315,7 +314,7 @@ def test_a_killed_run_goes_on_without_paying_twice(endpoint: Endpoint, tmp_path:
     assert asked - kept <= 3  # only what was under way at that moment
 
     endpoint.behaviour = faithful
-    finished = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert len(endpoint.sent) - asked == count - kept
     assert sizes(tmp_path / "out.jsonl") == [10 + n for n in range(count)]

@@ -43,6 +43,7 @@ class NnUNet:
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             env=self.environment,
+            cwd=self.folder,  # in this repository's root, nnunet_textomorph lies without its parts
             capture_output=True,
             text=True,
             timeout=600,
@@ -129,7 +130,12 @@ def test_without_a_plan_one_is_inferred_and_the_log_says_so(nnunet: NnUNet) -> N
         "t = T(plans, '3d_fullres', 0, d, torch.device('cpu')); t.initialize(); print(t._textomorph_plan.hosts)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=nnunet.environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=nnunet.environment,
+        cwd=nnunet.folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "inferred" in done.stdout
     assert "{'liver': 1}" in done.stdout
