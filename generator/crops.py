@@ -74,17 +74,19 @@ def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:
     return ndimage.gaussian_filter(ct, [domain.noise_sigma_mm / s for s in domain.spacing_mm])
 
 
-def healthy_context(ct: np.ndarray, mask: np.ndarray, domain: Domain) -> np.ndarray:
+def healthy_context(ct: np.ndarray, mask: np.ndarray, domain: Domain, *, noisy: bool = False) -> np.ndarray:
     """CT (D, H, W) in HU with the tumor's voxels masked out: the host's level stands in their place.
 
     Section III-B masks with zeros, that is with whatever HU the middle of the window is. With the host's level, what
-    the denoiser adds is the tumor's own contrast, and "isoattenuating" is nothing at all.
+    the denoiser adds is the tumor's own contrast, and "isoattenuating" is nothing at all. ``noisy``: noise is smoothed
+    out as well, after masking, or the tumor would be smoothed into what lies around it.
     """
     outside = ndimage.distance_transform_edt(~mask, domain.spacing_mm)
     tissue = (ct > HOST_HU[0]) & (ct < HOST_HU[1]) & ~mask
     beside = tissue & (outside > HOST_SHELL_MM[0]) & (outside < HOST_SHELL_MM[1])
     host = ct[beside] if beside.any() else ct[tissue] if tissue.any() else ct[~mask]
-    return np.where(mask, np.median(host) if host.size else 0.0, ct).astype(np.float32)
+    masked = np.where(mask, np.median(host) if host.size else 0.0, ct).astype(np.float32)
+    return np.where(mask, masked, without_noise(masked, domain)) if noisy else masked
 
 
 def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
 from .config import Domain, GeneratorConfig
-from .crops import healthy_context, without_noise
+from .crops import healthy_context
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
@@ -85,7 +85,10 @@ class Generator:
         self._check(context_hu, mask, texts, steps)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
-        healthy = [self._healthy(ct, tumor) for ct, tumor in zip(context_hu, mask.astype(bool), strict=True)]
+        healthy = [
+            healthy_context(ct.astype(np.float32), tumor, self.domain, noisy=True)
+            for ct, tumor in zip(context_hu, mask.astype(bool), strict=True)
+        ]
         image = normalize(torch.from_numpy(np.stack(healthy)), self.domain)
         z_healthy = self.networks.autoencoder.encode(image[:, None].to(self.device))
         noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
@@ -108,11 +111,6 @@ class Generator:
         made = denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
         return np.stack([_sharpened(image, self.domain) for image in made])
 
-    def _healthy(self, ct_hu: np.ndarray, tumor: np.ndarray) -> np.ndarray:
-        """The healthy context without noise; masked first, or what lies under the mask would be smoothed out of it."""
-        masked = healthy_context(ct_hu.astype(np.float32), tumor, self.domain)
-        return np.where(tumor, masked, without_noise(masked, self.domain))
-
     def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
             raise GeneratorError(
@@ -134,8 +132,8 @@ class Generator:
 def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:
     """Undo the decoder's blur in part, by an unsharp mask (D, H, W).
 
-    Of a drawn lesion's sharp border (the contrast's step over 4 mm) the autoencoder keeps 0.65; with this, 0.9. More
-    would turn what is left of the host's structure in a homogeneous lesion into texture.
+    With it, well-defined drawn lesions keep 0.84 of the contrast's step over 4 mm (benchmarks/text_control.py
+    --autoencoded). More would turn what is left of the host's structure in a homogeneous lesion into texture.
     """
     blurred = ndimage.gaussian_filter(image, [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm])
     return image + SHARPEN * (image - blurred)

@@ -21,7 +21,7 @@ from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
-WINDOW_VERSION = 4  # raised when a window or its healthy context is made otherwise than before
+WINDOW_VERSION = 5  # raised when a window or its healthy context is made otherwise than before
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def cache_latents(
         if not file.is_file():
             rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
             ct, mask = load_crop(path)
-            ct, mask = random_window(without_noise(ct, domain) if line in noisy else ct, mask, rng)
+            ct, mask = random_window(ct, mask, rng)
+            smooth = without_noise(ct, domain) if line in noisy else ct
+            healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
             m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
-            both = torch.from_numpy(np.stack([ct, healthy_context(ct, mask, domain)]))[:, None].to(device)
+            both = torch.from_numpy(np.stack([smooth, healthy]))[:, None].to(device)
             z, z_healthy = autoencoder.encode(normalize(both, domain)).cpu()
             tensors = {"z": z.half(), "z_healthy": z_healthy.half(), "mask": latent_mask(m, domain.latent_factor)[0]}
             tensors["mask"] = tensors["mask"].half().cpu()

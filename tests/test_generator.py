@@ -9,6 +9,7 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import Tensor
 
 from nnunet_textomorph.generator import text_encoder
@@ -510,6 +511,30 @@ def test_the_healthy_context_has_the_hosts_level_where_the_tumor_is(host_hu):
     for tumor_hu in (-60.0, host_hu, 200.0):
         context = healthy_context(np.where(mask, tumor_hu, ct), mask, Domain())
         np.testing.assert_array_equal(context, np.where(mask, host_hu, ct))
+
+
+def test_the_tumor_is_not_smoothed_into_a_noisy_healthy_context():
+    rng = np.random.default_rng(0)
+    ct = rng.normal(50.0, 20.0, (40, 40, 40)).astype(np.float32)
+    mask = np.zeros(ct.shape, bool)
+    mask[15:25, 15:25, 15:25] = True
+    one, other = (healthy_context(np.where(mask, hu, ct), mask, Domain(), noisy=True) for hu in (-100.0, 200.0))
+    np.testing.assert_array_equal(one, other)
+    assert one[~mask].std() < 0.3 * ct[~mask].std()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shipped_generator_hears_the_attenuation(seed):
+    """Of one context, mask and noise, the text alone makes the tumor darker or brighter than its host."""
+    generator = load_generator()
+    rng = np.random.default_rng(seed)
+    context = ndimage.gaussian_filter(rng.normal(70.0, 30.0, (48, 48, 48)), 1.0).astype(np.float32)[None]
+    z, y, x = np.indices(context.shape[1:]) - 23.5
+    mask = (z**2 + y**2 + x**2 < 13.0**2)[None]
+    texts = ("A hypoattenuating mass in the liver.", "A hyperattenuating mass in the liver.")
+    dark, bright = (generator.synthesize(context, mask, [text], seed=seed)[mask].mean() for text in texts)
+    assert dark < 70.0 - 20.0
+    assert bright > 70.0 + 20.0
 
 
 def test_the_healthy_context_of_a_window_without_host_is_what_there_is():

@@ -211,6 +211,7 @@ def test_a_trained_generator_is_written_loads_and_samples(diffusion, autoencoder
     assert np.isfinite(made).all()
     own, base = load_file(diffusion / "model.safetensors"), load_file(autoencoder / "model.safetensors")
     assert all(torch.equal(own[f"autoencoder.{name}"], value) for name, value in base.items())
+    assert (own["denoiser.tumor_sd"] != 1.0).all()  # measured on the training set
 
 
 def test_the_prediction_type_and_provenance_are_kept(manifest, diffusion_run, tmp_path):
