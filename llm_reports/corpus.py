@@ -30,7 +30,7 @@ from .engines import CheckedLesion, Engine, Extraction, OpenAIEngine, extract_of
 from .jsonl import check_lines, check_new, new_file, read_lines
 from .phrasing import describe
 from .prompts import variant_messages
-from .validation import Pair, validate_text, validate_texts
+from .validation import Pair, count_kinds, validate_text, validate_texts
 from .variants import distinct_key, vary_offline
 
 LONGEST = 100_000
@@ -295,7 +295,7 @@ def validate(path: Path, out: Path, encoder: Encoder | None) -> Counter[str]:
         for line, verdict in tqdm(zip(again, verdicts, strict=True), total=total, unit="pair", disable=None):
             cosine = None if verdict.cosine is None else round(verdict.cosine, 4)
             write({**line.model_dump(), "kept": verdict.kept, "reasons": list(verdict.reasons), "cosine": cosine})
-            counts.update(["kept"] if verdict.kept else verdict.kinds)
+            counts.update(count_kinds([verdict]))
     return counts
 
 

@@ -25,20 +25,23 @@ TYPICAL_TOKENS_OUT = 250  # of an answer
 
 
 class Endpoint(NamedTuple):
-    """The options about a language model, as given."""
+    """The options about a language model, as given; the defaults are those of the command line."""
 
-    model: str | None
-    base_url: str | None
-    concurrency: int
-    timeout: float
-    retries: int
-    temperature: float | None
-    price_in: float
-    price_out: float
-    max_cost: float | None
-    cache: Path | None
-    no_deidentify: bool
-    dry_run: bool
+    model: str | None = None
+    base_url: str | None = None
+    concurrency: int = 4
+    timeout: float = 120.0
+    retries: int = 6
+    temperature: float | None = None
+    price_in: float = 0.0
+    price_out: float = 0.0
+    max_cost: float | None = None
+    cache: Path | None = None
+    no_deidentify: bool = False
+    dry_run: bool = False
+
+
+_DEFAULT = Endpoint()
 
 
 _engine_option = click.option(
@@ -52,12 +55,25 @@ _endpoint_options = with_options(
         _engine_option,
         click.option("--model", help="Its name at the endpoint."),
         click.option("--base-url", help="e.g. http://localhost:8000/v1; else OPENAI_BASE_URL, else OpenAI's own."),
-        click.option("--concurrency", type=click.IntRange(1, 256), default=4, help="Requests at the same time."),
-        click.option("--timeout", type=click.FloatRange(min=0.1), default=120.0, help="Seconds per request."),
-        click.option("--retries", type=click.IntRange(0, 50), default=6, help="Per request, with growing waits."),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1, 256),
+            default=_DEFAULT.concurrency,
+            help="Requests at the same time.",
+        ),
+        click.option(
+            "--timeout", type=click.FloatRange(min=0.1), default=_DEFAULT.timeout, help="Seconds per request."
+        ),
+        click.option(
+            "--retries", type=click.IntRange(0, 50), default=_DEFAULT.retries, help="Per request, with growing waits."
+        ),
         click.option("--temperature", type=click.FloatRange(0, 2), help="The endpoint's own by default."),
-        click.option("--price-in", type=click.FloatRange(0), default=0.0, help="Per million tokens sent."),
-        click.option("--price-out", type=click.FloatRange(0), default=0.0, help="Per million tokens received."),
+        click.option(
+            "--price-in", type=click.FloatRange(0), default=_DEFAULT.price_in, help="Per million tokens sent."
+        ),
+        click.option(
+            "--price-out", type=click.FloatRange(0), default=_DEFAULT.price_out, help="Per million tokens received."
+        ),
         click.option("--max-cost", type=click.FloatRange(0), help="Stop before it is passed; needs the prices."),
         click.option("--cache", type=FILE, help="File of the answers paid for; OUT.answers by default."),
         click.option("--no-deidentify", is_flag=True, help="Send reports with names, dates and numbers. Not advised."),
@@ -170,7 +186,7 @@ def validate(
     """Judge pairs ({"id", "source", "text"}): does the text say what its source says, and nothing else?"""
     from nnunet_textomorph.llm_reports import corpus
 
-    endpoint = Endpoint(None, base_url, 1, 120.0, 6, None, 0.0, 0.0, None, None, no_deidentify, False)
+    endpoint = Endpoint(base_url=base_url, no_deidentify=no_deidentify)
     _summarize(corpus.validate(source, out, _encoder(encoder, embedding_model, threshold, endpoint)), out)
 
 

@@ -277,6 +277,18 @@ def test_a_third_of_the_held_out_wordings_is_unknown_to_the_grammar() -> None:
                 assert len(new) >= len(forms) / 3, f"{field} {value}: only {new} are new"
 
 
+def test_the_training_wordings_hold_no_held_out_one_but_plain_terms() -> None:
+    """What the shipped generator is trained on; else its text control would be measured on learned wordings."""
+    plain = {"hypodense", "isodense", "hyperdense", "homogeneous", "heterogeneous", "well-defined", "ill-defined"}
+    plain |= {"solid", "cystic", "necrotic", "calcified"}
+    path = Path(held_out.__file__).with_name("training_wordings.py")
+    source = re.sub(r"\s+", " ", path.read_text(encoding="utf-8").lower())
+    for table in (held_out.ADJECTIVES, held_out.FEATURES):
+        for field in ("attenuation", "texture", "composition", "margin"):
+            for forms in table[field].values():
+                assert not [form for form in forms if form.lower() in source and form not in plain]
+
+
 def test_held_out_prompts_state_every_descriptor() -> None:
     for d in full_descriptors():
         for prompt in held_out.held_out_prompts(d):
