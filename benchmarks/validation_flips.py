@@ -212,17 +212,19 @@ def main() -> None:
 def judge_pairs(pairs: list[Made], verbose: bool) -> None:
     encoder = local_encoder()
     verdicts = list(tqdm(validate_texts([p[:2] for p in pairs], encoder), total=len(pairs)))
+    # of every pair, also of those that validation rejects before it would embed them
+    alike = cosines(encoder([pair.source for pair in pairs]), encoder([pair.text for pair in pairs]))
     groups = defaultdict(list)
-    for pair, verdict in zip(pairs, verdicts, strict=True):
-        groups[pair.family, pair.kind].append((pair, verdict))
+    for pair, verdict, cosine in zip(pairs, verdicts, alike, strict=True):
+        groups[pair.family, pair.kind].append((pair, verdict, cosine))
         if verbose and verdict.kept != (pair.kind == "rewording"):
             print(f"{pair.family}, {pair.kind} {pair.field}: {pair.source!r} -> {pair.text!r} {verdict.reasons}")
     print(f"\n| texts | pairs | kept | rejected | named | cosine alone keeps, from {encoder.threshold} | from 0.9 |")
     print("|---|---|---|---|---|---|---|")
     for (family, kind), judged in sorted(groups.items(), key=lambda g: (g[0][1] != "rewording", g[0])):
-        kept = np.mean([verdict.kept for _, verdict in judged])
-        named = [names_the_change(*one) for one in judged if not one[1].kept]
-        alone = [np.mean([(v.cosine or 0.0) >= at for _, v in judged]) for at in (encoder.threshold, 0.9)]
+        kept = np.mean([verdict.kept for _, verdict, _ in judged])
+        named = [names_the_change(pair, verdict) for pair, verdict, _ in judged if not verdict.kept]
+        alone = [np.mean([cosine >= at for *_, cosine in judged]) for at in (encoder.threshold, 0.9)]
         print(
             f"| {kind}, {family} | {len(judged)} | {kept:.1%} | {1 - kept:.1%} | "
             f"{'' if kind in ('rewording', 'off-topic') or not named else f'{np.mean(named):.0%}'} | "

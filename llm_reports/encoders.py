@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +29,10 @@ THRESHOLDS = {PACKAGED: 0.39}
 LLAMA_THRESHOLD = 0.9
 """The paper's, for embeddings of Llama 3.1 (section III-A)."""
 BATCH = 64
+"""Texts per request to an endpoint."""
 MAX_TOKENS = 256
+BATCH_TOKENS = 1024
+"""Tokens, padding included, that a local encoder takes at once: enough to keep the cores busy, few to hold."""
 KEEP = 20_000
 """Vectors of recent texts that a local encoder keeps: 30 MB at 384 numbers. Corpora repeat themselves."""
 
@@ -83,14 +86,28 @@ class LocalEncoder:
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         vectors = {text: self._recent[text] for text in texts if text in self._recent}
-        missing = sorted({text for text in texts if text not in vectors}, key=len)  # equal lengths: little padding
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            vectors.update(zip(batch, self._embed(batch), strict=True))
-        self._recent.update((text, vectors[text]) for text in missing[:KEEP])
+        missing = list(dict.fromkeys(text for text in texts if text not in vectors))
+        for part in self._batches(missing):
+            vectors.update(zip(part, self._embed(part), strict=True))
+        for text in dict.fromkeys(texts):
+            self._recent[text] = vectors[text]
+            self._recent.move_to_end(text)
         while len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         return np.stack([vectors[text] for text in texts]) if len(texts) else self._embed([""])[:0]
+
+    def _batches(self, texts: list[str]) -> Iterator[list[str]]:
+        """The texts by their length in tokens, so that little is padded, ``BATCH_TOKENS`` at a time."""
+        if not texts:
+            return
+        ids = self._tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        batch: list[str] = []
+        for length, text in sorted(zip(map(len, ids), texts, strict=True)):
+            if batch and length * (len(batch) + 1) > BATCH_TOKENS:
+                yield batch
+                batch = []
+            batch.append(text)
+        yield batch
 
     def _embed(self, batch: list[str]) -> np.ndarray:
         import torch
@@ -99,9 +116,9 @@ class LocalEncoder:
         tokens = tokens.to(self._device)
         with torch.inference_mode():
             hidden = self._model(**tokens).last_hidden_state.float()
-        mask = tokens["attention_mask"][..., None].float()
-        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
-        return np.asarray(torch.nn.functional.normalize(mean, dim=1).cpu().numpy(), np.float32)
+            mask = tokens["attention_mask"][..., None].float()
+            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
+            return np.asarray(torch.nn.functional.normalize(mean, dim=1).cpu().numpy(), np.float32)
 
 
 class EndpointEncoder:

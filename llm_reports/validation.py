@@ -66,7 +66,7 @@ class Pair(NamedTuple):
 class Verdict(BaseModel):
     """Whether a text is kept. ``reasons`` name field and values; ``kinds`` are the same without the values, to count.
 
-    ``cosine``: to the source; None without an encoder.
+    ``cosine``: to the source; None without an encoder, and where the descriptors reject the text already.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,25 +90,40 @@ def validate_text(
 
 
 def validate_texts(pairs: Iterable[Pair | tuple[str, str]], encoder: Encoder | None) -> Iterator[Verdict]:
-    """One verdict per pair (source, text[, descriptors]), in order; reads and holds ``BATCH`` pairs at a time."""
+    """One verdict per pair (source, text[, descriptors]), in order; reads and holds ``BATCH`` pairs at a time.
+
+    Only texts that pass by their descriptors are embedded: that takes far longer than reading them.
+    """
     remaining = (Pair(*pair) for pair in pairs)
     while batch := list(itertools.islice(remaining, BATCH)):
-        found: list[float] | list[None] = [None] * len(batch)
-        if encoder is not None:
-            vectors = encoder([pair.source for pair in batch] + [pair.text for pair in batch])
-            found = cosines(vectors[: len(batch)], vectors[len(batch) :])
         sources = {source: read_description(source) for source in dict.fromkeys(pair.source for pair in batch)}
-        for pair, cosine in zip(batch, found, strict=True):
-            faults = _faults(pair, sources[pair.source])
-            if encoder is not None and cosine is not None and not cosine >= encoder.threshold:
-                reason = f"cosine {cosine:.2f} below {encoder.threshold:.2f} of {encoder.name}"
-                faults.append(_Fault("cosine: too low", reason))
-            yield Verdict(
-                kept=not faults,
-                reasons=tuple(fault.reason for fault in faults),
-                kinds=tuple(fault.kind for fault in faults),
-                cosine=cosine,
-            )
+        faults = [_faults(pair, sources[pair.source]) for pair in batch]
+        passed = [pair for pair, found in zip(batch, faults, strict=True) if not found]
+        alike = iter(_cosines_of(passed, encoder) if encoder else [])
+        for found in faults:
+            yield _verdict(found, encoder, next(alike, None) if not found else None)
+
+
+def _cosines_of(pairs: list[Pair], encoder: Encoder) -> list[float]:
+    """Cosines of texts to their sources; what is its own source need not be embedded."""
+    changed = [pair for pair in pairs if pair.text != pair.source]
+    if not changed:
+        return [1.0] * len(pairs)
+    vectors = encoder([pair.source for pair in changed] + [pair.text for pair in changed])
+    found = iter(cosines(vectors[: len(changed)], vectors[len(changed) :]))
+    return [1.0 if pair.text == pair.source else next(found) for pair in pairs]
+
+
+def _verdict(faults: list[_Fault], encoder: Encoder | None, cosine: float | None) -> Verdict:
+    if encoder is not None and cosine is not None and not cosine >= encoder.threshold:  # nan is too low as well
+        reason = f"cosine {cosine:.2f} below {encoder.threshold:.2f} of {encoder.name}"
+        faults = [*faults, _Fault("cosine: too low", reason)]
+    return Verdict(
+        kept=not faults,
+        reasons=tuple(fault.reason for fault in faults),
+        kinds=tuple(fault.kind for fault in faults),
+        cosine=cosine,
+    )
 
 
 def count_kinds(verdicts: Iterable[Verdict]) -> Counter[str]:

@@ -192,5 +192,6 @@ def test_pairs_are_judged_and_counted(tmp_path: Path) -> None:
     assert [line["kept"] for line in lines] == [True, False, False, False, False]
     assert all(bool(line["reasons"]) != line["kept"] for line in lines)
     assert all(list(line) == ["id", "source", "text", "kept", "reasons", "cosine"] for line in lines)
-    assert all(-1 <= line["cosine"] <= 1.001 for line in lines)
+    assert 0.39 <= lines[0]["cosine"] <= 1.001
+    assert all(line["cosine"] is None for line in lines[1:])  # the descriptors have rejected them
     assert "1 kept" in output

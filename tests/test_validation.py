@@ -165,6 +165,23 @@ def test_a_cosine_of_one_saves_no_flip() -> None:
     assert not validate_text(SOURCE, SOURCE.replace("hypo", "hyper"), Alike()).kept
 
 
+def test_only_changed_texts_that_pass_by_their_descriptors_are_embedded() -> None:
+    class Asked(Alike):
+        texts: Sequence[str] = ()
+
+        def __call__(self, texts: Sequence[str]) -> np.ndarray:
+            self.texts = [*self.texts, *texts]
+            return super().__call__(texts)
+
+    flipped, far, near = SOURCE.replace("hypo", "hyper"), SOURCE.replace("lesion", "mass"), SOURCE.replace("A ", "One ")
+    encoder = Asked("mass", 0.5)
+    verdicts = list(validate_texts([(SOURCE, text) for text in (flipped, far, SOURCE, near, flipped)], encoder))
+    assert set(encoder.texts) == {SOURCE, far, near}
+    assert [v.kept for v in verdicts] == [False, False, True, True, False]
+    assert [v.cosine for v in verdicts] == [None, pytest.approx(0.5, abs=0.01), 1.0, pytest.approx(1.0), None]
+    assert [v.kinds for v in verdicts[:2]] == [("attenuation: changed",), ("cosine: too low",)]
+
+
 def check(pairs: Sequence, least_kept: float = 0.9) -> None:
     """Every change rejected and named, rewordings kept."""
     verdicts = list(validate_texts([Pair(p.source, p.text) for p in pairs], None))
