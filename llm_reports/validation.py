@@ -99,7 +99,7 @@ def validate_texts(pairs: Iterable[Pair | tuple[str, str]], encoder: Encoder | N
         sources = {source: read_description(source) for source in dict.fromkeys(pair.source for pair in batch)}
         faults = [_faults(pair, sources[pair.source]) for pair in batch]
         passed = [pair for pair, found in zip(batch, faults, strict=True) if not found]
-        alike = iter(_cosines_of(passed, encoder) if encoder else [])
+        alike = iter(_cosines_of(passed, encoder) if encoder is not None else [])
         for found in faults:
             yield _verdict(found, encoder, next(alike, None) if not found else None)
 
