@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from . import lexicon
 from .descriptors import Descriptors
-from .lexicon import words
+from .lexicon import HOSTS, words
 from .nouns import (
     COUNTS,
     PANCREAS_PARTS,
@@ -41,8 +41,6 @@ from .sentences import Hit, Sentence, Statement, sentences_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
-
-HOSTS = ("liver", "pancreas", "kidney")
 
 
 class Reading(NamedTuple):
@@ -267,6 +265,7 @@ class Lesion(Facts):
 
     def add(self, facts: Facts, text: str) -> None:
         """Take over what another sentence says."""
+        self.organ = self.organ or facts.organ
         if not facts.location.contradicts(self.location):
             self.location = Location(
                 self.location.side or facts.location.side, self.location.parts or facts.location.parts
@@ -343,7 +342,7 @@ class _Reader:
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
-        elif any(c.has("gone") for c in s.cues):
+        elif any(c.has("gone") and not _in_phase_only(s, c) for c in s.cues):
             self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
         self._move_on(s, nouns)
@@ -449,7 +448,8 @@ class _Reader:
             if not found:
                 found = [self._opened(f, s.text)]
             for lesion in found:
-                lesion.add(f, s.text)
+                if lesion.uncertain or not f.uncertain:  # "a solid tumor cannot be ruled out" does not make it solid
+                    lesion.add(f, s.text)
             current += [lesion for lesion in found if lesion not in current]
         self.current = current
 
@@ -490,11 +490,9 @@ class _Reader:
         best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
             return [best]
-        return (
-            [best]
-            if f.location.equals(best.location) or (best in self.current and not f.location and not f.called)
-            else []
-        )
+        told = best in self.current and not f.location
+        label = len(s.tokens) <= 4 and not f.plural and not best.diagnoses  # "Benign hepatic cyst."
+        return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
         """Give what is said without a noun to the lesions spoken of."""
@@ -508,7 +506,8 @@ class _Reader:
             return
         if loose.statements or loose.sizes or loose.denied:
             if self._implied(s, loose, nouns, targets, context):
-                targets = [self._opened(Facts(self.organ, self.location), s.text, listed=bool(targets))]
+                place = self.location if context.label else location_in(s, 0, len(s.tokens), self.organ)
+                targets = [self._opened(Facts(self.organ, place), s.text, listed=bool(targets))]
                 self.current = targets
             places = [p for p in places_of(s) if not p.reference]
             for lesion in targets:
@@ -525,11 +524,12 @@ class _Reader:
         self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
     ) -> bool:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
-        if nouns or self.organ not in HOSTS:
+        if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in nouns) or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
-            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(self.location) for x in targets)
-            return bool(context.label and self.location.parts and loose.sizes and elsewhere)
+            place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
+            elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
+            return bool(place.parts and loose.sizes and elsewhere)
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
@@ -549,14 +549,16 @@ class _Reader:
     ) -> list[Lesion]:
         """The lesions that a diagnosis without a lesion noun is of."""
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
-        explicit = [p.organ for p in places_of(s) if not p.reference and p.explicit]
+        named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
+        explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
         if len(targets) > 1:
-            return [lesion for lesion in targets if lesion in fitting]
+            open_ones = [lesion for lesion in targets if lesion in fitting]
+            return [lesion for lesion in open_ones if lesion.called in (None, pathology)] or open_ones
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
@@ -598,6 +600,7 @@ class _Reader:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
 
 
+_LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
@@ -629,6 +632,10 @@ def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
 def _is_doubted(s: Sentence, noun: Noun) -> bool:
     for cue in s.cues:
         if cue.has("doubt"):
+            if s.tokens[cue.start] == "suspected" and s.sizes:
+                continue
+            if any(pathology_of(h) and h.end <= cue.start and s.chunks[h.start] == s.chunks[cue.start] for h in s.hits):
+                continue  # "HCC cannot be excluded in the nodule" does not doubt the nodule
             if cue.end <= noun.hit.start and s.chunks[cue.start] == s.chunks[noun.hit.start]:
                 return True
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
@@ -636,11 +643,22 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
+def _in_phase_only(s: Sentence, cue: Hit) -> bool:
+    """*No longer visible on the delayed phase*: it is there all the same."""
+    return bool(
+        words("phase phases portal venous delayed arterial nephrographic") & set(s.tokens[cue.end : cue.end + 5])
+    )
+
+
 def _is_gone(s: Sentence, noun: Noun) -> bool:
     """Whether a lesion is said to be there no more: *the lesion has resolved*."""
     stops = [c.start for c in s.cues if c.has("stop")]
     for cue in s.cues:
-        if cue.has("gone") and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops):
+        if (
+            cue.has("gone")
+            and not _in_phase_only(s, cue)
+            and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops)
+        ):
             return True
     return False
 
@@ -718,7 +736,9 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
     """Whether a size after a lesion noun is that of an organ or node: *and a lymph node of 12 mm*."""
     between = [h for h in s.hits if lesion.end <= h.start and h.end <= start and h.has("organ")]
     for hit in between:
-        if (hit.name("organ") not in HOSTS and not is_reference(s, hit, "")) and not set(s.tokens[hit.end : start]) & {
+        if (hit.name("organ") not in (*HOSTS, "soft tissue") and not is_reference(s, hit, "")) and not set(
+            s.tokens[hit.end : start]
+        ) & {
             ",",
             "(",
             "and",
@@ -730,6 +750,8 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
 def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     if before and before[-1].role in ("other", "nothing", "artifact"):
+        if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):
+            return False
         return not (is_size and before[-1].hit.name("other") == "state")
     if s.tokens[0] in ("it", "this", "which"):
         return False

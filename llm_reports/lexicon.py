@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+HOSTS = ("liver", "pancreas", "kidney")
+
 
 def words(text: str) -> frozenset[str]:
     """The words of a text: a table of many words is easier to read as one line than as a list."""
@@ -36,7 +38,10 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hypoattenuating|hypoattenuated|hypoattenuation|hypodense|hypodensity|hypodensities|lucent|hypolucent|lucency",
         "low|lower attenuating|attenuated|dense",
         "less dense|attenuating|radiodense|bright|attenuated",
+        "attenuates|attenuating|attenuate less",
+        "hypo to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         "darker|dark|blacker",
+        "is|lies below|under that of",
         "lower|low|reduced|decreased in attenuation|density",
         "underdense|subdense|radiolucent",
     ),
@@ -50,6 +55,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no density|attenuation difference|contrast",
         "no difference in density|attenuation",
         "same brightness",
+        "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
         "hyper attenuating|attenuated|attenuation|dense|density|densities",
@@ -58,18 +64,21 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "more dense|attenuating|bright|attenuated|radiodense",
         "denser|brighter|bright|radiodense|whiter",
         "higher|high|increased|raised in attenuation|density",
+        "attenuates|attenuating|attenuate more",
+        "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
-        "hypoenh",
+        "hypoenh|hypovasc",
         "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
     ),
     ("enhancement", "hyper"): (
         "hyper enhancing|enhancement|vascular|vascularity|perfused",
         "hyperenhancing|hyperenhancement|hypervascular|hypervascularity|hypervascularized|hypervascularised",
-        "hyperenh",
+        "hyperenh|hypervasc",
+        "lights|lighting|light up",
         "hyperperfused|hyperenhances|richly_vascularized|highly_vascular|hyperenhanced|hyperemic|hyperaemic",
         "enhancing|enhances|enhance|enhanced more",
     ),
@@ -99,6 +108,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un enhancing|enhanced|vascular",
         "contrast negative",
+        "no change|difference with|after|following|post contrast",
+        "unchanged with|after|following|on|post contrast",
     ),
     ("texture", "homogeneous"): (
         "homog|homogen",
@@ -141,12 +152,15 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "of mixed composition",
         "mixed composition|consistency",
         "semisolid|subsolid",
+        "fluid and|/ solid component|components|part|parts|portion|portions",
         "cysts beside|and|with|within solid",
         "both solid and cystic",
         "both cystic and solid",
     ),
     ("composition", "necrotic"): (
         "focus|foci|area|areas of necrosis",
+        "partly|partially necrotic ,|and? partly|partially solid",
+        "partly|partially solid ,|and? partly|partially necrotic",
         "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically",
     ),
     ("composition", "calcified"): (
@@ -166,6 +180,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("margin", "ill-defined"): (
         "ill|poorly|badly|vaguely|unsharply|indistinctly|incompletely|less_well defined|circumscribed|marginated",
+        "diffusely marginated|defined",
         "ill|poorly|badly|vaguely|unsharply|indistinctly|irregularly demarcated|delineated|outlined|delimited",
         "ill|poorly separated|separable|distinguishable",
         "irregularly marginated|bordered|defined",
@@ -198,6 +213,7 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "early|late arterial phase",
+    "similar|same|comparable attenuation|density to|as that_of? muscle|soft_tissue|blood|vessels|aorta|fat|spleen",
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "whether? solid or cystic",
     "whether? cystic or solid",
@@ -210,6 +226,7 @@ SILENT: tuple[str, ...] = (
     "high grade",
     "nonrim|non_rim",
     "low suspicion|risk|probability",
+    "attenuation|density similar|equal|close|comparable to that_of? muscle|soft_tissue|blood|vessels|aorta|fat|spleen",
     "high suspicion|risk|probability",
 )
 
@@ -325,12 +342,15 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     "RCC": (
         "rcc|rccs|ccrcc|prcc|chrcc|hypernephroma",
         "renal cell carcinoma|carcinomas|cancer|ca|cancers",
+        "clear|chromophobe|papillary cell? renal? cell? carcinoma|carcinomas|rcc|rccs",
+        "papillary|chromophobe|clear_cell renal tumor|neoplasm",
         "renal|kidney cancer|carcinoma",
     ),
     "sarcoma": ("sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",),
     "cholangiocarcinoma": (
         "cholangiocarcinoma|cholangiocarcinomas|cca|icca|ihcc|ccc|cholangiocellular_carcinoma|klatskin_tumor",
         "cholangiocellular carcinoma|cancer",
+        "klatskin",
         "intrahepatic cholangiocarcinoma|cca",
         "bile duct carcinoma|cancer",
     ),
@@ -434,7 +454,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
     "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
     "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
-    "hepatic|renal|pancreatic|liver sinus_fat|pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
+    "hepatic|renal|pancreatic|liver pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
     "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
     "side|main|branch branch|branches",
     "stone|stones|calculus|calculi|nephrolithiasis|cholelithiasis|urolithiasis|gallstone|gallstones|sludge|concrement",
@@ -450,6 +470,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
     "mass effect",
+    "satellite|daughter nodules|lesions|foci",
+    "walled_off necrosis|necroses",
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
     "pleura|pericardium|diaphragm|spine|fascia",
 )
@@ -525,6 +547,11 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
 )
 HISTORY: tuple[str, ...] = (
     "history|hx of|for",
+    "after|following|post|prior|previous resection|ablation|rfa|mwa|tace|embolization|sbrt|treatment|surgery of? for?",
+    "prior|previous resection|nephrectomy|surgery|treatment for",
+    "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy of|for",
+    "rfa|mwa|tace|tae|sbrt|radioembolization|thermoablation of|for",
+    "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",
     "rule|ruling out",
     "r / o",
@@ -545,7 +572,8 @@ HISTORY: tuple[str, ...] = (
 )
 GONE: tuple[str, ...] = (
     "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent",
-    "no longer visualized|visualised",
+    "no longer visualized|visualised|appreciable|discernible|recognizable|recognisable|measurable|found|noted|there",
+    "not seen|visible|found|identified|present anymore|any_more",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
     "no correlate|corresponding|correlation",
@@ -554,6 +582,8 @@ GONE: tuple[str, ...] = (
 )
 DOUBT: tuple[str, ...] = (
     "questionable|equivocal|doubtful|questionably",
+    "is|are|remains not|never certain|definite|proven",
+    "is|are|remains uncertain|questionable|doubtful|equivocal",
     "can|could|may not confidently|definitely|entirely|completely? exclude",
     "difficult|hard|impossible to exclude",
     "can|could not be? confidently|definitely|entirely|completely? excluded|exclude",
@@ -567,12 +597,12 @@ NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
-    "argues_against|speaks_against|argue_against|speak_against|evidence_against|excluding|denies|neg_for|nothing"
+    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "not only|just|merely",
     "no|not|without significant|significantly|relevant|interval? change|changed|growth|increase|progression",
-    "no|not|without change|changed|growth|increase|progression",
+    "no|not|without change|changed|growth|increase|progression|enlargement|alteration|evolution",
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
@@ -587,6 +617,7 @@ PSEUDO_NEGATION: tuple[str, ...] = (
 POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
+    "improbable|not_likely|not_probable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
     "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
     "not favored|favoured|suspected|considered|likely",
@@ -632,11 +663,16 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas", Term("organ", "pancreas")
     yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
+    yield "renal sinus fat?", Term("other")
+    yield "renal sinus fat?", Term("site", "kidney")
     yield "neoplastic|tumorous area|areas|tissue", Term("lesion")
+    yield "bulky|abnormal|recurrent tissue|soft_tissue", Term("lesion")
     yield (
         "sol|sols|space_occupying_lesion|formation|formations|tumefaction|neoplasia|neoformation|spot|spots",
         Term("lesion"),
     )
+    yield "the gland", Term("other", "state")
+    yield "the gland", Term("site", "pancreas")
     yield "expansile|expansive|space_occupying|neoplastic|tumorous|malignant process", Term("lesion")
     yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
     yield "cystic structure|structures|formation", Term("lesion")
@@ -650,7 +686,7 @@ def content() -> Iterator[tuple[str, Term]]:
         Term("say", "composition", NODULE_IN_WALL),
     )
     for fluid in (
-        "water|fluid|liquid|fluid_like|cystic|near_water|simple_fluid attenuation|density|densities",
+        "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",
         "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
     ):

@@ -51,8 +51,14 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
     after = s.tokens[hit.end : hit.end + 1]
     if organ == "soft tissue" and after and after[0] in _LESION_WORDS:
         return True
+    if organ == "soft tissue" and s.is_negated(hit):
+        return True
+    if organ not in lexicon.HOSTS and after and after[0] in _ORIGINS:  # "metastasis of breast cancer"
+        return True
     for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
         token = s.tokens[i]
+        if token == "between" and hit.has("site"):  # "between segments 2 and 3"
+            return False
         before = s.tokens[i - 1] if i else ""
         if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
             return True
@@ -114,6 +120,7 @@ class Noun:
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
     "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
@@ -246,11 +253,14 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     if first.role != "lesion" or second.role != "lesion" or second.pathology:
         return False
     between = s.tokens[first.end : second.start]
-    apart = {"and", ";"} if first.hit.name("lesion") == "pronoun" else {"and", ",", ";"}
+    pronoun = first.hit.name("lesion") == "pronoun"
+    apart = {"and", ";"} if pronoun or between[-1:] == ["as"] else {"and", ",", ";"}
     if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
         return True
     if not first.pathology:
         return False
+    if ":" in between and is_plural(s, first.hit) and is_plural(s, second.hit):  # "metastases: at least 6 lesions"
+        return True
     return not _own_size(s, first) and s.tokens[first.end : second.start] in (
         ["with"],
         ["presenting", "as"],
@@ -289,7 +299,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return False
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
-        return bool(cue and (lesions or open_lesions))
+        joined = bool({"or", "vs", "versus"} & set(s.tokens[noun.end : noun.end + 2]))  # "a nodule or early HCC"
+        return bool((cue or (joined and cue_after(s, noun))) and (lesions or open_lesions))
     if cue or cue_after(s, noun):
         return bool(lesions or open_lesions)
     placed = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)

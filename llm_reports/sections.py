@@ -11,7 +11,7 @@ from .nouns import is_lesion_noun
 from .sentences import Sentence, sentences_of
 
 _SKIPPED_SECTIONS = re.compile(
-    r"(?:clinical|history|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
+    r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
     r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
     re.IGNORECASE,
 )

@@ -148,6 +148,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
+        (r"tumour", "tumor"),
+        (r"(?<=lobulated),? (?:but|yet)\b", ""),
+        (r"\bhaem", "hem"),
         (r"@", " at "),
         (r"[‐-‒\u00ad]", "-"),
         (r"[–—]", " - "),
@@ -280,9 +283,31 @@ def _is_year(token: str) -> bool:
     return len(token) == 4 and token.isdigit() and token[:2] in ("19", "20")
 
 
+_PART_NOUNS = words("component components septum septa septation wall scar capsule nodularity")
+
+
+def _is_of_part(tokens: Sequence[str], at: int) -> bool:
+    """Whether a size is that of a part of the lesion: *a solid component of 11 mm*, *a 5 mm mural nodule*."""
+    i = at - 1
+    while i > 0 and tokens[i] in ("of", "measuring", "up", "to", "(", "thick"):
+        i -= 1
+    if (i >= 0 and tokens[i] in _PART_NOUNS) or (tokens[i] == "nodule" and "mural" in tokens[max(0, i - 2) : i]):
+        return True
+    for token in tokens[at + 1 : at + 4]:
+        if token in _PART_NOUNS or token == "mural":
+            return True
+        if token in _LESION_WORDS or token in _PUNCTUATION or token in ("and", "with", "in"):
+            return False
+    return False
+
+
 def _is_distance(tokens: Sequence[str], at: int) -> bool:
     before, after = tokens[max(0, at - 3) : at], tokens[at + 1 : at + 3]
-    return (bool(after) and after[0] in _DISTANCE_AFTER) or "distance" in before or "within" in before[-1:]
+    if (bool(after) and after[0] in _DISTANCE_AFTER) or "distance" in before or "within" in before[-1:]:
+        return True
+    if _is_of_part(tokens, at):
+        return True
+    return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
 
 
 # Scope of negation and of other cues
@@ -312,34 +337,41 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
+    therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         if cue.has("negation") and not answer and (s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts):
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif answer:
-            i = cue.start - 2
+            i = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
             while i >= 0 and s.chunks[i] == s.chunks[cue.start]:
                 negated[i] = True
                 i -= 1
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
-            while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops:
+            while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
                 negated[i] = True
                 i -= 1
     return negated
 
 
 def _answers(tokens: Sequence[str], cue: Hit) -> bool:
-    """Whether a negation is the answer in a list: *Calcification: none*."""
+    """Whether a negation is the answer in a list: *Calcification: none*, *washout no*."""
     after = tokens[cue.end : cue.end + 1]
-    return cue.start > 1 and tokens[cue.start - 1] == ":" and (not after or after[0] in _PUNCTUATION)
+    asked = tokens[cue.start - 1] == ":" or (tokens[cue.start] in ("no", "none", "absent") and cue.end == cue.start + 1)
+    return cue.start > 0 and asked and (not after or after[0] in _PUNCTUATION)
 
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
     """Where the scope of a negation that looks forward ends."""
+    if tokens[cue.start] in ("none", "neither") and "nor" not in tokens[cue.end :]:  # "neither lesion shows washout"
+        return next((i for i in range(cue.end, len(tokens)) if tokens[i] in _PUNCTUATION or i in stops), len(tokens))
     if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
-        return starts[cue.end].end if cue.end in starts else cue.end + 1
+        at = cue.end
+        while at < len(tokens) - 1 and tokens[at] in ("a", "an", "any", "the", "clearly", "definitely"):
+            at += 1
+        return starts[at].end if at in starts else at + 1
     i = cue.end
     while i < len(tokens):
         token = tokens[i]
@@ -442,6 +474,16 @@ def _standing(s: Sentence) -> Iterator[Statement]:
             yield Statement(term.name, term.value, hit.start, hit.end, s.is_negated(hit))
 
 
+def _inside_areas(s: Sentence, st: Statement) -> bool:
+    """Whether a density is that of areas within the lesion: *with central low-density areas*."""
+    inner = _INNER & set(s.tokens[max(0, st.start - 2) : st.end + 2])
+    return st.field == "attenuation" and bool(inner and _AREAS & set(s.tokens[st.end : st.end + 2]))
+
+
+_INNER = words("central internal intralesional inner scattered")
+_AREAS = words("area areas zone zones portion portions")
+
+
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
 
 
@@ -449,6 +491,26 @@ def _turned(st: Statement) -> Statement:
     """*Not sharp* is blurred, *not uniform* is heterogeneous; but *not blurred* says only what is not."""
     opposite = _OPPOSITES.get((st.field, st.value)) if st.negated else None
     return st._replace(value=opposite, negated=False) if opposite else st
+
+
+_PHASE_REACH = 9
+_BRIGHT = words("bright brighter")
+
+
+def _in_phase(s: Sentence, st: Statement) -> Statement:
+    """*Bright in the arterial phase* is arterial enhancement, and so is strong enhancement then."""
+    bright = st.field == "attenuation" and st.value == "hyper" and bool(_BRIGHT & set(s.tokens[st.start : st.end]))
+    if not bright and (st.field, st.value) != ("enhancement", "hyper"):
+        return st
+    for i in range(max(0, st.start - _PHASE_REACH), min(len(s.tokens) - 1, st.end + _PHASE_REACH)):
+        between = s.tokens[min(i, st.end) : max(i, st.start)]
+        if s.tokens[i] == "arterial" and s.tokens[i + 1] in _PHASES and not _PHASE_ENDS & set(between):
+            return st._replace(field="enhancement", value="arterial")
+    return st
+
+
+_PHASES = words("phase phases images imaging series scan")
+_PHASE_ENDS = words(", ; : and but without no not")
 
 
 def _enhancement_word(hit: Hit) -> bool:
@@ -564,7 +626,8 @@ class Sentence:
         self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
-        self.statements = [_turned(st) for st in (*_standing(self), *_paired(self))]
+        read = (st for st in (*_standing(self), *_paired(self)) if not _inside_areas(self, st))
+        self.statements = [_turned(_in_phase(self, st)) for st in read]
         self.sizes = _sizes(self)
 
     def is_origin(self, hit: Hit) -> bool:
@@ -583,7 +646,7 @@ class Sentence:
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypodens|hyperdens|pap|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
