@@ -12,7 +12,7 @@ import pytest
 from nnunet_textomorph.llm_reports import descriptors
 
 REPORTS = Path(__file__).parent / "data" / "reports"
-FILES = {"test": "t", "development": "d"}
+FILES = {"test": "t", "development": "d", "development2": "e"}
 ORGANS = {"liver", "pancreas", "kidney"}
 VALUES: dict[str, set[str]] = {
     "organ": ORGANS,
