@@ -16,7 +16,7 @@ textomorph train autoencoder --data "$runs/data/manifest.jsonl" --out "$runs/aut
     --steps 1300 --batch 6 --crop 32 --learning-rate 8e-4 --checkpoint-every 100 --sheet-every 200 --resume
 
 textomorph train diffusion --data "$runs/data/manifest.jsonl" --autoencoder "$runs/autoencoder" --out "$runs/diffusion" \
-    --cache "$runs/cache" --steps 1600 --learning-rate 6e-4 --sheet-every 400 --resume \
+    --cache "$runs/cache" --steps 1500 --learning-rate 6e-4 --sheet-every 500 --resume \
     --licence "Apache-2.0; attribution of the CT data as named under data (CC BY 3.0)" \
     --data-note "Dataset901: 18 of the 24 CT of the IBSI validation set, from TCIA Soft-tissue-Sarcoma, Vallieres et al. 2015, doi 10.7937/K9/TCIA.2015.7GO2GSKS, CC BY 3.0; and procedural phantoms; lesions of known descriptors drawn into both"
 

@@ -27,6 +27,7 @@ LEVEL_HU = (-60.0, 30.0)  # by which a window's HU are moved: the host's level m
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
 HOST_SHELL_MM = (2.0, 10.0)  # distance from a tumor of the tissue that is taken as its host
 HOST_HU = (-30.0, 220.0)  # and its level: no fat, gas or bone
+PLAIN_HU = 50.0  # contrast of the plain tumor whose latents show the denoiser where the mask's edge lies
 
 
 class Crop(NamedTuple):
@@ -87,6 +88,11 @@ def healthy_context(ct: np.ndarray, mask: np.ndarray, domain: Domain, *, noisy: 
     host = ct[beside] if beside.any() else ct[tissue] if tissue.any() else ct[~mask]
     masked = np.where(mask, np.median(host) if host.size else 0.0, ct).astype(np.float32)
     return np.where(mask, masked, without_noise(masked, domain)) if noisy else masked
+
+
+def plain_tumor(healthy: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A healthy context (D, H, W) in HU with a tumor of one level and the mask's own edge in it."""
+    return np.where(mask, healthy + np.float32(PLAIN_HU), healthy)
 
 
 def load_crop(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -71,6 +71,8 @@ def read_weights(folder: Path, module: nn.Module) -> None:
             raise GeneratorError(
                 f"{path}: {name!r} has shape {tuple(weights[name].shape)}, {CONFIG_NAME} asks for {tuple(value.shape)}."
             )
+        if not bool(torch.isfinite(weights[name].float()).all()):
+            raise GeneratorError(f"{path}: {name!r} holds NaN or infinity; train again from an earlier checkpoint.")
     module.load_state_dict({name: weights[name].to(value.dtype) for name, value in expected.items()})
 
 

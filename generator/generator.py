@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
 from .config import Domain, GeneratorConfig
-from .crops import healthy_context
+from .crops import healthy_context, plain_tumor
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
@@ -79,30 +80,33 @@ class Generator:
             seams and with its noise is the caller's part.
 
         Raises:
-            GeneratorError: shapes that differ or are no multiple, NaN in the CT, an empty text, too many steps.
+            GeneratorError: shapes that differ or are no multiple, NaN in the CT, a text without a word, too many steps.
         """
         steps = self.config.sampling.steps if steps is None else steps
-        self._check(context_hu, mask, texts, steps)
+        guidance = self.config.sampling.guidance if guidance is None else guidance
+        self._check(context_hu, mask, texts, steps, guidance)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
         healthy = [
             healthy_context(ct.astype(np.float32), tumor, self.domain, noisy=True)
             for ct, tumor in zip(context_hu, mask.astype(bool), strict=True)
         ]
-        image = normalize(torch.from_numpy(np.stack(healthy)), self.domain)
-        z_healthy = self.networks.autoencoder.encode(image[:, None].to(self.device))
+        plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
+        images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), self.domain)
+        z_healthy, z_plain = self.networks.autoencoder.encode(images[:, None].to(self.device)).chunk(2)
         noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         tokens, token_mask = self.text_encoder(texts)
         z = sample_latents(
             self.networks.denoiser,
             self.config.diffusion,
             z_healthy,
+            z_plain,
             latent_mask(m, factor),
             tokens.to(self.device),
             token_mask.to(self.device),
             noise,
             steps=steps,
-            guidance=self.config.sampling.guidance if guidance is None else guidance,
+            guidance=guidance,
         )
         return self.decoded(z)
 
@@ -111,7 +115,9 @@ class Generator:
         made = denormalize(self.networks.autoencoder.decode(z)[:, 0], self.domain).cpu().numpy()
         return np.stack([_sharpened(image, self.domain) for image in made])
 
-    def _check(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int) -> None:
+    def _check(
+        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int, guidance: float
+    ) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
             raise GeneratorError(
                 f"CT {context_hu.shape}, mask {mask.shape} and {len(texts)} texts do not belong together; "
@@ -125,7 +131,9 @@ class Generator:
             raise GeneratorError("The CT contains NaN or infinite voxels; repair the image first.")
         if not 1 <= steps <= self.config.diffusion.steps:
             raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
-        if any(not text.strip() for text in texts):
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise GeneratorError(f"A guidance of {guidance} cannot be; give 0 or more.")
+        if not all(any(character.isalpha() for character in text) for text in texts):
             raise GeneratorError("A text is empty; describe the tumor in words.")
 
 

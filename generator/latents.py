@@ -16,20 +16,24 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, normalize
 from .config import Domain, TextConfig
-from .crops import Crop, healthy_context, load_crop, random_window, without_noise
+from .crops import Crop, healthy_context, load_crop, plain_tumor, random_window, without_noise
 from .denoiser import latent_mask
 from .manifest import ManifestLine
 from .text_encoder import TextEncoder, pad
 
-WINDOW_VERSION = 5  # raised when a window or its healthy context is made otherwise than before
+WINDOW_VERSION = 6  # raised when a window or its healthy context is made otherwise than before
 
 
 @dataclass(frozen=True)
 class Example:
-    """One window: ``z`` and ``z_healthy`` (C, d, h, w) float16, ``mask`` (1, d, h, w) float16; ``line``: its id."""
+    """One window: ``z``, ``z_healthy`` and ``z_plain`` (C, d, h, w), ``mask`` (1, d, h, w), float16; ``line``: its id.
+
+    The latents are those of the CT, of its healthy context, and of that with a plain tumor in it.
+    """
 
     z: Tensor
     z_healthy: Tensor
+    z_plain: Tensor
     mask: Tensor
     line: str
 
@@ -79,13 +83,11 @@ def cache_latents(
             smooth = without_noise(ct, domain) if line in noisy else ct
             healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
             m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
-            both = torch.from_numpy(np.stack([smooth, healthy]))[:, None].to(device)
-            z, z_healthy = autoencoder.encode(normalize(both, domain)).cpu()
-            tensors = {"z": z.half(), "z_healthy": z_healthy.half(), "mask": latent_mask(m, domain.latent_factor)[0]}
-            tensors["mask"] = tensors["mask"].half().cpu()
-            _save(file, tensors)
-        loaded = load_file(file)
-        examples.append(Example(loaded["z"], loaded["z_healthy"], loaded["mask"], line))
+            images = torch.from_numpy(np.stack([smooth, healthy, plain_tumor(healthy, mask)]))[:, None].to(device)
+            latents = zip(("z", "z_healthy", "z_plain"), autoencoder.encode(normalize(images, domain)), strict=True)
+            tensors = {**dict(latents), "mask": latent_mask(m, domain.latent_factor)[0]}
+            _save(file, {name: tensor.half().cpu().contiguous() for name, tensor in tensors.items()})
+        examples.append(Example(**load_file(file), line=line))
     return examples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
 from dataclasses import dataclass
@@ -37,14 +38,17 @@ class Volume:
             raise ValueError(f"array of shape {array.shape} does not fit the grid {self.array.shape}")
         return Volume(array, self.spacing, self.origin, self.direction)
 
-    def same_grid(self, other: Volume, tolerance_mm: float = 1e-2) -> bool:
+    def same_grid(self, other: Volume, tolerance_mm: float = 0.1) -> bool:
         """Whether voxel (i, j, k) of both lies at the same place in the patient, within ``tolerance_mm``."""
-        return (
-            self.array.shape == other.array.shape
-            and np.allclose(self.spacing, other.spacing, atol=tolerance_mm)
-            and np.allclose(self.origin, other.origin, atol=max(tolerance_mm, 0.1))
-            and np.allclose(self.direction, other.direction, atol=1e-2)
-        )
+        if self.array.shape != other.array.shape:
+            return False
+        return bool(np.linalg.norm(self._corners() - other._corners(), axis=1).max() <= tolerance_mm)
+
+    def _corners(self) -> np.ndarray:
+        """The eight outermost voxels' centres in the patient, mm: (8, 3)."""
+        ends = [(0, n - 1) for n in self.array.shape[::-1]]
+        voxels = np.array(list(itertools.product(*ends))) * np.array(self.spacing[::-1])
+        return voxels @ np.array(self.direction).reshape(3, 3).T + np.array(self.origin)
 
     def grid_text(self) -> str:
         """Shape, spacing and origin in words, for error messages (axis order z, y, x)."""

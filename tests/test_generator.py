@@ -16,7 +16,7 @@ from nnunet_textomorph.generator import text_encoder
 from nnunet_textomorph.generator.autoencoder import Autoencoder, denormalize, nearest_codes, normalize
 from nnunet_textomorph.generator.config import DiffusionConfig, Domain, GeneratorConfig, Prediction, TextConfig
 from nnunet_textomorph.generator.crops import healthy_context
-from nnunet_textomorph.generator.denoiser import Denoiser
+from nnunet_textomorph.generator.denoiser import Denoiser, VoxelwisePath, places
 from nnunet_textomorph.generator.diffusion import estimate_z0, few_step_solver, noise_schedule, target
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import write_folder
@@ -141,6 +141,7 @@ def test_guidance_extrapolates_from_the_prediction_without_text_through_that_wit
             networks.denoiser,
             config.diffusion,
             z_healthy,
+            z_healthy + 1.0,
             torch.ones(1, 1, 4, 4, 4),
             tokens,
             token_mask,
@@ -461,6 +462,9 @@ class Oracle:
     def adapter(self, tokens: Tensor, mask: Tensor, drop: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return tokens, tokens[:, 0]
 
+    def added(self, z: Tensor, z_healthy: Tensor) -> Tensor:
+        return (z - z_healthy) / 3.0
+
     def with_tumor(self, z0: Tensor, z_healthy: Tensor) -> Tensor:
         return z_healthy + 3.0 * z0
 
@@ -483,6 +487,7 @@ def test_the_few_step_solver_ends_at_the_latents_that_a_perfect_denoiser_knows(p
         Oracle(config, z0),  # type: ignore[arg-type]
         config,
         z_healthy,
+        z_healthy,
         z0[:, :1],
         tokens,
         torch.ones(2, 1, dtype=torch.bool),
@@ -499,6 +504,60 @@ def test_what_a_tumor_adds_is_undone():
     denoiser.tumor_sd.copy_(torch.linspace(0.1, 3.0, len(denoiser.tumor_sd)))
     assert not torch.allclose(denoiser.added(z, z_healthy), z - z_healthy)
     torch.testing.assert_close(denoiser.with_tumor(denoiser.added(z, z_healthy), z_healthy), z)
+
+
+def test_the_voxelwise_path_asks_no_neighbour():
+    """A voxel of z_t away from the tumor changes the answer there alone; one in it is felt through the tumor's mean."""
+    torch.manual_seed(0)
+    path = VoxelwisePath(channels=2, text_width=16)
+    torch.nn.init.normal_(path.maps.weight)
+    mask = -torch.ones(1, 1, 8, 8, 8)
+    mask[..., 4:7, 4:7, 4:7] = 1.0
+    z_t, z_healthy, plain = torch.randn(3, 1, 2, 8, 8, 8)
+    given = (torch.tensor([50]), z_healthy, plain, mask, torch.randn(1, 16))
+
+    def changed_by(voxel: tuple[int, int, int]) -> int:
+        other = z_t.clone()
+        other[(0, slice(None), *voxel)] += 1.0
+        return int(((path(other, *given) - path(z_t, *given)).abs() > 1e-6).any(dim=1).sum())
+
+    with torch.no_grad():
+        assert changed_by((1, 1, 1)) == 1
+        assert changed_by((5, 5, 5)) == 8**3
+
+
+def test_the_denoiser_does_not_see_what_lies_beside_the_tumor():
+    """In a training CT that is where an ill-defined tumor has left its trace."""
+    torch.manual_seed(0)
+    denoiser = Denoiser(tiny.DENOISER, tiny.AUTOENCODER, TextConfig(width=tiny.WIDTH)).eval()
+    for part in (denoiser.voxelwise.maps, denoiser.unet.out[-1].conv):
+        torch.nn.init.normal_(part.weight)
+    mask = -torch.ones(1, 1, 8, 8, 8)
+    mask[..., 1:3, 1:3, 1:3] = 1.0
+    latent = (1, tiny.AUTOENCODER.latent_channels, 8, 8, 8)
+    z_t, plain, z_healthy = torch.randn(3, *latent)
+    context, pooled = denoiser.adapter(torch.randn(1, 3, tiny.WIDTH), torch.ones(1, 3, dtype=torch.bool))
+
+    def answer(voxel: tuple[int, int, int]) -> Tensor:
+        other = z_healthy.clone()
+        other[(0, slice(None), *voxel)] += 1.0
+        return denoiser(z_t, torch.tensor([50]), other, plain, mask, context, pooled)
+
+    with torch.no_grad():
+        torch.testing.assert_close(answer((4, 4, 4)), answer((1, 1, 1)), rtol=0, atol=0)
+        assert (answer((5, 5, 5)) - answer((1, 1, 1))).abs().max() > 1e-3
+
+
+def test_places_tell_a_tumors_depth_from_its_border():
+    share = torch.zeros(1, 1, 8, 8, 8)
+    share[..., 1:6, 1:6, 1:6] = 1.0
+    anywhere, inside, beside, deep, around, whole = places(share)[0]
+    assert anywhere.min() == 1.0
+    torch.testing.assert_close(inside, share[0, 0])
+    torch.testing.assert_close(whole, share[0, 0])
+    assert (beside.sum(), deep.sum()) == (7**3, 3**3)
+    assert (around[3, 3, 3], around[7, 7, 7]) == (1.0, 0.0)
+    assert 0.0 < around[0, 3, 3] < around[1, 3, 3] < 1.0
 
 
 @pytest.mark.parametrize("host_hu", [35.0, 110.0])

@@ -239,6 +239,21 @@ def test_the_words_of_the_descriptors_are_learned(manifest, diffusion_run, tmp_p
     assert separation(60) > 2.0 * separation(0)
 
 
+def test_the_voxelwise_path_learns_what_the_texts_say(manifest, diffusion_run, tmp_path):
+    """Out of mere noise it makes hypo- and hyperattenuating tumors that add opposite things."""
+    generator = load_generator(diffusion_run(manifest, tmp_path / "out", steps=1, text_steps=60))
+    denoiser = generator.networks.denoiser
+    latent = generator.config.autoencoder.latent_channels
+    mask = -torch.ones(2, 1, 8, 8, 8)
+    mask[..., 2:6, 2:6, 2:6] = 1.0
+    zeros, last = torch.zeros(2, latent, 8, 8, 8), torch.full((2,), generator.config.diffusion.steps - 1)
+    plain = (mask + 1.0) / 2.0 * torch.ones(latent)[:, None, None, None]
+    with torch.no_grad():
+        pooled = denoiser.adapter(*generator.text_encoder([TEXTS["hypo"][0], TEXTS["hyper"][0]]))[1]
+        hypo, hyper = denoiser.voxelwise(zeros, last, zeros, plain, mask, pooled)[..., 3:5, 3:5, 3:5].flatten(1)
+    assert torch.cosine_similarity(hypo, hyper, dim=0) < -0.3
+
+
 # --- killed and continued ---------------------------------------------------------------------------------------
 
 
@@ -566,7 +581,7 @@ def test_latents_of_another_autoencoder_or_seed_are_not_mixed_in(manifest, tmp_p
         assert [example.line for example in found] == ids * views
         assert all(example.mask.shape == (1, 12, 12, 12) for example in found)
         assert all(float(example.mask.min()) == -1.0 and float(example.mask.max()) == 1.0 for example in found)
-        return torch.stack([torch.cat([example.z, example.z_healthy]) for example in found])
+        return torch.stack([torch.cat([example.z, example.z_healthy, example.z_plain]) for example in found])
 
     first = latents(network(0))
     other = latents(network(1))
