@@ -99,7 +99,7 @@ def diffusion(data: Path, autoencoder: Path, out: Path, data_note: str, **settin
 @main.command()
 @click.option("--image", type=FILE, required=True, help="CT in HU (NIfTI, NRRD or MetaImage), any spacing.")
 @click.option("--organ-mask", type=FILE, required=True, help="Segmentation on the same grid.")
-@click.option("--label", type=int, required=True, help="The host's value in it.")
+@click.option("--label", type=click.IntRange(1), required=True, help="The host's value in it.")
 @click.option("--organ", required=True, help="The host's name; added to the text where that does not name it.")
 @click.option("--text", required=True, help='As in a report: "A hypoattenuating mass with ill-defined margins."')
 @click.option("--diameter-mm", type=float, help="Of a ball of the tumor's volume; 25 if no tumor mask is given.")
@@ -150,14 +150,8 @@ def plan(
     overwrite: bool,
 ) -> None:
     """Write TextoMorphPlans.json for a dataset that nnU-Net has planned: what is put where."""
-    from nnunet_textomorph.bank import load_bank
-    from nnunet_textomorph.generator.folder import read_config
     from nnunet_textomorph.plan import write_plan
 
-    if generator is not None:
-        read_config(generator)
-    if bank is not None:
-        load_bank(bank, "any")
     made, path = write_plan(dataset, configuration, generator, bank, plans, overwrite, host_label, tumor_label)
     click.echo(f"hosts:  {', '.join(f'{name} ({value})' for name, value in made.hosts.items())}")
     click.echo(f"tumors: {', '.join(f'{name} ({value})' for name, value in made.tumors.items())}")

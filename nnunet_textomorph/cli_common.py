@@ -25,8 +25,10 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except (UserError, GeneratorError, ReportError, NotImplementedError) as error:
             _fail(str(error))
-        except PermissionError as error:
-            _fail(f"{error.filename}: permission denied.")
+        except OSError as error:
+            if error.filename is None:  # not about a file that the user named
+                raise
+            _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
 
     return wrapped
 

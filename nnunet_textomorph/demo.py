@@ -97,7 +97,7 @@ def run_demo(out: Path, epochs: int) -> None:
         click.echo(f"{case:16s}{liver:12.2f}{tumor:12.2f}")
     click.echo(
         f"\nAll of it took {(time.monotonic() - started) / 60:.1f} min, training {training / 60:.1f} min. Dice after "
-        f"{epochs * ITERATIONS} patches says nothing but that it runs. Everything is in {out}."
+        f"{epochs * ITERATIONS} iterations says nothing but that it runs. Everything is in {out}."
     )
 
 
@@ -106,7 +106,7 @@ def _nnunet(entry: str, arguments: Sequence[str], environment: dict[str, str], l
     module, function = entry.split(":")
     # the current folder may be this repository's root, where nnunet_textomorph lies without its parts
     code = f"import sys; sys.path[:] = filter(None, sys.path); from nnunetv2.{module} import {function}; {function}()"
-    with log.open("a") as file, tqdm(total=None, bar_format="   {elapsed} {postfix}", leave=False) as bar:
+    with log.open("a") as file, tqdm(total=None, bar_format="   {elapsed} {postfix}", leave=False, disable=None) as bar:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments], stdout=file, stderr=subprocess.STDOUT, env=environment
         )

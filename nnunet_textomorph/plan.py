@@ -7,16 +7,18 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.shapes import SIZE_CLASSES_MM
+from nnunet_textomorph.shapes import SIZE_CLASSES_MM, random_diameter
 
 FILE_NAME = "TextoMorphPlans.json"
 TUMOR_NAME = re.compile(
-    r"tumou?r|lesion|cancer|carcinoma|metast|mass|neoplas|sarcoma|adenoma|nodule|\b(pdac|pnet|hcc|rcc)\b|cyst", re.I
+    r"tumou?r|lesion|cancer|carcinoma|metasta|neoplas|sarcoma|adenoma|nodule|\b(mass|masses|cysts?|pdac|pnet|hcc|rcc)\b",
+    re.I,
 )
 ORGANS = ("liver", "pancreas", "kidney", "soft tissue")
 PATHOLOGIES = ("PDAC", "PNET", "cyst")  # classes that a label's name may ask for
@@ -28,10 +30,9 @@ class TextoMorphPlans(BaseModel):
     """Checked contents of the file; an unknown key is an error.
 
     ``hosts`` and ``tumors`` map label names to values of the segmentation. ``probability``: of a tumor per patch.
-    ``request_mix``: shares of the kinds of request; only ``random`` (Eq. 3) exists so far. ``size_mix``: weights of the
-    size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a tumor lies in its host at
-    least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null. ``epochs`` and the two
-    numbers of iterations per epoch: nnU-Net's own when null.
+    ``size_mix``: weights of the size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a
+    tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
+    ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,10 +43,9 @@ class TextoMorphPlans(BaseModel):
     generator: str | None = None
     bank: str | None = None
     probability: float = Field(default=0.5, ge=0.0, le=1.0)
-    request_mix: dict[Literal["random"], float] = {"random": 1.0}
     size_mix: dict[str, float] = {"small": 0.5, "medium": 0.4, "large": 0.1}
     smallest_mm: float = Field(default=6.0, gt=0.0)
-    largest_mm: float = Field(default=70.0, gt=0.0)
+    largest_mm: float = Field(default=60.0, gt=0.0)  # the largest that the shipped generator was trained on
     inside_share: float = Field(default=0.8, gt=0.0, le=1.0)
     steps: int | None = Field(default=None, ge=1, le=200)
     guidance: float | None = Field(default=None, ge=0.0)
@@ -57,9 +57,18 @@ class TextoMorphPlans(BaseModel):
     @classmethod
     def _known_sizes(cls, mix: dict[str, float]) -> dict[str, float]:
         unknown = set(mix) - set(SIZE_CLASSES_MM)
-        if unknown or not any(weight > 0 for weight in mix.values()):
-            raise ValueError(f"give weights of {', '.join(SIZE_CLASSES_MM)}, at least one above 0")
+        if unknown or min(mix.values(), default=0) < 0 or not any(weight > 0 for weight in mix.values()):
+            raise ValueError(f"give weights of {', '.join(SIZE_CLASSES_MM)}, none below 0 and at least one above")
         return mix
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> TextoMorphPlans:
+        if not self.host_values:
+            raise ValueError("every value of hosts is one of tumors; no tissue is left to put tumors into")
+        random_diameter(
+            self.size_mix, np.random.default_rng(0), smallest_mm=self.smallest_mm, largest_mm=self.largest_mm
+        )
+        return self
 
     @property
     def host_values(self) -> list[int]:
@@ -90,8 +99,8 @@ def infer_plan(
         if name not in labels:
             raise UserError(f"{where}: has no label {name!r}; it has {', '.join(labels)}.")
     tumors = _tumors(labels, tumor_labels, where)
-    rest: Labels = {k: v for k, v in labels.items() if k not in tumors and not TUMOR_NAME.search(k)}
-    hosts: Labels = {k: labels[k] for k in host_labels} or _hosts(rest, list(tumors), where)
+    rest: Labels = {k: v for k, v in labels.items() if k not in tumors and not _is_tumor(k)}
+    hosts: Labels = {k: labels[k] for k in host_labels} or _healthy(_hosts(rest, list(tumors), where), labels)
     return TextoMorphPlans(hosts=hosts, tumors=tumors, organ=_organ(next(iter(hosts))))
 
 
@@ -105,6 +114,8 @@ def check_configuration(plans: dict[str, Any], configuration: str, where: str) -
             f"Tumors cannot be put into patches of the configuration {configuration!r}; use 3d_fullres or 3d_lowres."
         )
     schemes = _inherited(available, configuration).get("normalization_schemes", [])
+    if len(schemes) > 1:
+        raise UserError(f"{where}: has {len(schemes)} channels; tumors are put into single-channel CT only.")
     if list(schemes) != ["CTNormalization"]:
         raise UserError(
             f"{where}: normalizes by {', '.join(schemes)}, which is not invertible in a patch (the image's own mean is "
@@ -125,16 +136,21 @@ def write_plan(
     """Infer a plan for a planned nnU-Net dataset (name or number) and write it beside nnU-Net's plans.
 
     Raises :class:`UserError` for what :func:`infer_plan` and :func:`check_configuration` refuse, a dataset that is not
-    planned, or an existing file unless ``overwrite``.
+    planned, an unusable bank, or an existing file unless ``overwrite``; :class:`GeneratorError` for a generator that
+    cannot be loaded.
     """
+    # not needed to read a plan, and slow to import
+    from nnunet_textomorph.bank import load_bank
+    from nnunet_textomorph.generator.generator import load_generator
+
     folder = _preprocessed(dataset)
     nnunet_plans = folder / f"{plans}.json"
     if not nnunet_plans.is_file():
         raise UserError(f"{nnunet_plans}: no such file; run nnUNetv2_plan_and_preprocess -d {dataset} first.")
-    check_configuration(json.loads(nnunet_plans.read_text()), configuration, str(nnunet_plans))
+    check_configuration(_read_json(nnunet_plans), configuration, str(nnunet_plans))
     dataset_json = folder / "dataset.json"
     plan = infer_plan(
-        json.loads(dataset_json.read_text()),
+        _read_json(dataset_json),
         where=str(dataset_json),
         host_labels=host_labels,
         tumor_labels=tumor_labels,
@@ -145,6 +161,8 @@ def write_plan(
             "bank": None if bank is None else str(bank.resolve()),
         }
     )
+    load_generator(plan.generator)
+    load_bank(None if bank is None else bank, plan.organ)
     path = folder / FILE_NAME
     if path.exists() and not overwrite:
         raise UserError(f"{path}: exists; edit it, or replace it with --overwrite.")
@@ -162,7 +180,7 @@ def save_plan(plan: TextoMorphPlans, path: Path) -> None:
 def load_plan(path: Path) -> TextoMorphPlans:
     """Read a plan; :class:`UserError` names the key that is unknown or unfit."""
     try:
-        return TextoMorphPlans.model_validate_json(path.read_text())
+        return TextoMorphPlans.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
@@ -178,7 +196,7 @@ def pathology_of(tumor_name: str) -> str | None:
 
 
 def _tumors(labels: Labels, wanted: Sequence[str], where: str) -> dict[str, int]:
-    names = list(wanted) or [name for name in labels if TUMOR_NAME.search(name)]
+    names = list(wanted) or [name for name in labels if _is_tumor(name)]
     tumors = {name: value for name in names if isinstance(value := labels[name], int)}
     if not tumors:  # regions only: the tumor is what no other region holds
         tumors = {n: int(v[-1]) for n in names[-1:] if isinstance(v := labels[n], list)}
@@ -188,6 +206,17 @@ def _tumors(labels: Labels, wanted: Sequence[str], where: str) -> dict[str, int]
             "name it with textomorph plan --tumor-label NAME."
         )
     return tumors
+
+
+def _is_tumor(name: str) -> bool:
+    return bool(TUMOR_NAME.search(re.sub(r"[_\-]+", " ", name)))
+
+
+def _healthy(hosts: Labels, labels: Labels) -> Labels:
+    """Hosts without the values that any label named like a tumor holds: KiTS's kidney region contains its masses."""
+    held = [value if isinstance(value, list) else [value] for name, value in labels.items() if _is_tumor(name)]
+    sick = {value for values in held for value in values}
+    return {k: [v for v in value if v not in sick] if isinstance(value, list) else value for k, value in hosts.items()}
 
 
 def _hosts(rest: Labels, tumor_names: Sequence[str], where: str) -> Labels:
@@ -203,6 +232,16 @@ def _hosts(rest: Labels, tumor_names: Sequence[str], where: str) -> Labels:
 def _organ(name: str) -> str:
     plain = re.sub(r"[_\-]+", " ", name).lower().strip()
     return next((organ for organ in ORGANS if organ in plain), plain)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; plan the dataset with nnUNetv2_plan_and_preprocess again.") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}); plan the dataset again.") from None
+    return dict(content)
 
 
 def _inherited(configurations: dict[str, Any], name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -89,12 +90,11 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     label = labels.array.copy()
     label[tumor] = request.tumor_value
     facts = {
-        **asdict(request),
+        **{**asdict(request), **_absolute(request)},
         "prompt": prompt(request.text, request.organ),
         "tumor_diameter_mm": round(equivalent_diameter(tumor, image.spacing), 2),
         "steps": request.steps or generator.config.sampling.steps,
         "guidance": generator.config.sampling.guidance if request.guidance is None else request.guidance,
-        "generator": request.generator or "default",
         "generator_weights": weights_hash(generator.networks),
         "nnunet_textomorph": version("nnunet-textomorph"),
         "torch": version("torch"),
@@ -111,17 +111,26 @@ def prompt(text: str, organ: str) -> str:
     return f"{text.rstrip('.')} in the {organ}."
 
 
+def _absolute(request: SynthesisRequest) -> dict[str, str]:
+    """The paths of the request, so that it can be repeated from any folder."""
+    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
+    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+
+
 def _check(request: SynthesisRequest, out: Path) -> None:
-    if not request.text.strip():
+    if not any(character.isalpha() for character in request.text):
         raise UserError('The text is empty; describe the tumor, as in --text "a hypoattenuating mass".')
     if request.diameter_mm is not None and request.tumor_mask is not None:
         raise UserError("--diameter-mm and --tumor-mask exclude each other; give one of them.")
-    if request.diameter_mm is not None and not 0 < request.diameter_mm <= 300:
+    if request.diameter_mm is not None and not 0 < request.diameter_mm < np.inf:
         raise UserError(f"--diameter-mm is {request.diameter_mm:g}; give a diameter above 0 mm.")
     if request.tumor_value == request.label:
         raise UserError(f"--tumor-value {request.tumor_value} is the host's label; give another value.")
     if request.seed < 0:
         raise UserError(f"--seed is {request.seed}; give 0 or more.")
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise UserError(f"{parent}: is a file; give --out a folder that can be made.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
 
@@ -190,9 +199,11 @@ def _write(
     try:
         write_volume(temporary / "image.nii.gz", image)
         write_volume(temporary / "label.nii.gz", label)
-        flips = _to_lps(before.direction)
-        views = before.array[flips], after_hu[flips], tumor[flips]
-        save_preview(temporary / "preview.png", *views, spacing=before.spacing, title=str(facts["prompt"]))
+        axes = _axial_axes(before.direction)
+        flips = _to_lps(before.direction, axes)
+        ct, made, mask = (array.transpose(axes)[flips] for array in (before.array, after_hu, tumor))
+        z, y, x = (before.spacing[axis] for axis in axes)
+        save_preview(temporary / "preview.png", ct, made, mask, spacing=(z, y, x), title=str(facts["prompt"]))
         (temporary / "request.json").write_text(json.dumps({**facts, "command": sys.argv}, indent=2) + "\n")
         if out.exists():
             out.rmdir()
@@ -201,7 +212,13 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _to_lps(direction: tuple[float, ...]) -> tuple[slice, ...]:
-    """Flips of an array (z, y, x) after which its axes run, near enough to look at, to the head, back and left."""
-    diagonal = np.array(direction).reshape(3, 3).diagonal()[::-1]
-    return tuple(slice(None, None, -1 if d < 0 else 1) for d in diagonal)
+def _axial_axes(direction: tuple[float, ...]) -> tuple[int, ...]:
+    """The array's axes that run most nearly along the patient's (z, y, x): other than 0, 1, 2 in a coronal series."""
+    along = np.abs(np.array(direction).reshape(3, 3))[::-1, ::-1]  # rows: patient z, y, x; columns: array axes
+    return max(itertools.permutations(range(3)), key=lambda axes: sum(along[row, a] for row, a in enumerate(axes)))
+
+
+def _to_lps(direction: tuple[float, ...], axes: tuple[int, ...]) -> tuple[slice, ...]:
+    """Flips of an array with ``axes`` after which they run, near enough to look at, to the head, back and left."""
+    along = np.array(direction).reshape(3, 3)[::-1, ::-1]
+    return tuple(slice(None, None, -1 if along[row, axis] < 0 else 1) for row, axis in enumerate(axes))

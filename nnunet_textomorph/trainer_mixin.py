@@ -12,7 +12,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.errors import GeneratorError
-from nnunet_textomorph.generator.folder import DEFAULT_FOLDER, read_config
+from nnunet_textomorph.generator.generator import load_generator
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, check_configuration, infer_plan, load_plan
 from nnunet_textomorph.transform import InjectionCounters, TextoMorphTransform
 
@@ -28,7 +28,7 @@ class TextoMorphMixin:
         """Check plan, configuration and generator before anything is built; a mistake ends training in one line."""
         try:
             plan = self._textomorph_plan = self._read_textomorph_plan()
-            read_config(Path(plan.generator or DEFAULT_FOLDER))
+            load_generator(plan.generator)  # the workers would find out too late, and without a clear line
             load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
         except (UserError, GeneratorError) as error:
             self.print_to_log_file(f"TextoMorph: {error}")
@@ -39,7 +39,7 @@ class TextoMorphMixin:
         self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or self.num_val_iterations_per_epoch
         super().initialize()  # type: ignore[misc]
 
-    def get_training_transforms(self: Any, *args: Any, **kwargs: Any) -> BasicTransform:
+    def get_training_transforms(self: Any, patch_size: Any, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's own, after ours."""
         z, y, x = map(float, self.configuration_manager.spacing)
         ours = TextoMorphTransform(
@@ -47,9 +47,10 @@ class TextoMorphMixin:
             (z, y, x),
             self.plans_manager.foreground_intensity_properties_per_channel["0"],
             self._textomorph_counters,
+            patch_size,
             Path(self.output_folder) / "textomorph_previews" if self.local_rank == 0 else None,
         )
-        return ComposeTransforms([ours, super().get_training_transforms(*args, **kwargs)])  # type: ignore[misc]
+        return ComposeTransforms([ours, super().get_training_transforms(patch_size, *args, **kwargs)])  # type: ignore[misc]
 
     def on_epoch_end(self: Any) -> None:
         """Say what was injected: a transform that silently does nothing must not go unnoticed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,9 @@ class TextoMorphTransform(BasicTransform):
     that the implant changed are written back; the tumor's voxels get its label where the segmentation is not -1.
 
     Random numbers come from numpy's global state, the only one that nnU-Net seeds differently in each worker. Nothing
-    is kept from one patch to the next. ``spacing``: mm, in the patch's axis order.
+    is kept from one patch to the next. ``spacing``: mm, in the patch's axis order. ``patch_size``: voxels of what the
+    network gets. nnU-Net loads more, turns and scales it and keeps the middle, so tumors are centred there: elsewhere
+    most of them would be cut off.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class TextoMorphTransform(BasicTransform):
         spacing: Spacing,
         intensities: Mapping[str, float],
         counters: InjectionCounters,
+        patch_size: Sequence[int] | None = None,
         preview_folder: Path | None = None,
     ) -> None:
         super().__init__()
@@ -95,6 +98,7 @@ class TextoMorphTransform(BasicTransform):
         self.hu_range = (float(intensities["percentile_00_5"]), float(intensities["percentile_99_5"]))
         self.bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
         self.counters = counters
+        self.patch_size = None if patch_size is None else [int(n) for n in patch_size]
         self.preview_folder = preview_folder
 
     def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
@@ -104,7 +108,7 @@ class TextoMorphTransform(BasicTransform):
         rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
         start = time.perf_counter()
         segmentation = data_dict["segmentation"][0].numpy()
-        request = random_request(segmentation, self.spacing, self.plan, self.bank, rng)
+        request = random_request(segmentation, self.spacing, self.plan, self.bank, rng, self.patch_size)
         if request is None:
             self.counters.no_room()
             return {"request": None}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator.errors import GeneratorError
+from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
+from nnunet_textomorph.llm_reports.errors import ReportError
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, load_plan, write_plan
 
 
@@ -40,6 +44,16 @@ def dataset_json(labels: dict, channels: dict | None = None) -> dict:
 def test_label_names_tell_host_and_tumor(labels: dict, hosts: dict, tumors: dict, organ: str) -> None:
     plan = infer_plan(dataset_json(labels))
     assert (plan.hosts, plan.tumors, plan.organ) == (hosts, tumors, organ)
+
+
+@pytest.mark.parametrize("name", ["masseter", "cystic_duct", "common_bile_duct"])
+def test_anatomy_is_no_tumor(name: str) -> None:
+    assert list(infer_plan(dataset_json({"liver": 1, name: 2, "liver_HCC": 3})).tumors) == ["liver_HCC"]
+
+
+def test_other_lesions_within_a_host_region_are_no_host() -> None:
+    plan = infer_plan(dataset_json({"kidney": [1, 2, 3], "masses": [2, 3], "tumor": 2}))
+    assert (plan.host_values, plan.tumors) == ([1], {"tumor": 2})
 
 
 def test_a_region_that_holds_the_tumor_is_host_without_it() -> None:
@@ -79,7 +93,10 @@ def test_several_channels_are_refused() -> None:
         ({"probabilty": 0.3}, "probabilty"),
         ({"probability": 1.5}, "probability"),
         ({"size_mix": {"huge": 1}}, "size_mix"),
-        ({"request_mix": {"targeted": 1}}, "request_mix"),
+        ({"size_mix": {"small": 1, "large": -1}}, "size_mix"),
+        ({"size_mix": {"large": 1}, "largest_mm": 40}, "no size class"),
+        ({"smallest_mm": 50, "largest_mm": 20}, "no size class"),
+        ({"tumors": {"tumor": 1}}, "no tissue is left"),
     ],
 )
 def test_an_unknown_or_unfit_key_is_named(tmp_path: Path, change: dict, sentence: str) -> None:
@@ -134,6 +151,54 @@ def test_mri_normalization_is_not_invertible(planned: Path) -> None:
     _write_nnunet_plans(planned, "ZScoreNormalization")
     with pytest.raises(UserError, match="not invertible"):
         write_plan("123")
+
+
+def test_several_channels_are_named_before_their_normalization(planned: Path) -> None:
+    channels = {"configurations": {"3d_fullres": {"normalization_schemes": ["CTNormalization"] * 2}}}
+    (planned / "nnUNetPlans.json").write_text(json.dumps(channels))
+    with pytest.raises(UserError, match="2 channels"):
+        write_plan("123")
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "nnUNetPlans.json"])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe{}"])
+def test_missing_or_corrupt_files_of_nnunet_are_named(planned: Path, name: str, content: bytes | None) -> None:
+    (planned / name).unlink() if content is None else (planned / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        write_plan("123")
+    assert not (planned / FILE_NAME).exists()
+
+
+def test_a_plan_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe{}")
+    with pytest.raises(UserError, match=FILE_NAME):
+        load_plan(tmp_path / FILE_NAME)
+
+
+def test_a_generator_that_cannot_be_loaded_leaves_no_plan(planned: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "generator"
+    shutil.copytree(DEFAULT_FOLDER, broken)
+    (broken / "model.safetensors").write_bytes((DEFAULT_FOLDER / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(GeneratorError, match="truncated"):
+        write_plan("123", generator=broken)
+    assert not (planned / FILE_NAME).exists()
+
+
+def test_a_bank_of_another_organ_is_refused_and_one_of_the_hosts_taken(planned: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "bank.jsonl"
+    line = {"organ": "kidney", "descriptors": {"organ": "kidney", "attenuation": "hypo"}}
+    for organ in ("kidney", "liver"):
+        made = {**line, "organ": organ, "descriptors": {**line["descriptors"], "organ": organ}}
+        text = f"A hypoattenuating mass in the {organ}."
+        bank.write_text(
+            json.dumps({**made, "description": text, "variants": [f"Mass in the {organ}, hypoattenuating."]}) + "\n"
+        )
+        if organ == "kidney":
+            with pytest.raises((UserError, ReportError), match="liver"):
+                write_plan("123", bank=bank)
+            assert not (planned / FILE_NAME).exists()
+        else:
+            assert write_plan("123", bank=bank)[0].bank == str(bank)
 
 
 def test_a_dataset_that_is_not_there_is_named(planned: Path) -> None:

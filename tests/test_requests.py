@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from nnunet_textomorph.bank import draw, load_bank
 from nnunet_textomorph.plan import TextoMorphPlans
@@ -29,6 +30,27 @@ def test_a_placed_shape_lies_in_the_host_and_clear_of_tumors(seed: int, inside: 
         assert mask.sum() == shape.sum()
         assert host[mask].mean() >= inside
         assert not (mask & forbidden).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), kept=st.tuples(*[st.integers(8, 40)] * 3))
+def test_tumors_are_centred_in_the_part_that_is_kept(seed: int, kept: tuple[int, int, int]) -> None:
+    """nnU-Net crops the middle of what it loads; a tumor beyond is lost."""
+    segmentation = np.full((40, 60, 60), 1, np.int16)
+    rng = np.random.default_rng(seed)
+    made = random_request(segmentation, (2.0, 1.0, 1.0), PLAN, load_bank(None, "liver"), rng, kept)
+    if made is not None:
+        found = ndimage.find_objects(made.mask.astype(np.uint8))[0]
+        for part, n, k in zip(found, segmentation.shape, kept, strict=True):
+            assert (n - k) // 2 <= (part.start + part.stop) // 2 < (n + k) // 2
+
+
+def test_no_host_in_the_part_that_is_kept_is_no_room() -> None:
+    segmentation = np.zeros((40, 60, 60), np.int16)
+    segmentation[:, :20] = 1
+    asked = (segmentation, (2.0, 1.0, 1.0), PLAN, load_bank(None, "liver"))
+    assert random_request(*asked, np.random.default_rng(0), (20, 20, 20)) is None
+    assert random_request(*asked, np.random.default_rng(0)) is not None
 
 
 def test_no_room_is_none() -> None:

@@ -43,7 +43,7 @@ def make(probability: float = 1.0, folder: Path | None = None, method: str | Non
     plan = TextoMorphPlans(
         hosts={"liver": 1}, tumors={"tumor": 2}, organ="liver", probability=probability, largest_mm=25.0
     )
-    return TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(method), folder)
+    return TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(method), preview_folder=folder)
 
 
 def patch(seed: int = 0) -> dict[str, torch.Tensor]:
