@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize
 from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
-from .config import DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction
+from .config import DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction, SamplingConfig
 from .crops import cache_crops
 from .denoiser import Denoiser, far_from_tumor
 from .diffusion import noise_schedule, target
@@ -163,6 +163,7 @@ def train_diffusion(
             "text": text,
             "denoiser": layout,
             "diffusion": DiffusionConfig(prediction_type=prediction_type),
+            "sampling": SamplingConfig(),  # not that of the day when the autoencoder was trained
             "training": {**base.training, "diffusion": {"steps": steps, **facts}},
             "data": data,
             "licence": licence,

@@ -143,6 +143,7 @@ def write_plan(
     from nnunet_textomorph.bank import load_bank
     from nnunet_textomorph.generator.generator import load_generator
 
+    load_generator(generator)
     folder = _preprocessed(dataset)
     nnunet_plans = folder / f"{plans}.json"
     if not nnunet_plans.is_file():
@@ -161,7 +162,6 @@ def write_plan(
             "bank": None if bank is None else str(bank.resolve()),
         }
     )
-    load_generator(plan.generator)
     load_bank(None if bank is None else bank, plan.organ)
     path = folder / FILE_NAME
     if path.exists() and not overwrite:
