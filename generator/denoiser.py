@@ -26,8 +26,7 @@ class VoxelwisePath(nn.Module):
     (noisy, healthy, what a plain tumor adds, mean noisy ones of the tumor), chosen by text and time.
 
     A tumor's contrast, its profile across the border and the strength of its texture are of this kind. The U-Net
-    beside it would learn them too, but after 1,600 steps its loss was higher than this path's after 300, which take
-    half a minute.
+    beside it would learn them too, but late.
     """
 
     def __init__(self, channels: int, text_width: int) -> None:
