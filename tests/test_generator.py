@@ -9,6 +9,7 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from torch import Tensor
 
@@ -214,6 +215,14 @@ def test_a_truncated_file_is_named(folder, name, share):
     message = refuses(folder)
     assert str(folder / name) in message
     assert "truncated" in message
+
+
+def test_weights_that_are_no_numbers_are_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    name = next(n for n, value in weights.items() if value.is_floating_point() and value.ndim > 1)
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    assert f"{name!r} holds NaN" in refuses(folder)
 
 
 def test_a_config_that_is_not_text_is_named(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import SimpleITK as sitk
 from click.testing import CliRunner, Result
 
+from nnunet_textomorph import synthesize as synthesize_module
 from nnunet_textomorph.cli import main
 from nnunet_textomorph.generator.volumes import read_volume
+from nnunet_textomorph.synthesize import SynthesisRequest, synthesize
 
 TEXT = "a hypoattenuating mass with ill-defined margins in the liver"
 
@@ -87,6 +90,36 @@ def test_a_request_repeats_and_another_seed_differs(case: Case) -> None:
     assert facts["seed"] == 5
     assert facts["prompt"] == TEXT
     assert facts["steps"] == 2
+    assert [facts[name] for name in ("image", "organ_mask")] == [str(case.image), str(case.mask)]
+
+
+def test_request_json_holds_whole_paths_and_repeats_the_request(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(case.folder)
+    assert case.run(image="ct.nii.gz", organ_mask="seg.nii.gz").exit_code == 0
+    facts = json.loads((case.out / "request.json").read_text())
+    fields = {field.name for field in dataclasses.fields(SynthesisRequest)}
+    monkeypatch.chdir(case.folder.parent)
+    again = synthesize(SynthesisRequest(**{k: v for k, v in facts.items() if k in fields}), case.folder / "again")
+    first, second = (read_volume(folder / "image.nii.gz").array for folder in (case.out, again))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_preview_of_any_series_shows_the_same_planes(
+    case: Case, axes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coronal series holds the same patient in other axes; its axial plane is axial all the same."""
+    tumor = np.zeros((24, 48, 48))
+    tumor[10:13, 18:27, 22:27] = 1
+    case.write(case.folder / "tumor.nii.gz", tumor, np.uint8)
+    shown = []
+    monkeypatch.setattr(synthesize_module, "save_preview", lambda path, *views, **facts: shown.append((views, facts)))
+    for path in (case.image, case.mask, case.folder / "tumor.nii.gz"):
+        sitk.WriteImage(sitk.PermuteAxes(sitk.ReadImage(str(path)), [2 - axis for axis in axes[::-1]]), str(path))
+    assert case.run(tumor_mask=case.folder / "tumor.nii.gz").exit_code == 0
+    ((_, _, mask), facts) = shown[0]
+    assert facts["spacing"] == (3.0, 1.5, 1.5)
+    np.testing.assert_array_equal(mask, tumor[:, ::-1, ::-1] > 0)
 
 
 def test_the_organ_is_added_where_the_text_does_not_name_it(case: Case) -> None:
@@ -127,6 +160,19 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         return {"text": "  "}
     elif name == "too large":
         return {"diameter_mm": 75}
+    elif name == "no word":
+        return {"text": " . "}
+    elif name == "guidance":
+        return {"guidance": "nan"}
+    elif name == "endless":
+        return {"diameter_mm": "inf"}
+    elif name == "parent":
+        return {"out": case.image / "out"}
+    elif name == "rotated":  # by 0.005 rad: half a degree, and 0.4 mm at the far corner
+        image = sitk.ReadImage(str(case.mask))
+        c, s = np.cos(0.005), np.sin(0.005)
+        image.SetDirection((-c, s, 0, -s, -c, 0, 0, 0, 1))
+        sitk.WriteImage(image, str(case.mask))
     elif name == "diameter":
         return {"diameter_mm": -4}
     elif name == "both":
@@ -183,6 +229,11 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         ("empty text", "text is empty"),
         ("too large", "smaller --diameter-mm"),
         ("diameter", "above 0"),
+        ("no word", "text is empty"),
+        ("guidance", "guidance of nan"),
+        ("endless", "above 0"),
+        ("parent", "is a file"),
+        ("rotated", "is not that of"),
         ("both", "exclude each other"),
         ("corrupt", "ct.nii.gz"),
         ("missing", "no such file"),

@@ -28,7 +28,7 @@ from nnunet_textomorph.generator.latents import cache_latents, cache_texts
 from nnunet_textomorph.generator.manifest import read_manifest
 from nnunet_textomorph.generator.text_encoder import TextEncoder
 from nnunet_textomorph.generator.train_autoencoder import train_autoencoder
-from nnunet_textomorph.generator.train_diffusion import train_diffusion
+from nnunet_textomorph.generator.train_diffusion import WordHeads, train_diffusion
 from nnunet_textomorph.generator.volumes import Volume, write_volume
 
 STEPS = 6  # far enough for the codebook and the discriminator to have joined
@@ -212,6 +212,8 @@ def test_a_trained_generator_is_written_loads_and_samples(diffusion, autoencoder
     own, base = load_file(diffusion / "model.safetensors"), load_file(autoencoder / "model.safetensors")
     assert all(torch.equal(own[f"autoencoder.{name}"], value) for name, value in base.items())
     assert (own["denoiser.tumor_sd"] != 1.0).all()  # measured on the training set
+    assert own["denoiser.unet.out.2.conv.weight"].abs().max() > 0  # zeros until the denoising loss reaches the U-Net
+    assert own["denoiser.voxelwise.maps.weight"].abs().max() > 0
 
 
 def test_the_prediction_type_and_provenance_are_kept(manifest, diffusion_run, tmp_path):
@@ -237,6 +239,15 @@ def test_the_words_of_the_descriptors_are_learned(manifest, diffusion_run, tmp_p
         return float((pooled[:2].mean(0) - pooled[2]).norm() / within)
 
     assert separation(60) > 2.0 * separation(0)
+
+
+def test_every_descriptor_is_part_of_the_loss_whatever_the_lines_give(manifest):
+    """Several processes wait for the gradient of each weight."""
+    heads = WordHeads(8, {"attenuation": ["hyper", "hypo"], "pathology": ["PDAC", "cyst"]})
+    heads.loss(torch.randn(2, 8), read_manifest(manifest)[:2])[0].backward()  # no line gives a pathology
+    gradients = {name: head.weight.grad for name, head in heads.heads.items()}
+    assert gradients["attenuation"].abs().max() > 0
+    assert gradients["pathology"].abs().max() == 0
 
 
 def test_the_voxelwise_path_learns_what_the_texts_say(manifest, diffusion_run, tmp_path):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from scipy import ndimage
 
 from nnunet_textomorph import transform as module
 from nnunet_textomorph.generator.config import Domain
 from nnunet_textomorph.plan import TextoMorphPlans
+from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 from nnunet_textomorph.transform import InjectionCounters, TextoMorphTransform
 
 INTENSITIES = {"mean": 50.0, "std": 30.0, "percentile_00_5": -53.0, "percentile_99_5": 136.0}
@@ -55,6 +59,39 @@ def patch(seed: int = 0) -> dict[str, torch.Tensor]:
     segmentation[:, :, :, 62:] = -1
     image = ((hu - 50.0) / 30.0).astype(np.float32)
     return {"image": torch.from_numpy(image), "segmentation": torch.from_numpy(segmentation)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nnunets_crop_keeps_every_tumor(seed: int) -> None:
+    """nnU-Net's spatial transform keeps the middle of what was loaded; tumors put elsewhere would be lost."""
+    kept = (16, 24, 24)
+    plain = make()
+    ours = TextoMorphTransform(plain.plan, SPACING, INTENSITIES, InjectionCounters(), kept)
+    crop = SpatialTransform(kept, 0, False, p_elastic_deform=0, p_rotation=0, p_scaling=0)
+    np.random.seed(seed)
+    done = ComposeTransforms([ours, crop])(**patch(seed))
+    assert done["segmentation"].shape[1:] == kept
+    assert ours.counters.take()[0] == 1
+    assert (done["segmentation"] == 2).any()
+
+
+def test_the_trainer_gives_its_patch_size_to_the_transform(tmp_path: Path) -> None:
+    class Plain:
+        """As much of nnU-Net's trainer as makes transforms."""
+
+        configuration_manager = SimpleNamespace(spacing=[2.0, 1.0, 1.0])
+        plans_manager = SimpleNamespace(foreground_intensity_properties_per_channel={"0": INTENSITIES})
+        output_folder, local_rank = str(tmp_path), 0
+
+        def get_training_transforms(self, patch_size: Sequence[int], *rest: object) -> ComposeTransforms:
+            assert (tuple(patch_size), rest) == ((16, 24, 24), ("others",))
+            return ComposeTransforms([])
+
+    class Trainer(TextoMorphMixin, Plain):
+        _textomorph_plan, _textomorph_counters = make().plan, InjectionCounters()
+
+    ours = Trainer().get_training_transforms(np.array([16, 24, 24]), "others").transforms[0]
+    assert (ours.patch_size, ours.spacing) == ([16, 24, 24], SPACING)
 
 
 def test_tumor_voxels_are_brighter_and_labelled_and_the_rest_is_bit_identical() -> None:
