@@ -133,8 +133,13 @@ class Generator:
             raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
         if not (math.isfinite(guidance) and guidance >= 0):
             raise GeneratorError(f"A guidance of {guidance} cannot be; give 0 or more.")
-        if not all(any(character.isalpha() for character in text) for text in texts):
+        if not all(map(has_words, texts)):
             raise GeneratorError("A text is empty; describe the tumor in words.")
+
+
+def has_words(text: str) -> bool:
+    """Whether a text says anything: a dash or a full stop does not."""
+    return any(character.isalpha() for character in text)
 
 
 def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:

@@ -32,7 +32,7 @@ from .sheets import save_sheet
 from .text_encoder import text_config
 
 TEXT_DROPOUT = 0.1
-VOXELWISE_SHARE = 3  # steps in which the voxelwise path learns alone, for each of the adapter's ``text_steps``
+VOXELWISE_PER_TEXT_STEP = 3  # steps in which the voxelwise path learns alone, for each of the adapter's
 HEALTHY_WEIGHT = 0.1  # of the loss away from the tumor, over that in it: an implant takes nothing from there
 WORDS_WEIGHT = 0.2  # of the descriptor classification beside the denoising loss
 BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger windows come in smaller batches
@@ -58,13 +58,14 @@ class WordHeads(nn.Module):
 
     def loss(self, pooled: Tensor, lines: Sequence[ManifestLine]) -> tuple[Tensor, float]:
         """Mean cross-entropy over the lines that give a descriptor, and the share told right."""
-        # every head is part of the loss, as several processes demand, whatever the lines give
-        losses, right = [0.0 * sum(head(pooled).sum() for head in self.heads.values()) + 0.0 * pooled.sum()], []
+        losses, right = [pooled.sum() * 0.0], []
         for field, values in self.words.items():
             rows = [i for i, line in enumerate(lines) if line.descriptors.get(field) in values]
+            said = self.heads[field](pooled)
+            losses[0] = losses[0] + said.sum() * 0.0  # several processes demand that every head is part of the loss
             if rows:
                 truth = torch.tensor([values.index(str(lines[i].descriptors[field])) for i in rows]).to(pooled.device)
-                scores = self.heads[field](pooled[rows])
+                scores = said[rows]
                 losses.append(F.cross_entropy(scores, truth))
                 right.append(float((scores.argmax(1) == truth).float().mean()))
         return torch.stack(losses).sum() / max(1, len(losses) - 1), float(np.mean(right)) if right else math.nan
@@ -138,10 +139,10 @@ def train_diffusion(
 
     ``autoencoder``: a folder that ``train_autoencoder`` wrote (or a generator's). ``views``: random windows of each
     tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
-    descriptors; ``VOXELWISE_SHARE`` times as many of the voxelwise path follow, before the U-Net joins. ``cache``:
-    where crops, latents and text embeddings are kept, ``out`` by default. The folder holds the moving average of the
-    weights. Everything random at a step follows from (seed, step, process). Raises :class:`GeneratorError` for
-    unusable data or folders.
+    descriptors; ``VOXELWISE_PER_TEXT_STEP`` times as many of the voxelwise path follow, before the U-Net joins.
+    ``cache``: where crops, latents and text embeddings are kept, ``out`` by default. The folder holds the moving
+    average of the weights. Everything random at a step follows from (seed, step, process). Raises
+    :class:`GeneratorError` for unusable data or folders.
     """
     check_settings(steps, batch, learning_rate, mixed_precision)
     lines = read_manifest(manifest)
@@ -188,7 +189,7 @@ def train_diffusion(
 
     if not done and text_steps:
         _teach_words(plain, examples, text_steps, seed, progress)
-        _teach_voxelwise(plain, examples, VOXELWISE_SHARE * text_steps, 2 * batch, schedule, seed, progress)
+        _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
     for step in bar:
         rng = np.random.default_rng([seed, 1, step, accelerator.process_index])

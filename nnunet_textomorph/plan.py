@@ -91,9 +91,7 @@ def infer_plan(
     Raises :class:`UserError` when no name looks like a tumor, no or several organs may be the host, or the images
     have more than one channel.
     """
-    channels = dataset_json.get("channel_names") or dataset_json.get("modality") or {}
-    if len(channels) != 1:
-        raise UserError(f"{where}: has {len(channels)} channels; tumors are put into single-channel CT only.")
+    _check_channels(len(dataset_json.get("channel_names") or dataset_json.get("modality") or {}), where)
     labels: Labels = {k: v for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")}
     for name in (*host_labels, *tumor_labels):
         if name not in labels:
@@ -114,8 +112,7 @@ def check_configuration(plans: dict[str, Any], configuration: str, where: str) -
             f"Tumors cannot be put into patches of the configuration {configuration!r}; use 3d_fullres or 3d_lowres."
         )
     schemes = _inherited(available, configuration).get("normalization_schemes", [])
-    if len(schemes) > 1:
-        raise UserError(f"{where}: has {len(schemes)} channels; tumors are put into single-channel CT only.")
+    _check_channels(max(1, len(schemes)), where)  # without a scheme, that is what is wrong
     if list(schemes) != ["CTNormalization"]:
         raise UserError(
             f"{where}: normalizes by {', '.join(schemes)}, which is not invertible in a patch (the image's own mean is "
@@ -162,7 +159,7 @@ def write_plan(
             "bank": None if bank is None else str(bank.resolve()),
         }
     )
-    load_bank(None if bank is None else bank, plan.organ)
+    load_bank(bank, plan.organ)
     path = folder / FILE_NAME
     if path.exists() and not overwrite:
         raise UserError(f"{path}: exists; edit it, or replace it with --overwrite.")
@@ -193,6 +190,11 @@ def load_plan(path: Path) -> TextoMorphPlans:
 def pathology_of(tumor_name: str) -> str | None:
     """The class that a label's name asks for (PDAC, PNET, cyst), if any."""
     return next((p for p in PATHOLOGIES if re.search(p, tumor_name, re.I)), None)
+
+
+def _check_channels(number: int, where: str) -> None:
+    if number != 1:
+        raise UserError(f"{where}: has {number} channels; tumors are put into single-channel CT only.")
 
 
 def _tumors(labels: Labels, wanted: Sequence[str], where: str) -> dict[str, int]:

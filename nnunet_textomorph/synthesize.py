@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.generator.generator import has_words, load_generator
 from nnunet_textomorph.generator.latents import weights_hash
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
 from nnunet_textomorph.implant import implant
@@ -90,7 +90,8 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     label = labels.array.copy()
     label[tumor] = request.tumor_value
     facts = {
-        **{**asdict(request), **_absolute(request)},
+        **asdict(request),
+        **_absolute(request),
         "prompt": prompt(request.text, request.organ),
         "tumor_diameter_mm": round(equivalent_diameter(tumor, image.spacing), 2),
         "steps": request.steps or generator.config.sampling.steps,
@@ -118,7 +119,7 @@ def _absolute(request: SynthesisRequest) -> dict[str, str]:
 
 
 def _check(request: SynthesisRequest, out: Path) -> None:
-    if not any(character.isalpha() for character in request.text):
+    if not has_words(request.text):
         raise UserError('The text is empty; describe the tumor, as in --text "a hypoattenuating mass".')
     if request.diameter_mm is not None and request.tumor_mask is not None:
         raise UserError("--diameter-mm and --tumor-mask exclude each other; give one of them.")
