@@ -64,9 +64,9 @@ def patch(seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("seed", range(6))
 def test_nnunets_crop_keeps_every_tumor(seed: int) -> None:
     """nnU-Net's spatial transform keeps the middle of what was loaded; tumors put elsewhere would be lost."""
-    kept = (16, 24, 24)
-    plain = make()
-    ours = TextoMorphTransform(plain.plan, SPACING, INTENSITIES, InjectionCounters(), kept)
+    kept = (10, 16, 16)
+    plan = make().plan.model_copy(update={"largest_mm": 9.0})
+    ours = TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(), kept)
     crop = SpatialTransform(kept, 0, False, p_elastic_deform=0, p_rotation=0, p_scaling=0)
     np.random.seed(seed)
     done = ComposeTransforms([ours, crop])(**patch(seed))
