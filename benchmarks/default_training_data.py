@@ -22,7 +22,7 @@ from training_wordings import worded
 
 from nnunet_textomorph.generator.config import Domain
 from nnunet_textomorph.generator.crops import without_noise
-from nnunet_textomorph.generator.volumes import Volume, read_volume, resample, write_volume
+from nnunet_textomorph.generator.volumes import Volume, box_around, read_volume, resample, write_volume
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.describer import describe_lesions
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
@@ -34,7 +34,7 @@ from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, rando
 HELD_OUT = ("040", "044", "047", "048", "050", "051")
 PHANTOM_SEED = 7_000_000
 SPACING = (1.0, 1.0, 1.0)
-SIZE_MIX = {"small": 0.5, "medium": 0.4, "large": 0.1}
+SIZE_MIX = {"small": 0.35, "medium": 0.5, "large": 0.15}
 SMALLEST_MM, LARGEST_MM = 7.0, 62.0
 MARGIN_MM = 20  # context around a tumor in a crop: what the largest training window needs, and room to shift
 INSIDE_SHARE = 0.85
@@ -101,13 +101,6 @@ def place(host: np.ndarray, diameter: float, rng: np.random.Generator) -> np.nda
     return None
 
 
-def crop(mask: np.ndarray, margin: int = MARGIN_MM) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(0, f.start - margin), min(n, f.stop + margin)) for f, n in zip(found, mask.shape, strict=True)
-    )
-
-
 def drawn_lesions(
     ct: np.ndarray, host: np.ndarray, organ: str, number: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Descriptors]]:
@@ -121,10 +114,10 @@ def drawn_lesions(
             mask = place(host, diameter, rng)
         if mask is None:
             continue
-        box = crop(mask)
+        box = box_around(mask, SPACING, MARGIN_MM)
         size = round(equivalent_diameter(mask, SPACING) * rng.uniform(1.0, 1.15), 1)
         d = d.model_copy(update={"size_mm": size})
-        yield render_lesion(ct[box], mask[box], SPACING, d, rng), mask[box], d
+        yield render_lesion(ct[box], mask[box], SPACING, d, rng, noise_mm=0.0), mask[box], d
 
 
 def real_cases(folder: Path) -> Iterator[tuple[str, Volume, np.ndarray]]:
@@ -142,7 +135,9 @@ class Writer:
         self.lines: list[str] = []
         (out / "crops").mkdir(parents=True, exist_ok=True)
 
-    def add(self, name: str, ct: np.ndarray, mask: np.ndarray, d: Descriptors, sentences: list[str]) -> None:
+    def add(
+        self, name: str, ct: np.ndarray, mask: np.ndarray, d: Descriptors, sentences: list[str], *, noisy: bool = False
+    ) -> None:
         for kind, array in (("ct", np.rint(ct).astype(np.int16)), ("mask", mask.astype(np.uint8))):
             write_volume(
                 self.out / "crops" / f"{name}_{kind}.nii",
@@ -156,7 +151,7 @@ class Writer:
             "host_label": 0,
             "organ": d.organ,
             "texts": sentences,
-            "noisy": False,
+            "noisy": noisy,
             "descriptors": d.model_dump(exclude_none=True),
         }
         self.lines.append(json.dumps(line))
@@ -182,7 +177,8 @@ def main() -> None:
     for number, (name, volume, labels) in enumerate(tqdm(real, desc="real CT")):
         rng = np.random.default_rng([args.seed, 0, number])
         # lesions are drawn on what the generator is to see, the CT without its noise, so that their borders stay sharp
-        ct = without_noise(resample(volume.array, volume.spacing, SPACING), Domain())
+        raw = resample(volume.array, volume.spacing, SPACING)
+        ct = without_noise(raw, Domain())
         labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
         # the host's contour is rough: closing fills its pinholes; a distance from the tumor keeps both apart
         host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
@@ -192,8 +188,8 @@ def main() -> None:
         for lesion in describe_lesions(volume.array, labels, volume.spacing, [1], [2], organ="soft tissue"):
             d = lesion.descriptors.model_copy(update={"pathology": "sarcoma"})
             mask = labels_1mm == 2
-            box = crop(mask)
-            writer.add(f"{name}_real", ct[box], mask[box], d, texts(d, rng))
+            box = box_around(mask, SPACING, MARGIN_MM)
+            writer.add(f"{name}_real", raw[box], mask[box], d, texts(d, rng), noisy=True)
             break  # one contour per case
 
     for organ in args.organs:
@@ -202,7 +198,7 @@ def main() -> None:
             spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
             case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
             host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
-            box = crop(host, 25)
+            box = box_around(host, SPACING, 25.0)  # of voxels
             ct = without_noise(resample(case.ct_hu[box], spacing, SPACING), Domain())
             host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
             for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, args.per_phantom, rng)):

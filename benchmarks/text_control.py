@@ -35,6 +35,7 @@ from nnunet_textomorph.generator.autoencoder import normalize
 from nnunet_textomorph.generator.crops import without_noise
 from nnunet_textomorph.generator.generator import Generator, load_generator
 from nnunet_textomorph.generator.sheets import save_sheet
+from nnunet_textomorph.generator.volumes import box_around
 from nnunet_textomorph.implant import implant
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
@@ -66,10 +67,7 @@ def measure(
     before: np.ndarray, after: np.ndarray, mask: np.ndarray, host: np.ndarray, spacing: tuple[float, float, float]
 ) -> Measured:
     """The three rulers; arrays (D, H, W), HU, mm."""
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = tuple(
-        slice(max(0, f.start - int(16 / s) - 1), f.stop + int(16 / s) + 1) for f, s in zip(found, spacing, strict=True)
-    )
+    box = box_around(mask, spacing, 17.0)
     before, after, mask, host = np.clip(before[box], *CLIP_HU), np.clip(after[box], *CLIP_HU), mask[box], host[box]
     outside = ndimage.distance_transform_edt(~mask, spacing)
     inside = ndimage.distance_transform_edt(mask, spacing)
@@ -123,12 +121,20 @@ class PerfectDenoiser:
         self.domain, self.region_multiple = generator.domain, generator.region_multiple
 
     def synthesize(
-        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], *, seed: int, **_settings: object
+        self,
+        context_hu: np.ndarray,
+        mask: np.ndarray,
+        texts: Sequence[str],
+        *,
+        seed: int,
+        host: np.ndarray,
+        **_settings: object,
     ) -> np.ndarray:
         """``texts``: the descriptors as JSON."""
         d = Descriptors.model_validate_json(texts[0]).model_copy(update={"composition": "solid"})
         smooth = without_noise(context_hu[0].astype(np.float32), self.domain)
-        drawn = render_lesion(smooth, mask[0], self.domain.spacing_mm, d, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        drawn = render_lesion(smooth, mask[0], self.domain.spacing_mm, d, rng, noise_mm=0.0, host=host[0])
         with torch.inference_mode():
             latents = self._generator.networks.autoencoder.encode(
                 normalize(torch.from_numpy(drawn)[None, None], self.domain)
@@ -188,7 +194,8 @@ def main() -> None:
         while mask is None:
             mask = place(context, float(rng.uniform(*DIAMETERS_MM)), rng)
         if source is None:
-            ct = render_lesion(context.ct_hu, mask, context.spacing, d.model_copy(update={"composition": "solid"}), rng)
+            solid = d.model_copy(update={"composition": "solid"})
+            ct = render_lesion(context.ct_hu, mask, context.spacing, solid, rng, host=context.host)
             text = ""
         else:
             text = d.model_dump_json() if args.autoencoded else str(rng.choice(held_out_prompts(d)))

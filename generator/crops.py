@@ -27,6 +27,7 @@ LEVEL_HU = (-60.0, 30.0)  # by which a window's HU are moved: the host's level m
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
 HOST_SHELL_MM = (2.0, 10.0)  # distance from a tumor of the tissue that is taken as its host
 HOST_HU = (-30.0, 220.0)  # and its level: no fat, gas or bone
+FEWEST_HOST_VOXELS = 60  # of the organ beside a tumor, to take its level from
 PLAIN_HU = 50.0  # contrast of the plain tumor whose latents show the denoiser where the mask's edge lies
 
 
@@ -75,18 +76,23 @@ def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:
     return ndimage.gaussian_filter(ct, [domain.noise_sigma_mm / s for s in domain.spacing_mm])
 
 
-def healthy_context(ct: np.ndarray, mask: np.ndarray, domain: Domain, *, noisy: bool = False) -> np.ndarray:
+def healthy_context(
+    ct: np.ndarray, mask: np.ndarray, domain: Domain, *, noisy: bool = False, host: np.ndarray | None = None
+) -> np.ndarray:
     """CT (D, H, W) in HU with the tumor's voxels masked out: the host's level stands in their place.
 
     Section III-B masks with zeros, that is with whatever HU the middle of the window is. With the host's level, what
     the denoiser adds is the tumor's own contrast, and "isoattenuating" is nothing at all. ``noisy``: noise is smoothed
-    out as well, after masking, or the tumor would be smoothed into what lies around it.
+    out as well, after masking, or the tumor would be smoothed into what lies around it. ``host``: bool (D, H, W), the
+    organ; without it the blurred edge to the fat around a pancreas passes for pancreas, 10 HU too dark.
     """
     outside = ndimage.distance_transform_edt(~mask, domain.spacing_mm)
     tissue = (ct > HOST_HU[0]) & (ct < HOST_HU[1]) & ~mask
     beside = tissue & (outside > HOST_SHELL_MM[0]) & (outside < HOST_SHELL_MM[1])
-    host = ct[beside] if beside.any() else ct[tissue] if tissue.any() else ct[~mask]
-    masked = np.where(mask, np.median(host) if host.size else 0.0, ct).astype(np.float32)
+    if host is not None and (beside & host).sum() >= FEWEST_HOST_VOXELS:
+        beside &= host
+    level = ct[beside] if beside.any() else ct[tissue] if tissue.any() else ct[~mask]
+    masked = np.where(mask, np.median(level) if level.size else 0.0, ct).astype(np.float32)
     return np.where(mask, masked, without_noise(masked, domain)) if noisy else masked
 
 

@@ -20,7 +20,7 @@ from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
 
-SHARPEN, SHARPEN_SIGMA_MM = 1.5, 1.5
+SHARPEN, SHARPEN_SIGMA_MM = 2.0, 1.5
 
 
 class Generator:
@@ -64,6 +64,7 @@ class Generator:
         seed: int,
         steps: int | None = None,
         guidance: float | None = None,
+        host: np.ndarray | None = None,
     ) -> np.ndarray:
         """Make a tumor of each text in each region.
 
@@ -74,6 +75,7 @@ class Generator:
             texts: B descriptions.
             seed: of the noise; the same arguments give the same tumor.
             steps, guidance: of the solver; None for the generator's defaults.
+            host: the organs' voxels, bool (B, D, H, W), whose level "isoattenuating" means; None: the tissue around.
 
         Returns:
             float32 HU (B, D, H, W): the whole region as the generator sees it, smooth; to put it into a CT without
@@ -84,12 +86,13 @@ class Generator:
         """
         steps = self.config.sampling.steps if steps is None else steps
         guidance = self.config.sampling.guidance if guidance is None else guidance
-        self._check(context_hu, mask, texts, steps, guidance)
+        self._check(context_hu, mask, host, texts, steps, guidance)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
+        hosts = [None] * len(mask) if host is None else host.astype(bool)
         healthy = [
-            healthy_context(ct.astype(np.float32), tumor, self.domain, noisy=True)
-            for ct, tumor in zip(context_hu, mask.astype(bool), strict=True)
+            healthy_context(ct.astype(np.float32), tumor, self.domain, noisy=True, host=organ)
+            for ct, tumor, organ in zip(context_hu, mask.astype(bool), hosts, strict=True)
         ]
         plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
         images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), self.domain)
@@ -116,13 +119,21 @@ class Generator:
         return np.stack([_sharpened(image, self.domain) for image in made])
 
     def _check(
-        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], steps: int, guidance: float
+        self,
+        context_hu: np.ndarray,
+        mask: np.ndarray,
+        host: np.ndarray | None,
+        texts: Sequence[str],
+        steps: int,
+        guidance: float,
     ) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
             raise GeneratorError(
                 f"CT {context_hu.shape}, mask {mask.shape} and {len(texts)} texts do not belong together; "
                 "give two arrays (B, D, H, W) and B texts."
             )
+        if host is not None and host.shape != mask.shape:
+            raise GeneratorError(f"The host {host.shape} is not of the mask's shape {mask.shape}.")
         if any(n % self.region_multiple for n in context_hu.shape[1:]):
             raise GeneratorError(
                 f"The region {context_hu.shape[1:]} must have sides that {self.region_multiple} divides."

@@ -8,6 +8,7 @@ a manifest may give, before and while the denoiser is trained.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def text_config(encoder: str | None = None, max_tokens: int = 64) -> TextConfig:
 class TextEncoder:
     """A frozen encoder: texts to token embeddings. Loaded when first used; embeddings of recent texts are kept."""
 
-    def __init__(self, config: TextConfig, keep: int = 4096) -> None:
+    def __init__(self, config: TextConfig, keep: int = 1024) -> None:
         self.config = config
         self._keep = keep
         self._cache: dict[str, Tensor] = {}
@@ -49,7 +50,10 @@ class TextEncoder:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str], *, batch: int = 64, progress: bool = False) -> list[Tensor]:
-        """Token embeddings (L, width) float32 of each text, L its own number of tokens (at most ``max_tokens``)."""
+        """Token embeddings (L, width) float32 of each text, L its own number of tokens (at most ``max_tokens``).
+
+        Warns of a text that is longer: its end is not read.
+        """
         if self._model is None:
             self._load()
         assert self._model is not None
@@ -64,9 +68,21 @@ class TextEncoder:
                 max_length=self.config.max_tokens,
                 return_tensors="pt",
             )
+            for row, mask in zip(rows, tokens["attention_mask"], strict=True):
+                if mask.sum() == self.config.max_tokens:
+                    self._warn_if_cut(texts[row])
             hidden = self._model(**tokens).last_hidden_state.float()
             embedded.update({i: h[m.bool()] for i, h, m in zip(rows, hidden, tokens["attention_mask"], strict=True)})
         return [embedded[i] for i in range(len(texts))]
+
+    def _warn_if_cut(self, text: str) -> None:
+        length = len(self._tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        if length > self.config.max_tokens:
+            warnings.warn(
+                f"A description of {length} tokens is read up to token {self.config.max_tokens} only; shorten it: "
+                f"{text[:60]!r}...",
+                stacklevel=2,
+            )
 
     def check(self) -> None:
         """Raise :class:`GeneratorError` if the encoder's weights are not those that the generator was trained with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,3 +135,12 @@ def resize(array: np.ndarray, shape: tuple[int, ...] | list[int], *, order: int 
     factors = [n / m for n, m in zip(array.shape, shape, strict=True)]
     offset = [(f - 1) / 2 for f in factors]
     return ndimage.affine_transform(array, factors, offset, tuple(shape), order=order, mode="nearest")
+
+
+def box_around(mask: np.ndarray, spacing: Sequence[float], margin_mm: float) -> tuple[slice, ...]:
+    """The bounding box of a mask that is not empty, wider by ``margin_mm`` on each side as far as the array goes."""
+    found = ndimage.find_objects(mask.astype(np.uint8))[0]
+    margins = [int(np.ceil(margin_mm / s)) for s in spacing]
+    return tuple(
+        slice(max(0, f.start - m), min(n, f.stop + m)) for f, m, n in zip(found, margins, mask.shape, strict=True)
+    )

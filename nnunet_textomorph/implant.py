@@ -20,7 +20,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from nnunet_textomorph.generator.config import Domain
-from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.generator.volumes import Spacing, box_around
 
 CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
 SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
@@ -28,6 +28,7 @@ BORDER_MM = (1.5, 4.0)  # outside the tumor: where the blend begins, and where i
 HOST_MM = (3.0, 15.0)  # distance from the tumor of the voxels whose level and noise are taken as the host's
 MOST_OFFSET_HU = 15.0  # the generator's error of level that is put right; more would be a tumor's faint surround
 FINE_MM, COARSE_MM = 1.0, 2.5  # Gaussian scales above which a pattern is no longer noise: for its power, its spectrum
+DECODER_BLUR = 1.0  # sigma, in voxels of the generator's grid, of the edges that its decoder makes
 FEWEST_VOXELS = 60  # of host, to measure noise from
 
 
@@ -47,6 +48,7 @@ class TumorGenerator(Protocol):
         seed: int,
         steps: int | None = None,
         guidance: float | None = None,
+        host: np.ndarray | None = None,
     ) -> np.ndarray: ...
 
 
@@ -93,12 +95,12 @@ def implant(
     if tumor_mask.shape != ct_hu.shape or (host_mask is not None and host_mask.shape != ct_hu.shape):
         raise ValueError(f"CT {ct_hu.shape} and masks {tumor_mask.shape} are not of one shape")
     tumor_mask = tumor_mask.astype(bool)
-    around = _box(tumor_mask, spacing, HOST_MM[1] + 1.0)
+    around = box_around(tumor_mask, spacing, HOST_MM[1] + 1.0)
     ct, tumor = ct_hu[around].astype(np.float32), tumor_mask[around]
     distance = ndimage.distance_transform_edt(~tumor, spacing)
     host = _host(ct, distance, None if host_mask is None else host_mask[around])
 
-    made = _generate(ct_hu, spacing, tumor_mask, around, text, generator, rng, steps, guidance)
+    made = _generate(ct_hu, spacing, tumor_mask, host_mask, around, text, generator, rng, steps, guidance)
     made += _offset(ct - made, host & (distance < HOST_MM[0] + 4.0))
     noise = _host_noise(ct, made, host, host & (distance <= CONTEXT_MM), spacing, rng)
     weight = _weight(distance)
@@ -111,14 +113,6 @@ def implant(
     changed[around] = weight > 0
     result[around] = np.where(weight > 0, blended, ct)
     return Implant(result, changed)
-
-
-def _box(mask: np.ndarray, spacing: Spacing, margin_mm: float) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margins = [int(np.ceil(margin_mm / s)) for s in spacing]
-    return tuple(
-        slice(max(0, f.start - m), min(n, f.stop + m)) for f, m, n in zip(found, margins, mask.shape, strict=True)
-    )
 
 
 def _weight(distance: np.ndarray) -> np.ndarray:
@@ -150,6 +144,7 @@ def _generate(
     ct_hu: np.ndarray,
     spacing: Spacing,
     tumor_mask: np.ndarray,
+    host_mask: np.ndarray | None,
     around: tuple[slice, ...],
     text: str,
     generator: TumorGenerator,
@@ -177,11 +172,19 @@ def _generate(
         inside = np.argwhere(tumor_mask)
         mask[tuple(np.rint((inside[len(inside) // 2] * step - first) / grid).astype(int))] = True
     made = generator.synthesize(
-        region[None], mask[None], [text], seed=int(rng.integers(2**31)), steps=steps, guidance=guidance
+        region[None],
+        mask[None],
+        [text],
+        seed=int(rng.integers(2**31)),
+        steps=steps,
+        guidance=guidance,
+        host=None if host_mask is None else to_grid(host_mask.astype(np.float32))[None] >= 0.5,
     )[0]
     for axis, width in enumerate(step / grid):
-        if width > 1.0:  # a thick slice shows the mean over its thickness: a Gaussian of the same variance
-            made = ndimage.gaussian_filter1d(made, float(np.sqrt((width**2 - 1.0) / 12.0)), axis)
+        # a thick slice shows the mean over its thickness: a Gaussian of the same variance, less what is blurred already
+        variance = (width**2 - 1.0) / 12.0 - DECODER_BLUR**2
+        if variance > 0:
+            made = ndimage.gaussian_filter1d(made, float(np.sqrt(variance)), axis)
     start = np.array([part.start for part in around]) * step
     size = tuple(part.stop - part.start for part in around)
     return ndimage.affine_transform(made, step / grid, (start - first) / grid, size, order=1, mode="nearest")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.generator.volumes import Spacing, box_around
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
 SHELL_MM = 6.0  # how far around the tumor the host's level is measured, and where a faint border may end
@@ -20,9 +20,16 @@ TEXTURE_SD_HU = {"homogeneous": (0.0, 2.5), "heterogeneous": (16.0, 26.0)}
 
 
 def render_lesion(
-    ct_hu: np.ndarray, mask: np.ndarray, spacing: Spacing, descriptors: Descriptors, rng: np.random.Generator
+    ct_hu: np.ndarray,
+    mask: np.ndarray,
+    spacing: Spacing,
+    descriptors: Descriptors,
+    rng: np.random.Generator,
+    *,
+    noise_mm: float = 3.0,
+    host: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw one lesion into a CT; the host's noise stays, its structures wider than a few millimetres go.
+    """Draw one lesion into a CT; the host's noise stays, its structures go.
 
     Args:
         ct_hu: CT in HU, (D, H, W).
@@ -30,6 +37,9 @@ def render_lesion(
         spacing: voxel spacing in mm, (z, y, x).
         descriptors: what the lesion looks like; a value that is absent is drawn at random.
         rng: source of everything random.
+        noise_mm: Gaussian scale below which a pattern is taken for noise and stays; 0 for a CT without noise, where
+            thin strands of fat would otherwise shine through a homogeneous lesion.
+        host: the organ's voxels, (D, H, W) bool, whose level is the host's; None: the soft tissue around the tumor.
 
     Returns:
         A new float32 array (D, H, W) in HU, equal to ``ct_hu`` farther than about 6 mm from the tumor.
@@ -40,28 +50,20 @@ def render_lesion(
     if not mask.any():
         raise ValueError("the tumor mask is empty")
     drawn = ct_hu.astype(np.float32, copy=True)
-    box = _box(mask, spacing, SHELL_MM + 3.0)
+    box = box_around(mask, spacing, SHELL_MM + 3.0)
     ct, inside = drawn[box].copy(), mask[box]
     depth = _signed_distance(inside, spacing)
-    smooth = ndimage.gaussian_filter(ct, [3.0 / s for s in spacing])
+    smooth = ndimage.gaussian_filter(ct, [noise_mm / s for s in spacing])
     diameter = (6.0 / np.pi * inside.sum() * np.prod(spacing)) ** (1 / 3)
 
-    host = _host_level(ct, depth)
-    level = host + _contrast(descriptors, host, rng) + _texture(descriptors, inside, spacing, diameter, rng)
+    host_hu = _host_level(ct, depth, None if host is None else host[box])
+    level = host_hu + _contrast(descriptors, host_hu, rng) + _texture(descriptors, depth, spacing, diameter, rng)
     level += _composition(descriptors, inside, depth, spacing, rng)
     weight = _border(descriptors, depth, diameter, spacing, rng)
     drawn[box] = ct + weight * (level - smooth)
     if descriptors.composition == "calcified":
         drawn[box] += _calcifications(depth, spacing, rng)
     return drawn
-
-
-def _box(mask: np.ndarray, spacing: Spacing, margin_mm: float) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margins = [int(np.ceil(margin_mm / s)) for s in spacing]
-    return tuple(
-        slice(max(0, f.start - m), min(n, f.stop + m)) for f, m, n in zip(found, margins, mask.shape, strict=True)
-    )
 
 
 def _signed_distance(inside: np.ndarray, spacing: Spacing) -> np.ndarray:
@@ -78,8 +80,9 @@ def _smooth_noise(
     return (field - values.mean()) / max(float(values.std()), 1e-6)
 
 
-def _host_level(ct: np.ndarray, depth: np.ndarray) -> float:
-    shell = ct[(depth < 0) & (depth > -SHELL_MM)]
+def _host_level(ct: np.ndarray, depth: np.ndarray, host: np.ndarray | None) -> float:
+    near = (depth < 0) & (depth > -SHELL_MM)
+    shell = ct[near & host] if host is not None and (near & host).any() else ct[near]
     shell = shell[(shell > SOFT_TISSUE_HU[0]) & (shell < SOFT_TISSUE_HU[1])]
     return float(np.median(shell)) if shell.size else 40.0
 
@@ -93,12 +96,13 @@ def _contrast(d: Descriptors, host: float, rng: np.random.Generator) -> float:
 
 
 def _texture(
-    d: Descriptors, inside: np.ndarray, spacing: Spacing, diameter: float, rng: np.random.Generator
+    d: Descriptors, depth: np.ndarray, spacing: Spacing, diameter: float, rng: np.random.Generator
 ) -> np.ndarray:
+    """Patches of mean 0 away from the border, so that the lesion's attenuation stays what is said."""
     texture = d.texture or ("homogeneous" if d.composition == "cystic" else rng.choice(list(TEXTURE_SD_HU)))
     sd = rng.uniform(*TEXTURE_SD_HU[str(texture)])
-    grain = float(np.clip(0.1 * diameter, 1.6, 3.5)) * rng.uniform(0.85, 1.2)
-    return sd * _smooth_noise(inside.shape, grain, spacing, rng, inside)
+    grain = float(np.clip(0.1 * diameter, 1.8, 3.5)) * rng.uniform(0.85, 1.2)
+    return sd * _smooth_noise(depth.shape, grain, spacing, rng, depth > 0.3 * depth.max())
 
 
 def _composition(
@@ -127,7 +131,7 @@ def _border(
     # an infiltrating border is wide, uneven, and fades mostly inside the contour that a reader draws
     width = min(width, max(2.0, 0.5 * diameter))
     uneven = _smooth_noise(depth.shape, 3.0, spacing, rng, np.ones(depth.shape, bool))
-    return _step(depth + min(1.2, 0.08 * diameter) * uneven - 0.15 * width, width) * (depth > -SHELL_MM)
+    return _step(depth + min(0.8, 0.05 * diameter) * uneven - 0.15 * width, width) * (depth > -SHELL_MM)
 
 
 def _step(x: np.ndarray, width: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.generator.volumes import Spacing, box_around
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.phantom_anatomy import CODE, PANCREAS, Canvas, paint_anatomy
@@ -321,9 +321,7 @@ def _draw(
     the host's, is shown nothing but organ there.
     """
     level = float(np.median(canvas.hu[host & (canvas.tissue != CODE["liver_vessel"])]))
-    reach = [int(np.ceil(12 / s)) for s in canvas.spacing]
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = tuple(slice(max(0, f.start - r), f.stop + r) for f, r in zip(found, reach, strict=True))
+    box = box_around(mask, canvas.spacing, 12.0)
     own, inside = host[box], mask[box]
     if organ == "liver":
         own = ndimage.binary_dilation(own)  # its partial-volume rim stays a rim

@@ -71,6 +71,8 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         raise UserError(
             f"{request.image}: the median of label {request.label} is {level:.0f}, no soft tissue; give a CT in HU."
         )
+    if np.ptp(image.array[host]) == 0:
+        raise UserError(f"{request.image}: label {request.label} has one value only, {level:g}; give a CT, not a mask.")
     rng = np.random.default_rng(request.seed)
     tumor = _tumor(request, image, host, rng)
     generator = load_generator(request.generator)

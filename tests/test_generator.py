@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -349,6 +350,17 @@ def test_a_small_cache_gives_the_same_embeddings(encoder):
     torch.testing.assert_close(TextEncoder(config, keep=2)(texts), TextEncoder(config)(texts))
 
 
+def test_a_text_that_is_cut_is_named_and_one_that_just_fits_is_not(encoder):
+    config = tiny.config(encoder).text
+    exact = config.model_copy(update={"max_tokens": len(LONG.split()) + 2})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TextEncoder(exact)([LONG])
+    with pytest.warns(UserWarning, match="read up to token 5 only"):
+        tokens, _ = TextEncoder(config.model_copy(update={"max_tokens": 5}))([SHORT, LONG])
+    assert tokens.shape[1] == 5
+
+
 def test_other_weights_of_the_text_encoder_are_refused(folder, tmp_path):
     content = json.loads((folder / "generator.json").read_text())
     other = tiny.write_encoder(tmp_path / "other", seed=1)
@@ -579,6 +591,21 @@ def test_the_healthy_context_has_the_hosts_level_where_the_tumor_is(host_hu):
     for tumor_hu in (-60.0, host_hu, 200.0):
         context = healthy_context(np.where(mask, tumor_hu, ct), mask, Domain())
         np.testing.assert_array_equal(context, np.where(mask, host_hu, ct))
+
+
+def test_the_healthy_context_has_the_organs_level_where_more_of_another_tissue_is_beside_the_tumor():
+    """A small pancreas in fat: what is beside its tumor is mostly the blurred edge between them."""
+    ct = np.full((40, 40, 40), -20.0, np.float32)
+    organ = np.zeros(ct.shape, bool)
+    organ[:, 16:24, 12:28] = True
+    ct[organ] = 100.0
+    mask = np.zeros(ct.shape, bool)
+    mask[15:25, 16:24, 15:25] = True
+    assert healthy_context(ct, mask, Domain())[mask].max() == -20.0
+    assert healthy_context(ct, mask, Domain(), host=organ)[mask].min() == 100.0
+    too_little = organ & ~mask
+    too_little[:, :, :27] = too_little[:20] = too_little[23:] = False
+    assert healthy_context(ct, mask, Domain(), host=too_little)[mask].max() == -20.0
 
 
 def test_the_tumor_is_not_smoothed_into_a_noisy_healthy_context():

@@ -50,12 +50,14 @@ class Fake:
         seed: int,
         steps: int | None = None,
         guidance: float | None = None,
+        host: np.ndarray | None = None,
     ) -> np.ndarray:
         assert context_hu.shape == mask.shape
         assert context_hu.ndim == 4
         assert mask.dtype == bool
         assert not any(n % self.region_multiple for n in context_hu.shape[1:])
         assert np.isfinite(context_hu).all()
+        self.host = host
         self.seen.append((context_hu.copy(), mask.copy(), list(texts), seed, steps, guidance))
         tissue = (context_hu > -100.0) & ~mask
         level = np.array([np.median(c[t]) if t.any() else 40.0 for c, t in zip(context_hu, tissue, strict=True)])
@@ -291,6 +293,37 @@ def test_a_tumor_beside_air_gets_the_noise_of_the_tissue(host_is):
     host = {"not given": None, "given": tissue, "too small": tumor}[host_is]
     made = implant(ct, spacing, tumor, TEXT, Fake(-30.0, edge=1.0), rng, host_mask=host)
     assert 0.7 <= noise_ratio(ct, made, tumor, tissue, spacing) <= 1.3
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.8)])
+def test_the_generator_is_told_the_host_on_its_own_grid(spacing):
+    shape = [round(60 / s) for s in spacing]
+    tumor = ball(shape, spacing, middle(shape, spacing), 8.0)
+    host = ball(shape, spacing, middle(shape, spacing), 14.0)
+    ct = np.where(host, 80.0, -50.0).astype(np.float32)
+    fake = Fake()
+    implant(ct, spacing, tumor, TEXT, fake, np.random.default_rng(0), host_mask=host)
+    context, mask = fake.seen[0][:2]
+    assert fake.host.shape == mask.shape
+    assert fake.host.dtype == bool
+    assert (fake.host != (context > 15.0)).sum() < 0.05 * fake.host.sum()  # 15 HU: half of the way between both
+    implant(ct, spacing, tumor, TEXT, fake, np.random.default_rng(0))
+    assert fake.host is None
+
+
+def test_a_sharp_tumor_in_thick_slices_keeps_most_of_its_edge():
+    """What the decoder blurs is not blurred again by a slice of about that thickness; a thicker one still is."""
+    steps = {}
+    for thickness in (1.0, 2.5, 8.0):
+        spacing = (thickness, 1.0, 1.0)
+        shape = [round(64 / s) for s in spacing]
+        tumor = np.zeros(shape, bool)
+        tumor[: shape[0] // 2, 20:44, 20:44] = True
+        ct = np.full(shape, 50.0, np.float32)
+        made = implant(ct, spacing, tumor, TEXT, Fake(-60.0), np.random.default_rng(0)).ct_hu
+        steps[thickness] = made[shape[0] // 2, 32, 32] - made[shape[0] // 2 - 1, 32, 32]
+    assert steps[2.5] > 0.9 * steps[1.0]
+    assert steps[8.0] < 0.98 * steps[1.0]
 
 
 def test_the_border_is_neither_smoother_nor_noisier_than_the_tissue_about_it():

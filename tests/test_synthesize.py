@@ -193,6 +193,8 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         return {"image": case.folder / "rgb.nrrd"}
     elif name == "no HU":
         case.write(case.image, ct + 1000, np.int16)
+    elif name == "no CT":
+        return {"image": case.mask}
     elif name == "empty tumor":
         case.write(tumor, np.zeros(ct.shape), np.uint8)
         return {"tumor_mask": tumor}
@@ -241,6 +243,7 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         ("4D", "dimensions"),
         ("channels", "channels"),
         ("no HU", "give a CT in HU"),
+        ("no CT", "give a CT, not a mask"),
         ("empty tumor", "is empty"),
         ("tumor outside", "outside"),
         ("out", "not an empty folder"),

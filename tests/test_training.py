@@ -20,7 +20,17 @@ from nnunet_textomorph.generator import train_autoencoder as autoencoder_module
 from nnunet_textomorph.generator import train_diffusion as diffusion_module
 from nnunet_textomorph.generator.autoencoder import Autoencoder, normalize
 from nnunet_textomorph.generator.config import Domain, GeneratorConfig
-from nnunet_textomorph.generator.crops import LEVEL_HU, SHIFT, cache_crops, load_crop, random_window, window_side
+from nnunet_textomorph.generator.crops import (
+    LEVEL_HU,
+    PLAIN_HU,
+    SHIFT,
+    cache_crops,
+    load_crop,
+    plain_tumor,
+    random_window,
+    window_side,
+)
+from nnunet_textomorph.generator.denoiser import latent_mask
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import read_config
 from nnunet_textomorph.generator.generator import load_autoencoder, load_generator
@@ -251,18 +261,27 @@ def test_every_descriptor_is_part_of_the_loss_whatever_the_lines_give(manifest):
 
 
 def test_the_voxelwise_path_learns_what_the_texts_say(manifest, diffusion_run, tmp_path):
-    """Out of mere noise it makes hypo- and hyperattenuating tumors that add opposite things."""
+    """Out of no more than noise it adds the contrast that the text says: about that of the manifest's tumors."""
     generator = load_generator(diffusion_run(manifest, tmp_path / "out", steps=1, text_steps=60))
-    denoiser = generator.networks.denoiser
-    latent = generator.config.autoencoder.latent_channels
-    mask = -torch.ones(2, 1, 8, 8, 8)
-    mask[..., 2:6, 2:6, 2:6] = 1.0
-    zeros, last = torch.zeros(2, latent, 8, 8, 8), torch.full((2,), generator.config.diffusion.steps - 1)
-    plain = (mask + 1.0) / 2.0 * torch.ones(latent)[:, None, None, None]
-    with torch.no_grad():
-        pooled = denoiser.adapter(*generator.text_encoder([TEXTS["hypo"][0], TEXTS["hyper"][0]]))[1]
-        hypo, hyper = denoiser.voxelwise(zeros, last, zeros, plain, mask, pooled)[..., 3:5, 3:5, 3:5].flatten(1)
-    assert torch.cosine_similarity(hypo, hyper, dim=0) < -0.3
+    denoiser, domain = generator.networks.denoiser, generator.domain
+    tumor = np.zeros((32, 32, 32), bool)
+    tumor[8:24, 8:24, 8:24] = True
+    healthy = np.full(tumor.shape, 50.0, np.float32)
+    images = torch.from_numpy(np.stack([healthy, plain_tumor(healthy, tumor)]))[:, None]
+    mask = latent_mask(torch.from_numpy(tumor)[None, None], domain.latent_factor)
+    last = torch.full((1,), generator.config.diffusion.steps - 1)
+
+    def contrast_hu(text: str) -> float:
+        with torch.no_grad():
+            z_healthy, z_plain = (z[None] for z in generator.networks.autoencoder.encode(normalize(images, domain)))
+            plain, nothing = denoiser.added(z_plain, z_healthy), torch.zeros_like(z_healthy)
+            pooled = denoiser.adapter(*generator.text_encoder([text]))[1]
+            z0 = -denoiser.voxelwise(nothing, last, nothing, plain, mask, pooled)  # at the schedule's end v is -z0
+        inside = mask == 1
+        return float((z0 * plain * inside).sum() / (plain**2 * inside).sum()) * PLAIN_HU
+
+    assert contrast_hu(TEXTS["hypo"][0]) < -15.0
+    assert contrast_hu(TEXTS["hyper"][0]) > 15.0
 
 
 # --- killed and continued ---------------------------------------------------------------------------------------
