@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -316,6 +317,8 @@ class _Reader:
         self.current: list[Lesion] = []
         """The lesions that *it*, *the lesion* or a bare adjective speaks of."""
         self.organ: str | None = None
+        self.hint: str | None = None
+        """The last organ that was named at all, were it only in *renal vein*."""
         self.location = Location()
         self.concluding = False
 
@@ -331,14 +334,15 @@ class _Reader:
         s.statements = [st for st in s.statements if st.start not in past]
         if context.label:
             self._read_label(context.label)
+        self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
-        nouns = nouns_of(s, self._open_to, counted)
+        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted)
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
-        told = [(part, n) for f, n in told for part in _split(s, f, n)]
+        told = [(part, n) for f, n in told for part in _split(s, f, n.end)]
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
@@ -364,10 +368,23 @@ class _Reader:
         organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
         return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
 
+    def _suits(self, s: Sentence, hit: Hit) -> bool:
+        """Whether a pathology can be that of a lesion told of before, not yet diagnosed, in the place that is named."""
+        pathology = pathology_of(hit) or ""
+        organ = organ_of([p for p in places_of(s) if not p.reference]) or lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+        place = location_in(s, 0, len(s.tokens), organ)
+        return any(
+            x.organ == organ and not x.diagnoses and not x.location.contradicts(place) and _can_be(x, pathology)
+            for x in self.recent
+            if not x.dropped
+        )
+
     def _read_label(self, label: str) -> None:
         s = Sentence(label)
         organ = organ_of([p for p in places_of(s) if not p.reference])
         parts = set(s.tokens) & PANCREAS_PARTS
+        if organ is None and parts == set(s.tokens) and self.organ != "pancreas":  # "Body:" of the report
+            return
         if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
             organ = "pancreas"
         if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
@@ -388,6 +405,8 @@ class _Reader:
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
+        if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
+            count = count or 2
         uncertain = noun.pathology is None and _is_doubted(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
         name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
@@ -397,6 +416,9 @@ class _Reader:
         places = [p for p in places_of(s) if not p.reference]
         here = [p for p in places if start <= p.start < end]
         within = [p for p in here if noun.start <= p.start < noun.end]
+        named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
+        if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
+            return named  # "colon tumor"; but "metastases from a colon primary"
         for group in (within, here):
             explicit = [p.organ for p in group if p.explicit]
             if explicit:
@@ -410,11 +432,13 @@ class _Reader:
             return earlier[-1]
         if places and "and" in s.tokens[noun.end : places[0].start]:
             return places[0].organ
-        if self.current and set(s.tokens[noun.start : noun.end]) & _DEFINITE:
-            return self.current[-1].organ
-        if self.organ is None or (set(s.tokens) & PANCREAS_PARTS and self.organ == "pancreas"):
-            return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
-        return self.organ
+        if set(s.tokens[noun.start : noun.hit.start]) & _DEFINITE:
+            told = self.current or [x for x in self.recent if not x.dropped]
+            if told and not any(x.organ == self.organ for x in told):
+                return told[-1].organ
+            if self.current:
+                return self.current[-1].organ
+        return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "") or self.hint or _compared_with(s)
 
     def _share(
         self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
@@ -435,6 +459,8 @@ class _Reader:
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                elif target and target.diagnoses and _is_preferred(s, noun):
+                    target.diagnoses.insert(0, noun.pathology)
                 else:
                     (target or loose).diagnoses.append(noun.pathology)
             elif noun.role == "nothing" and noun.pathology and cue_before(s, noun, ()):
@@ -470,18 +496,28 @@ class _Reader:
     def _same(self, s: Sentence, f: Facts, noun: Noun, context: Context) -> list[Lesion]:
         """The lesions told of before that a noun speaks of again; none: it is a new one."""
         if noun.hit.name("lesion") == "pronoun":
-            return []
-        phrase = s.tokens[noun.start : noun.hit.start]
-        definite = bool(f.name or set(phrase) & _DEFINITE) and not set(phrase) & {"new", "second", "third", "another"}
+            return self._ranked(s.tokens[noun.hit.start])
+        phrase = s.tokens[max(0, noun.start - 1) : noun.hit.start]
+        pointed = set(phrase) & words("this that these those")
+        counted = set(phrase) & words("new second third another") and not pointed
+        definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
+        if self._is_only_named(f):  # "Ductal carcinoma. Tumor of 5 cm ..."
+            return self.current
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
         if not fitting:
             return []
+        organs = {p.organ for p in places_of(s) if p.explicit and p.organ in HOSTS and not p.reference}
+        if f.plural and context.conclusion and f.called and len(organs) > 1:  # "Hepatic and renal metastases"
+            live = [x for x in self.recent if not x.dropped and x.organ in organs and _can_be(x, f.called)]
+            return [x for x in live if not x.diagnoses] or fitting
         if f.plural:
             wanted = [lesion for lesion in fitting if not f.location or f.location.equals(lesion.location)] or fitting
+            if f.called in _SOLID:
+                wanted = [lesion for lesion in wanted if "cystic" not in lesion.says("composition")] or wanted
             if "both" in phrase or f.count:
                 wanted = wanted[-(f.count or 2) :]
             elif not context.conclusion and not definite:
@@ -502,12 +538,19 @@ class _Reader:
         artifact = any(n.role == "artifact" for n in nouns)
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             for lesion in targets:
-                lesion.dropped = True
+                if not (context.label and lesion.location.contradicts(self.location)):
+                    lesion.dropped = True
             return
         if loose.statements or loose.sizes or loose.denied:
             if self._implied(s, loose, nouns, targets, context):
                 place = self.location if context.label else location_in(s, 0, len(s.tokens), self.organ)
-                targets = [self._opened(Facts(self.organ, place), s.text, listed=bool(targets))]
+                parts = _split(s, Facts(self.organ, sizes=loose.sizes, plural=True), 0)
+                if len(parts) == 1 or not all(part.location.parts for part in parts):
+                    parts = [Facts(self.organ, place)]
+                targets = [self._opened(part, s.text, listed=bool(targets)) for part in parts]
+                for lesion, part in zip(targets, parts, strict=True):
+                    lesion.plural = False
+                    lesion.sizes += part.sizes
                 self.current = targets
             places = [p for p in places_of(s) if not p.reference]
             for lesion in targets:
@@ -515,6 +558,11 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
+        told = self.recent[-len(loose.diagnoses) :]
+        if "respectively" in s.tokens and len(told) == len(loose.diagnoses):
+            for lesion, pathology in zip(told, loose.diagnoses, strict=True):
+                lesion.add(Facts(called=pathology, diagnoses=[pathology], uncertain=True), s.text)
+            return
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
@@ -524,7 +572,9 @@ class _Reader:
         self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
     ) -> bool:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
-        if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in nouns) or self.organ not in HOSTS:
+        self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
+        things = [n for n in nouns if n.role != "other" or not s.is_negated(n.hit)]
+        if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in things) or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
@@ -533,13 +583,27 @@ class _Reader:
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
+    def _is_only_named(self, f: Facts) -> bool:
+        """Whether the report has named a diagnosis, and nothing but it, which the lesion now told of can have."""
+        if len(self.current) != 1 or f.plural or f.called:
+            return False
+        named = self.current[0]
+        known = named.statements or named.sizes or named.plural or named.dropped or named.called in (None, "cyst")
+        return not known and named.organ == f.organ and not named.location.contradicts(f.location)
+
+    def _ranked(self, word: str) -> list[Lesion]:
+        """The lesion that *the former* or *the latter* is."""
+        live = [lesion for lesion in self.recent if not lesion.dropped]
+        return {"latter": live[-1:], "former": live[-2:-1]}.get(word, [])
+
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
         live = [lesion for lesion in self.recent if not lesion.dropped]
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]
-        if {"latter", "former"} & set(s.tokens[:3]):
-            return live[-1:] if "latter" in s.tokens else live[-2:-1]
+        ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
+        if ranked:
+            return self._ranked(ranked)
         if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
             return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
         return [lesion for lesion in self.current if not lesion.dropped]
@@ -548,12 +612,22 @@ class _Reader:
         self, s: Sentence, pathology: str, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
     ) -> list[Lesion]:
         """The lesions that a diagnosis without a lesion noun is of."""
+        if context.label and self.organ not in HOSTS and not context.conclusion:
+            return []
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
+        likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
+        fitting = likely or fitting
+        fitting = [x for x in fitting if x.organ in HOSTS] or fitting
+        targets = [x for x in targets if x in fitting] or targets
+        place = location_in(s, 0, len(s.tokens), organ or self.organ)
+        placed = [x for x in fitting if place and x.location.equals(place) and not x.diagnoses]
+        if placed and not is_plural(s, noun.hit):
+            return placed[-1:]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
         if len(targets) > 1:
@@ -572,6 +646,8 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        if s.tokens[0] in ("it", "they") and self.current:
+            return
         alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
         if alone and len(self.current) == 1 and self.current[0].organ is None:
             lesion = self.current[0]
@@ -598,6 +674,45 @@ class _Reader:
         self.organ = organ
         if not nouns and organ:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
+
+
+_HINTS = {
+    **dict.fromkeys(("liver", "hepatic", "hepatectomy", "hemihepatectomy", "cirrhosis", "cirrhotic"), "liver"),
+    **dict.fromkeys(("pancreas", "pancreatic", "pancreatectomy", "wirsung", "mpd"), "pancreas"),
+    **dict.fromkeys(
+        ("kidney", "kidneys", "renal", "nephrectomy", "nephrogram", "hydronephrosis", "nephrolithiasis"), "kidney"
+    ),
+}
+
+
+def _hinted(s: Sentence) -> str | None:
+    """The last host organ that any word of a sentence points to, references left out."""
+    references = {i for p in places_of(s) if p.reference for i in range(p.start, p.end)}
+    named = [_HINTS[t] for i, t in enumerate(s.tokens) if t in _HINTS and i not in references]
+    return named[-1] if named else None
+
+
+_COMPARING = words("than compared comparison relative versus")
+
+
+def _compared_with(s: Sentence) -> str | None:
+    """The organ that a lesion is compared with, where nothing else says which it is in: *denser than the liver*."""
+    for p in places_of(s):
+        if p.organ in HOSTS and _COMPARING & set(s.tokens[max(0, p.start - 4) : p.start]):
+            return p.organ
+    return None
+
+
+_SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
+"""What is not called a cyst."""
+
+
+def _can_be(lesion: Facts, pathology: str) -> bool:
+    """Whether nothing speaks against a diagnosis: a solid or strongly enhancing lesion is no cyst."""
+    if lesion.called not in (None, pathology):
+        return False
+    cystic = "cystic" in lesion.says("composition") or "none" in lesion.says("enhancement")
+    return pathology != "cyst" or cystic
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
@@ -636,6 +751,8 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
                 continue
             if any(pathology_of(h) and h.end <= cue.start and s.chunks[h.start] == s.chunks[cue.start] for h in s.hits):
                 continue  # "HCC cannot be excluded in the nodule" does not doubt the nodule
+            if s.tokens[cue.start - 1] == "is" and noun.end < cue.start and not (s.sizes or s.statements):
+                return True  # "a mass is suspected"
             if cue.end <= noun.hit.start and s.chunks[cue.start] == s.chunks[noun.hit.start]:
                 return True
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
@@ -645,9 +762,10 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
 
 def _in_phase_only(s: Sentence, cue: Hit) -> bool:
     """*No longer visible on the delayed phase*: it is there all the same."""
-    return bool(
-        words("phase phases portal venous delayed arterial nephrographic") & set(s.tokens[cue.end : cue.end + 5])
-    )
+    return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]))
+
+
+_PHASE_WORDS = words("phase phases portal venous delayed arterial nephrographic later afterwards")
 
 
 def _is_gone(s: Sentence, noun: Noun) -> bool:
@@ -700,7 +818,7 @@ def _owners(
     other = before[-1]
     if other.role in ("other", "nothing") and _holds(s, other, start, is_size):
         return []
-    if is_size and _organ_holds(s, left[-1], start):
+    if is_size and _organ_holds(s, left[-1], start, bool(facts[id(left[-1])].sizes)):
         return []
     if (
         len(left) > 1
@@ -709,6 +827,9 @@ def _owners(
     ):
         return [facts[id(n)] for n in lesions]
     return [facts[id(left[-1])]]
+
+
+_LOCATING = words("in of within at near along behind into on")
 
 
 def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts) -> list[Facts]:
@@ -723,18 +844,24 @@ def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts
 def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
     """Whether what follows a thing that is no lesion speaks of that thing: *the duct measures 8 mm*."""
     between = s.tokens[other.end : start]
-    if is_size and other.hit.name("other") == "state":
+    if is_size and (other.hit.name("other") == "state" or (other.hit.has("site") and between == [","])):
         return False
-    if set(between) & {"and", "with", ",", ";", "(", ")"} and not (
+    if s.tokens[max(0, other.start - 1)] in _LOCATING and (set(between) & _LINKS or between == [","]):
+        return False  # "a mass in the renal sinus measures ..."
+    if not is_size and between[:1] in (["that"], ["which"]):  # "septa that do not enhance"
+        return True
+    if set(between) & {"and", "but", "with", ",", ";", "(", ")"} and not (
         is_size and len(between) <= 1 and "with" not in between
     ):
         return False
     return is_size or other.role == "nothing" or bool(set(between) & _LINKS)
 
 
-def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
+def _organ_holds(s: Sentence, lesion: Noun, start: int, has_size: bool) -> bool:
     """Whether a size after a lesion noun is that of an organ or node: *and a lymph node of 12 mm*."""
     between = [h for h in s.hits if lesion.end <= h.start and h.end <= start and h.has("organ")]
+    if has_size and any(h.name("organ") not in (*HOSTS, "soft tissue") for h in between):
+        return True
     for hit in between:
         if (hit.name("organ") not in (*HOSTS, "soft tissue") and not is_reference(s, hit, "")) and not set(
             s.tokens[hit.end : start]
@@ -749,7 +876,10 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int) -> bool:
 
 def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
+    before = [n for n in before if n.role != "other" or not s.is_negated(n.hit)]
     if before and before[-1].role in ("other", "nothing", "artifact"):
+        if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
+            return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):
             return False
         return not (is_size and before[-1].hit.name("other") == "state")
@@ -759,6 +889,11 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
         if is_reference(s, hit, "") and not is_rest_of_organ(s, hit):
             continue
         lead = s.tokens[max(0, hit.start - 3) : hit.start]
+        if set(lead) & words("remainder rest"):
+            return hit.start < start
+        apart = set(s.tokens[hit.end : start]) & {":", ","} and not set(s.tokens[hit.end : start]) & _LINKS
+        if hit.start < start and apart and s.sizes:  # "Kidney, right, 2.7 cm: hypodense"
+            continue
         if not set(lead) & words("in within of at off throughout"):
             return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
@@ -772,6 +907,19 @@ def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int
         if organ is None or facts[id(n)].organ in (None, organ):
             return facts[id(n)]
     return None
+
+
+_PREFERRED = words("favored favoured preferred likelier")
+
+
+def _is_preferred(s: Sentence, noun: Noun) -> bool:
+    """Whether a later diagnosis is put before an earlier one: *oncocytoma possible, but RCC more likely*."""
+    before = [h for h in s.hits if pathology_of(h) and h.end <= noun.start]
+    if not before or s.chunks[before[-1].start] == s.chunks[noun.hit.start]:
+        return False
+    after = s.tokens[noun.end : noun.end + 4]
+    more = any(a in ("more", "most") and b in ("likely", "probable") for a, b in pairwise(after))
+    return more or bool(_PREFERRED & set(after) and "not" not in after and "less" not in after)
 
 
 def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
@@ -791,13 +939,13 @@ def _are_parts(s: Sentence, noun: Noun) -> bool:
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
 
 
-def _split(s: Sentence, f: Facts, noun: Noun) -> list[Facts]:
+def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
-    sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token > noun.end]
+    sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token >= begin]
     if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
         return [f]
     ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
-    starts = [noun.end] + [z.token for z in sizes[:-1]]
+    starts = [begin] + [z.token for z in sizes[:-1]]
     after = bool(location_in(s, sizes[-1].token, len(s.tokens), f.organ))
     found = []
     for z, start, end in zip(sizes, starts, ends, strict=True):
@@ -889,4 +1037,4 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
     found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
-    return [x for x in found if x.descriptors != Descriptors()]
+    return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]

@@ -31,19 +31,50 @@ class Term(NamedTuple):
     value: str = ""
 
 
+EDGES = (
+    "margin|margins|border|borders|edge|edges|contour|contours|outline|outlines|boundary|boundaries|interface|interfaces|"
+    "demarcation|delineation|definition|delimitation|circumscription|limit|limits|transition|separation|bounds|confines"
+)
+# How an edge is drawn: the words of *well-defined* and of its opposite, each of which goes with each participle.
+CLEARLY = (
+    "well|sharply|clearly|smoothly|distinctly|crisply|nicely|better|precisely|neatly|cleanly|exactly|finely|easily|"
+    "readily"
+)
+VAGUELY = (
+    "ill|poorly|badly|vaguely|unsharply|indistinctly|incompletely|unclearly|imprecisely|inadequately|insufficiently"
+)
+DRAWN = (
+    "defined|defin|def|circumscribed|marginated|margined|demarcated|delineated|outlined|delimited|bordered|contoured|"
+    "bounded|limited|separated|separable|distinguishable|distinguished|definable|delineable|delimitable"
+)
+# What a lesion is compared with, and how contrast medium comes and goes.
+TISSUE = "liver|pancreas|kidney|parenchyma|background|cortex|gland"
+TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
+CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
+ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
+LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
+BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast"
+NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
 SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("attenuation", "hypo"): (
         "hypo attenuating|attenuated|attenuation|dense|density|densities",
         "hypoattenuating|hypoattenuated|hypoattenuation|hypodense|hypodensity|hypodensities|lucent|hypolucent|lucency",
-        "low|lower attenuating|attenuated|dense",
-        "less dense|attenuating|radiodense|bright|attenuated",
+        "low|lower|poorly|weakly attenuating|attenuated|dense",
+        "less dense|attenuating|radiodense|bright|attenuated|opaque|radiopaque",
+        "not reach|attain|achieve the? density|attenuation of",
         "attenuates|attenuating|attenuate less",
         "hypo to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         "darker|dark|blacker",
         "is|lies below|under that of",
         "lower|low|reduced|decreased in attenuation|density",
         "underdense|subdense|radiolucent",
+        "delayed|late|venous|portal hypodensity|hypoattenuation",
+        "less density|attenuation than",
+        "attenuation|density|value|values inferior to",
+        "inferior attenuation|density",
+        "hypodense|hypoattenuating|low_density|low_attenuation defect|defects",
+        "dimmer|hypoabsorbing|hypodensic",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -53,16 +84,35 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "similar|equal|identical|same in density|attenuation|brightness",
         "not|no distinguishable in attenuation|density",
         "no density|attenuation difference|contrast",
-        "no difference in density|attenuation",
+        "no|without difference in|of density|attenuation",
+        "not differ|different|differing|stand_out|stick_out in|by density|attenuation",
+        f"density|attenuation corresponds|corresponding|correspond to that_of? the? surrounding|adjacent|"
+        f"normal? {TISSUE}",
+        f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
+        f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
+        f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible from the? "
+        f"surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
+        f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
+        "indistinguishable from the? surrounding|normal? liver|pancreas|kidney|parenchyma|gland|cortex",
+        "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
         "hyper attenuating|attenuated|attenuation|dense|density|densities",
         "hyperattenuating|hyperattenuated|hyperattenuation|hyperdense|hyperdensity|hyperdensities",
-        "high|higher attenuating|attenuated|dense",
-        "more dense|attenuating|bright|attenuated|radiodense",
+        "high|higher|highly|strongly attenuating|attenuated|dense",
+        "more dense|attenuating|bright|attenuated|radiodense|opaque|radiopaque",
         "denser|brighter|bright|radiodense|whiter",
+        "dense to|relative_to|compared_to|compared_with|in_relation_to|against|as_compared_to|as_compared_with",
+        f"dense in|on|at the? {BEFORE_CONTRAST}",
+        "dense precontrast|natively|spontaneously|before_contrast|without_contrast",
+        "spontaneously|intrinsically|natively dense",
+        "attenuation|density|value|values superior to",
+        "superior attenuation|density",
+        "hyperabsorbing|hyperdensic",
+        "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
         "attenuates|attenuating|attenuate more",
         "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
@@ -70,35 +120,81 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
-        "hypoenh|hypovasc",
+        "hypoenh|hypovasc|hypovascularization|hypovascularisation|hypoperfusion",
         "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
+        "enhancement|uptake lags|lagging|trails behind",
+        "lags|lagging behind",
+        "poor|low|scarce in? vascularization|vascularisation|vascularity|vessels",
+        "inferior enhancement|uptake|vascularity|perfusion",
+        "underperfused|undervascularized",
+        "low_grade|low_level contrast? enhancement|uptake",
+        "less vascular|vascularized|vascularised|perfused",
+        "hardly|barely|scarcely any contrast? enhancement|uptake|vascularity|perfusion",
+        "poorly|scarcely|sparsely|weakly|little vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "hyper"): (
         "hyper enhancing|enhancement|vascular|vascularity|perfused",
         "hyperenhancing|hyperenhancement|hypervascular|hypervascularity|hypervascularized|hypervascularised",
-        "hyperenh|hypervasc",
+        "hyperenh|hypervasc|hypervascularization|hypervascularisation|hyperperfusion",
         "lights|lighting|light up",
         "hyperperfused|hyperenhances|richly_vascularized|highly_vascular|hyperenhanced|hyperemic|hyperaemic",
         "enhancing|enhances|enhance|enhanced more",
+        "rich|abundant in? vessels|vascularization|vascularisation|vascularity|vascular_supply",
+        "high_grade contrast? enhancement|uptake",
+        "highly|heavily enhancing|enhanced|avid",
+        "very|extremely|exceedingly|extensively vascular|vascularized|perfused",
+        "more vascular|vascularized|vascularised|perfused",
+        "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
+        "flashes|flushes|glows",
+        "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
-        "aphe",
+        "arterial_phase positive",
+        "only|solely|exclusively visible|seen|detectable|appreciable|conspicuous in|on|"
+        "during the? arterial phase|images",
+        "arterial|art +",
+        "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
+        "aphe|wash_in|washin|arterialized|arterialised",
+        "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
+        "brightens|brightening|enhances|fills early",
+        "arterial hyperdense|hyperattenuating|bright",
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
-        "early_arterial|arterial uptake|blush",
+        "early_arterial|arterial uptake|blush|hypervascularity|hypervascularization|flush",
+        "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense in|on? the? ap|hap",
+        "ap|hap hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
     ),
     ("enhancement", "washout"): (
         "washout|washouts",
         "wash|washes|washed|washing out",
-        "losing contrast on? delayed?",
+        "wo +",
+        "deenhancement|deenhances|deenhance|deenhancing",
+        "de enhancement|enhances|enhance|enhancing",
+        f"{LOSES} its|the|all|some? {CONTRAST}|enhancement|hyperenhancement|brightness",
+        f"loss|release|clearance of {CONTRAST}|enhancement|hyperenhancement",
+        "contrast|enhancement loss|clearance|release",
+        "contrast is? lost",
     ),
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
-        "bright|enhancing|hypervascular rim",
-        "enhancing thick|thickened? irregular? wall|walls|periphery",
-        "thick|thickened irregular? enhancing wall|walls",
+        "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
+        "vascularized|vascularised irregular|nodular? rim|ring|halo",
+        "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
+        "wall|walls|shell|capsule",
+        "rim|ring +",
+        f"ring|rim|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
+        "fills|fill|filling in? from the? periphery|edge|edges|outside",
+        "enhancing thick|thickened? irregular|nodular? wall|walls|periphery|margin|border|edge|shell",
+        "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
+        "puddling|puddles|pooling of contrast|enhancement? at? its? edge|edges|periphery|margin|margins?",
+        "peripheral puddling|puddles|pooling|lakes",
+        f"peripheral|marginal nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement",
+        f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
+        f"restricted_to|"
+        f"only_at|only_in its|the? outer? {ITS_EDGE}",
         "wall enhancement",
         "wall enhances",
         "uptake in? a? ring",
@@ -106,10 +202,29 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "none"): (
         "nonenh",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
-        "non|un enhancing|enhanced|vascular",
+        "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
+        "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",
         "contrast negative",
-        "no change|difference with|after|following|post contrast",
-        "unchanged with|after|following|on|post contrast",
+        "devascularized|devascularised",
+        "no|without|not significant|relevant? density|attenuation|hu? change|changes|changing|changed|"
+        "difference|increase "
+        "with|after|following|post contrast|injection|postcontrast",
+        "no|without significant|relevant? change|difference|increase|rise in|of density|attenuation|hu "
+        "with|after|following|post contrast|injection|postcontrast",
+        "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
+        f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
+        f"by|of {NO_MORE_THAN} hu|hounsfield only",
+        f"enhances|enhancing|enhance|rises|increases by {NO_MORE_THAN} hu|hounsfield only?",
+        "no|without significant|relevant|measurable|appreciable? increase|rise in|of density|attenuation|hu",
+        "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
+        "5|10|15|20 hu|hounsfield",
+        "remains|remain|remaining|stays|appears unenhanced",
+        "inert after|following|on|post contrast|injection",
+        "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
+        f"{TAKES_UP} no {CONTRAST}",
+        "unchanged|constant|stable in? density|attenuation? with|after|following|on|post contrast|injection|"
+        "postcontrast",
+        "without|no contrast? uptake|take_up|opacification|vascularization|vascularisation|perfusion",
     ),
     ("texture", "homogeneous"): (
         "homog|homogen",
@@ -124,21 +239,26 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
+        "mosaic|marbled",
         "non|not uniform|uniformly|homogeneous|homogenous|evenly",
         "uneven|unevenly|unevenness|variegated|speckled|inconsistent|nonuniformly|nonhomogenous|blotchy|spotty",
         "internally irregular",
         "irregular internal? texture|interior|architecture",
         "varying|variable|varied|mixed internal? density|densities|attenuation|attenuations",
         "internal? density|attenuation varies",
+        "density|attenuation is|appears mixed|variable|varied|inconstant",
     ),
     ("composition", "solid"): ("solid|solidly", "of? soft_tissue|tissue composition|consistency"),
     ("composition", "cystic"): (
         "cystic|fluid_filled|fluid_containing|fluid_content|water_filled|liquid|watery|multicystic|unilocular",
         "filled|distended with fluid|liquid|water",
-        "contains|containing|contain fluid|liquid",
+        "contains|containing|contain clear|simple|serous|proteinaceous|some? fluid|liquid",
+        "composed|consists|consisting|made|made_up of fluid|liquid|water",
         "macrocystic|microcystic|multilocular|multiloculated|polycystic|oligocystic",
-        "liquefied",
+        "fluid_like|water_like|liquid_like|liquefied|cyst_like|cystlike",
         "composed of multiple|many|numerous|innumerable? tiny|small? cysts",
+        "follows|following|parallels fluid|water",
+        "bosniak",
         "tiny cysts",
     ),
     ("composition", "mixed"): (
@@ -150,9 +270,11 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "part|partly|partially|half cystic and|,? part|partly|partially|half solid",
         "partly|partially|part|half|semi cystic|solid",
         "of mixed composition",
+        "not purely|exclusively|wholly|entirely cystic|solid",
         "mixed composition|consistency",
-        "semisolid|subsolid",
-        "fluid and|/ solid component|components|part|parts|portion|portions",
+        "semisolid|subsolid|solidocystic|cystosolid|solido_cystic|cysto_solid",
+        "fluid|liquid and|/|with|plus solid component|components|part|parts|portion|portions|vegetations|areas",
+        "solid and|/|with|plus fluid|liquid component|components|part|parts|portion|portions|elements|areas",
         "cysts beside|and|with|within solid",
         "both solid and cystic",
         "both cystic and solid",
@@ -162,50 +284,75 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "partly|partially necrotic ,|and? partly|partially solid",
         "partly|partially solid ,|and? partly|partially necrotic",
         "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically",
+        "dead|liquefied|devitalized|devitalised|liquefying center|centre|core|interior",
+        "center|centre|core is|has|appears|been? liquefied|dead|devitalized|liquefying",
+        "central|internal|centrally liquefaction|devitalization|liquefied",
+        "liquefied|liquefaction centrally",
+        "liquefied|liquefaction in|at|of the|its? center|centre|core|middle",
+        "tumor|tumoral|intratumoral necrosis",
     ),
     ("composition", "calcified"): (
         "focus|foci|area|areas|flecks|specks of calcification|calcium",
         "calcified|calcification|calcifications|calcium|calcific|chalky|calcareous|partly_calcified",
         "partially_calcified",
+        "calcified wall|walls|capsule|shell|septa",
+        "calcific|calcium foci|focus|flecks|specks|deposits|deposit",
     ),
     ("margin", "well-defined"): (
-        "well|sharply|clearly|smoothly|distinctly|crisply|nicely|better defined|circumscribed|marginated|demarcated",
-        "well|sharply|clearly|smoothly|distinctly|crisply|better delineated|outlined|delimited|bordered|contoured",
-        "well|sharply|clearly|distinctly separated|separable|distinguishable|distinguished",
-        "circumscribed|demarcated|wellcircumscribed|welldefined|well_encapsulated",
+        f"{CLEARLY} {DRAWN}",
+        "well|sharply|clearly|smoothly confined|contained|edged|marked",
+        "circumscribed|demarcated|wellcircumscribed|welldefined|well_encapsulated|wd|wellmarginated|welldemarcated",
+        f"{DRAWN} sharply|clearly|distinctly|smoothly|neatly",
+        "set_off|set_apart sharply|clearly|distinctly|well",
+        "sharply|clearly|well set_off|set_apart",
         "clear_cut|clearcut|sharp_edged|smooth_edged|sharp_bordered|smooth_bordered",
         "ends abruptly",
-        "smooth_walled",
+        "smooth wall|walls|walled",
         "smooth|smoothly",
     ),
     ("margin", "ill-defined"): (
-        "ill|poorly|badly|vaguely|unsharply|indistinctly|incompletely|less_well defined|circumscribed|marginated",
-        "diffusely marginated|defined",
-        "ill|poorly|badly|vaguely|unsharply|indistinctly|irregularly demarcated|delineated|outlined|delimited",
-        "ill|poorly separated|separable|distinguishable",
-        "irregularly marginated|bordered|defined",
-        "not well|sharply|clearly|smoothly|distinctly defined|circumscribed|marginated|demarcated|delineated",
-        "not well|sharply|clearly|distinctly outlined|delimited|separated|separable|visible|distinguishable",
+        f"{VAGUELY} {DRAWN}",
+        "less_well|diffusely|irregularly defined|circumscribed|marginated|demarcated|delineated|outlined|"
+        "delimited|bordered",
+        f"can|could? not be? {CLEARLY} {DRAWN}|visible|marked",
+        "can|could not be delimited|delineated|demarcated|outlined|circumscribed",
         "no clear|sharp|distinct|clear_cut margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
         "infiltrative|infiltrating|invasive growth",
         "infiltrative|infiltrating growth pattern",
-        "permeative|undemarcated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
-        "merges|merging|fades|fading|melts gradually|imperceptibly|smoothly? into",
+        "infiltratively|permeatively|permeative|undemarcated|undefined|undelimited|illmarginated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
+        "merges|merging|fades|fading|melts|melting|blends|blending gradually|imperceptibly|smoothly|seamlessly? into",
+        "passes|passing|transitions|transitioning|grades|shades gradually|imperceptibly|smoothly into",
+        "merges|merging|blends|blending gradually|imperceptibly|seamlessly with",
         "non|un circumscribed|demarcated",
+        "blend|blends|blending|merge|merges with|into the? surrounding|normal? parenchyma|gland|liver|kidney|pancreas",
+        f"{EDGES} poorly|barely|hardly|scarcely|badly visible|seen|perceptible|discernible|recognizable",
+        "hard|difficult|impossible to delimit|delineate|demarcate|outline",
+        f"{EDGES} is|are? not visible|discernible|definable|recognizable|traceable|perceptible|delineable|identifiable",
+        "no|without|lacks|lacking|lack_of|absence_of a|any|the? clear|sharp|distinct|definite|definable|identifiable|"
+        f"discernible|recognizable|well_defined|smooth|crisp|precise|visible|clearly_defined {EDGES}",
     ),
 }
 # Not said by the word alone: the whole is only in part so, or the word speaks of something else.
 SILENT: tuple[str, ...] = (
     "partially|partly|incompletely circumscribed|well_circumscribed|encapsulated|well_defined",
-    "thin|thick|thickened|smooth|irregular wall|walled|walls",
+    "thin|thick|thickened|irregular wall|walled|walls",
     "soft_tissue attenuation|density",
     "soft_tissue component",
     "partial|complete|segmental|excretory uniform",
     "even though|if|so|when",
     "clear cell",
     "solid organ|organs|viscera",
+    "smooth|smoothly stenosis|stricture|narrowing|tapering|tapered|narrowed|dilatation",
+    "less|more dense|bright|attenuating|hypodense|hyperdense than before|previously|earlier|formerly",
+    "threshold|tumor growth",
+    "growth n|rate|pattern",
+    "biliary|hepatobiliary cystadenoma|cystadenocarcinoma",
+    "even in|on|after|at|before",
+    "fat|fatty|lipid|gas|air rich|laden|bearing|free|dominant|predominant",
+    "hypodense|isodense|hyperdense|isoattenuating|hyperattenuating to|with|as the? vessels|blood|aorta|blood_pool",
+    "fat|fatty|iron|lipiodol|contrast deposit|deposits|deposition",
     "cystic duct|artery|fibrosis",
     "medullary|vascular|arterial|aortic|atherosclerotic calcification|calcifications",
     "coarse? parenchymal|pancreatic|ductal calcification|calcifications",
@@ -217,10 +364,13 @@ SILENT: tuple[str, ...] = (
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "whether? solid or cystic",
     "whether? cystic or solid",
-    "air|gas|calcific|fatty|hemorrhagic|hyperemic foci|focus",
+    "air|gas|fatty|hemorrhagic|hyperemic foci|focus",
     "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
     "smooth muscle",
     "low grade",
+    "no|without enhancement difference",
+    "no difference in|of enhancement",
+    "fat|muscle|blood like",
     "slow|interval|rapid|some growth",
     "growth pattern|rate",
     "high grade",
@@ -230,37 +380,46 @@ SILENT: tuple[str, ...] = (
     "high suspicion|risk|probability",
 )
 
-DENSITY = "attenuation|density|densities|attenuations"
+DENSITY = "attenuation|density|densities|attenuations|atten|attn|dens"
 HEADS: dict[str, tuple[str, ...]] = {
     "attenuation": (
         DENSITY,
         "ct number|numbers|density|value|values",
         "hounsfield unit|units|value|values|number|numbers",
         "attenuation|density|hu value|values|coefficient",
-        "brightness",
+        "brightness|radiodensity",
     ),
     "enhancement": (
         "enhancement|enhancing|enhances|enhance|enhanced|enh|uptake|perfusion|vascularity|opacification|enhancements",
-        "contrast enhancement|uptake|enhancing|opacification",
-        "uptake of contrast medium|agent|material?",
-        "uptake of contrast",
-        "takes|take|taking up contrast",
+        "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
+        "fixation|captation",
+        f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
+        f"{TAKES_UP} {CONTRAST}",
+        "stains|stain|staining|stained|opacify|opacifies|opacifying|opacified",
+        "increase|rise in|of density|attenuation|hu after|with|on|following|post contrast|injection",
+        "density|attenuation increase|rise after|with|on|following|post contrast|injection",
+        "blush|blushing|blushes",
+        f"fills|fill|filling with {CONTRAST}",
+        "contrast blush|filling|accumulation|staining|inflow|influx|impregnation",
+        f"takes|absorbs|accumulates|captures {CONTRAST}",
     ),
-    "texture": ("texture|interior|architecture|pattern|matrix|inside|makeup|appearance",),
-    "margin": (
-        "margin|margins|border|borders|edge|edges|contour|contours|outline|outlines|boundary|boundaries|interface",
-        "demarcation|delineation|definition|interfaces|delimitation|circumscription",
+    "texture": (
+        "texture|interior|architecture|pattern|matrix|inside|makeup|appearance|structure|content|contents",
+        "enhancement|enhancing|enhances|enhance|enhanced|uptake",
     ),
+    "margin": (EDGES,),
 }
 # What a word says of each head that it can go with. "" takes the word away: it says nothing with that head.
 MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "low": (
         {"attenuation": "hypo", "enhancement": "hypo"},
-        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo",
+        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo|lesser|"
+        "poor|to_a_lesser_degree|to_a_lesser_extent|to_a_smaller_degree|to_a_smaller_extent",
     ),
     "high": (
         {"attenuation": "hyper", "enhancement": "hyper"},
-        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper",
+        "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper|exceeds|"
+        "exceeding|surpasses|surpassing|in_excess_of|to_a_greater_degree|to_a_greater_extent|to_a_higher_degree",
     ),
     "same": (
         {"attenuation": "iso"},
@@ -269,38 +428,72 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "sharp": (
         {"margin": "well-defined"},
-        "sharp|clear|crisp|clean|distinct|well_seen|abrupt|regular|discrete|definite|neat|sharply|visible",
+        "sharp|clear|crisp|clean|distinct|well_seen|abrupt|regular|discrete|definite|neat|sharply|visible|"
+        "well_marked|precise|exact|unequivocal|unambiguous|well_visible|clearly_visible",
     ),
-    "smooth": ({"margin": "well-defined"}, "smooth"),
+    "smooth": ({"margin": "well-defined"}, "smooth|even|good"),
     "vague": (
         {"margin": "ill-defined"},
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
-        "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen",
+        "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen|frayed|feathery|unsharp|"
+        "indefinite|foggy|cloudy|woolly|smudged|smudgy|spiky|faint",
     ),
     "even": ({"texture": "homogeneous"}, "even"),
-    "irregular": ({"margin": "ill-defined"}, "irregular|irregularity"),
+    "irregular": ({"margin": "ill-defined"}, "irregular|irregularity|irregularly|uneven|serrated"),
     "strong": (
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "intensive|excessive",
+        "stronger|substantial|substantially|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
     ),
     "weak": (
         {"enhancement": "hypo"},
         "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|"
-        "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued",
+        "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
+        "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
     ),
     "arterial": (
         {"enhancement": "arterial"},
-        "arterial|arterially|early_arterial|arterial_phase|late_arterial|hepatic_arterial|arterial_dominant",
+        "arterial|arterially|early|early_arterial|arterial_phase|late_arterial|hepatic_arterial|arterial_dominant",
     ),
     "rim": (
         {"enhancement": "rim", "margin": ""},
         "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
-        "circumferentially|ring_shaped|periphery|border_zone|targetoid",
+        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|target|target_like|corona|crown|"
+        "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
-    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none"),
+    "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none|zero"),
 }
+
+# Phrases that go with a head as a modifier does.
+MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
+    "low": ("under|beneath that of", "inferior to"),
+    "weak": (f"less {MODIFIERS['strong'][1]}", "with less|lower|little|reduced intensity|avidity|vigor"),
+    "strong": ("with greater|high|more|higher intensity|avidity|vigor",),
+    "sharp": (
+        "clearly|well|sharply|easily|readily traced|traceable|followed|seen|recognizable|discernible|"
+        "perceptible|visible|"
+        "made_out|identified|recognized|delineated",
+        "easy to trace|define|delineate|see|make_out|determine",
+    ),
+    "vague": (
+        "can|could? not be? clearly|precisely|exactly|reliably|sharply|well|easily|fully? determined|defined|"
+        "traced|seen|"
+        "delineated|made_out|recognized|established|identified|delimited|discerned|followed|distinguished|visible "
+        "precisely|clearly|exactly?",
+        "hard|difficult|impossible to trace|define|delineate|see|make_out|determine|follow|recognize|identify|discern",
+        "loss of",
+        "poorly|barely|hardly|scarcely|badly|incompletely visible|seen|perceptible|discernible|recognizable|traceable",
+    ),
+    "rim": ("confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",),
+}
+
+PANCREATIC_CANCER = (
+    "pancreatic|pancreas head|body|tail? cancer|carcinoma|ca|adeno|adenoca",
+    "cancer|carcinoma|ca|adenocarcinoma of? the? pancreas",
+    "cancer|carcinoma|ca|adenocarcinoma of? the? pancreatic? head|neck|body|tail of? the? pancreas",
+    "cancer|carcinoma|ca|adenocarcinoma of the? pancreatic head|neck|body|tail",
+)
 
 PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     "PDAC": (
@@ -309,65 +502,78 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "ductal carcinoma|cancer|adeno_ca",
         "adenocarcinoma of the? pancreas|pancreatic_head|ductal_type",
         "adenocarcinoma of ductal type",
-        "pancreatic|pancreas cancer|carcinoma|ca|adeno",
-        "cancer|carcinoma of? the? pancreas",
-        "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas",
-        "cancer|carcinoma of the? pancreatic head|body|tail",
+        *PANCREATIC_CANCER,
     ),
     "PNET": (
         "pnet|pnets|net|nets|pannet|pannets|pan_net|insulinoma|insulinomas|gastrinoma|glucagonoma|vipoma|somatostatinoma",
         "neuroendocrine tumor|tumors|tumour|tumours|neoplasm|neoplasms|carcinoma|lesion",
         "islet cell tumor|tumors|tumour|tumours|neoplasm|adenoma",
-        "p|pancreatic net|nets",
+        "p|pancreatic net|nets|nen|nens",
+        "nen|nens|pannen|carcinoid",
+        "islet cell carcinoma",
+        "endocrine tumor|neoplasm",
         "neuroendocrine",
     ),
     "cyst": (
         "cyst|cysts|cystlet|cystlets|bosniak_cyst",
         "simple|cortical|parapelvic|peripelvic|exophytic|biliary|true cyst|cysts",
+        "polycystic liver|kidney|hepatic|renal disease",
     ),
     "metastasis": (
         "metastasis|metastases|metastatic|mets|met|metastatic_deposit|metastatic_deposits|metastatic_disease",
         "metastatic deposit|deposits|spread|disease|lesion|lesions|focus|foci|involvement|implant|implants|nodule",
-        "secondary|secondaries",
+        "secondary|secondaries|filia|filiae|metastasized|metastasised",
+        "deposit|deposits",
+        "tumor|neoplastic|malignant deposit|deposits",
         "secondary deposit|deposits|lesion|lesions|tumor|tumour|tumors|tumours|malignancy",
     ),
     "HCC": (
-        "hcc|hccs|hepatoma|hepatomas",
+        "hcc|hccs|hepatoma|hepatomas|hepatocarcinoma|hepatocarcinomas",
         "hepatocellular carcinoma|carcinomas|cancer|ca|cancers",
         "fibrolamellar? hepatocellular carcinoma",
         "fibrolamellar carcinoma|hcc",
-        "primary liver cancer",
+        "primary? liver|hepatic cell? carcinoma|cancer",
     ),
-    "hemangioma": ("hemangioma|hemangiomas|haemangioma|haemangiomas|hemangiomata|haemangiomata",),
+    "hemangioma": (
+        "hemangiomatous|angioma|angiomas|cavernoma|hemangioma|hemangiomas|haemangioma|haemangiomas|hemangiomata|haemangiomata",
+    ),
     "RCC": (
         "rcc|rccs|ccrcc|prcc|chrcc|hypernephroma",
         "renal cell carcinoma|carcinomas|cancer|ca|cancers",
-        "clear|chromophobe|papillary cell? renal? cell? carcinoma|carcinomas|rcc|rccs",
-        "papillary|chromophobe|clear_cell renal tumor|neoplasm",
+        "clear|chromophobe|papillary cell? renal? cell? carcinoma|carcinomas|rcc|rccs|cancer",
+        "papillary|chromophobe|clear_cell renal? tumor|neoplasm",
+        "papillary|chromophobe|clear_cell type|subtype|variant",
+        "collecting_duct|medullary|sarcomatoid renal? cell? carcinoma",
+        "cystic renal carcinoma",
+        "renal cell",
+        "renal|kidney adenocarcinoma|clear_cell_carcinoma",
+        "grawitz tumor",
         "renal|kidney cancer|carcinoma",
     ),
-    "sarcoma": ("sarcoma|sarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",),
+    "sarcoma": (
+        "sarcoma|sarcomas|sarcomatous|leiomyosarcomas|liposarcomas|liposarcoma|leiomyosarcoma|angiosarcoma|rhabdomyosarcoma|fibrosarcoma",
+    ),
     "cholangiocarcinoma": (
         "cholangiocarcinoma|cholangiocarcinomas|cca|icca|ihcc|ccc|cholangiocellular_carcinoma|klatskin_tumor",
-        "cholangiocellular carcinoma|cancer",
+        "cholangiocellular carcinoma|cancer?",
         "klatskin",
         "intrahepatic cholangiocarcinoma|cca",
-        "bile duct carcinoma|cancer",
+        "bile_duct|biliary|cholangio carcinoma|cancer|ca|adenocarcinoma",
     ),
     "IPMN": (
         "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn",
-        "intraductal papillary mucinous neoplasm|neoplasms|tumor|tumour|neoplasia",
+        "intraductal papillary mucinous neoplasm|neoplasms|tumor|tumour|neoplasia|lesion|carcinoma",
     ),
     "MCN": (
         "mcn|mcns",
-        "mucinous cystic neoplasm|neoplasms|tumor|tumour|lesion",
+        "mucinous cystic neoplasm|neoplasms|tumor|tumour|lesion|adenoma",
         "mucinous cystadenoma|cystadenomas|cystadenocarcinoma",
     ),
     "SCA": (
         "sca|scas|scn",
         "serous? cystadenoma|cystadenomas",
         "serous microcystic? adenoma|cystadenoma",
-        "serous cystic neoplasm|neoplasms|adenoma|tumor|tumour",
+        "serous cystic|microcystic|oligocystic neoplasm|neoplasms|adenoma|tumor|tumour|lesion",
         "microcystic adenoma",
     ),
     "SPN": (
@@ -375,23 +581,33 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "solid pseudopapillary neoplasm|neoplasms|tumor|tumour|epithelial_neoplasm|epithelial_tumor",
         "solid pseudo papillary neoplasm|tumor|tumour",
         "pseudopapillary neoplasm|tumor|tumour",
+        "solid and? papillary epithelial? neoplasm|tumor",
+        "papillary cystic neoplasm|tumor",
     ),
     "pseudocyst": ("pseudocyst|pseudocysts", "pseudo cyst|cysts"),
     "AML": ("aml|amls|angiomyolipoma|angiomyolipomas|angiomyolipomata",),
-    "oncocytoma": ("oncocytoma|oncocytomas",),
+    "oncocytoma": ("oncocytoma|oncocytomas", "oncocytic neoplasm|tumor|lesion|adenoma"),
     "adenoma": (
-        "adenoma|adenomas|adenomata|hca",
+        "adenoma|adenomas|adenomata|hca|adenomatosis",
         "hepatocellular|liver_cell adenoma|adenomas",
     ),
     "FNH": ("fnh|fnhs", "focal nodular hyperplasia"),
-    "abscess": ("abscess|abscesses", "pyogenic|amebic|amoebic abscess|abscesses"),
+    "abscess": (
+        "abscess|abscesses|microabscess|microabscesses|abscessation",
+        "pyogenic|amebic|amoebic abscess|abscesses",
+    ),
     "UC": (
         "tcc|utuc|urothelial",
         "uc",
         "urothelial|transitional cell? carcinoma|cancer|ca|tumor|tumour|neoplasm",
         "upper_tract urothelial carcinoma",
+        "renal pelvis|pelvic carcinoma|cancer|tumor",
+        "carcinoma|cancer of the? renal pelvis",
     ),
-    "lymphoma": ("lymphoma|lymphomas|lymphomatous", "lymphomatous infiltration|deposit|deposits|involvement"),
+    "lymphoma": (
+        "dlbcl|nhl|ptld|lymphoproliferative|lymphoma|lymphomas|lymphomatous",
+        "lymphomatous infiltration|deposit|deposits|involvement",
+    ),
 }
 NODULE_IN_WALL = "nodule in the wall"
 """Not a value of a descriptor: it makes a cystic lesion a mixed one."""
@@ -416,7 +632,7 @@ ORGAN_OF_PATHOLOGY: dict[str, str] = {
 LESION_NOUNS = (
     "lesion|lesions|mass|masses|tumor|tumors|tumour|tumours|nodule|nodules|focus|foci|neoplasm|neoplasms|growth|growths|"
     "abnormality|abnormalities|malignancy|malignancies|collection|collections|observation|observations|"
-    "deposit|deposits|primary|carcinoma|cancer|recurrence|incidentaloma|incidentalomas"
+    "primary|carcinoma|cancer|recurrence|incidentaloma|incidentalomas"
 )
 ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
@@ -424,14 +640,14 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
         "hepatic|liver parenchyma|lobe|lobes|dome|tissue",
     ),
     "pancreas": ("pancreas|pancreatic|intrapancreatic|panc|pancreatical", "pancreatic parenchyma|tissue|gland"),
-    "kidney": ("kidney|kidneys|renal|intrarenal|nephric", "renal|kidney parenchyma|cortex|tissue"),
+    "kidney": ("kidney|kidneys|renal|intrarenal|nephric|kidn", "renal|kidney parenchyma|cortex|tissue"),
     "soft tissue": ("soft tissue|tissues", "muscle|muscles|intramuscular|musculature"),
     "spleen": ("spleen|splenic|intrasplenic",),
     "lung": ("lung|lungs|pulmonary|intrapulmonary",),
     "adrenal gland": ("adrenal|adrenals|suprarenal", "adrenal gland|glands"),
     "bladder": ("bladder", "urinary bladder"),
     "gallbladder": ("gallbladder", "gall bladder"),
-    "colon": ("colon|colonic|sigmoid|cecum|caecum|rectum|rectal|rectosigmoid", "sigmoid colon"),
+    "colon": ("colon|colonic|sigmoid|cecum|caecum|rectum|rectal|rectosigmoid", "sigmoid|hepatic|splenic colon|flexure"),
     "stomach": ("stomach|gastric",),
     "small bowel": ("small bowel|intestine", "bowel|duodenum|duodenal|jejunum|jejunal|ileum|ileal|jejunoileal"),
     "esophagus": ("esophagus|oesophagus|esophageal|oesophageal",),
@@ -452,7 +668,7 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
 OTHER_THINGS: tuple[str, ...] = (
     "duct|ducts|cbd|mpd|chd|wirsung|vein|veins|artery|arteries|aorta|ivc|smv|sma|vessel|vessels|trunk|vena_cava",
     "hepatic|renal|splenic|pancreatic|pulmonary|adrenal|gastric|portal vein|veins|artery|arteries|trunk|vessel|vessels",
-    "hepatic|renal|splenic|pancreatic|liver hilum|flexure|fossa|capsule|insufficiency|function|failure|transplant",
+    "hepatic|renal|splenic|pancreatic|liver hilum|fossa|capsule|insufficiency|function|failure|transplant",
     "hepatic|renal|splenic|pancreatic|liver congestion|steatosis|cirrhosis|fat|impression|contour|surface|atrophy",
     "hepatic|renal|pancreatic|liver pedicle|protocol|phase|stone|stones|calculus|calculi|colic|enzymes",
     "bile|biliary|pancreatic|main_pancreatic|common_bile|common_hepatic|hepatic|main|upstream|side duct|ducts|tree",
@@ -461,7 +677,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "thrombus|thrombosis|thrombi|tumor_thrombus|tumour_thrombus|embolism|embolus|emboli",
     "stent|stents|catheter|drain|clip|clips|coil|coils|tube|needle",
     "hydronephrosis|hydroureter|ascites|effusion|effusions|hernia|hernias|diverticulum|diverticula|diverticulosis",
-    "free|peripancreatic|perihepatic|perirenal|perinephric|pelvic|pleural fluid",
+    "free|peripancreatic|perihepatic|perirenal|perinephric|pelvic|pleural fluid collection|collections?",
+    "filling_defect|filling_defects in|of|within the? left|right? portal|renal|splenic|hepatic? vein|veins|ivc",
     "granuloma|granulomas|fibroid|fibroids|leiomyoma|leiomyomas|myoma|myomas|polyp|polyps|goiter|lipoma|lipomas",
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
@@ -470,10 +687,15 @@ OTHER_THINGS: tuple[str, ...] = (
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
     "mass effect",
+    "regenerative|regeneration nodule|nodules",
+    "wedge_shaped hypodensity|hypodensities|area|areas|defect|defects",
     "satellite|daughter nodules|lesions|foci",
     "walled_off necrosis|necroses",
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
     "pleura|pericardium|diaphragm|spine|fascia",
+    "defect|defects",
+    "fluid around|along|adjacent|surrounding|beside|between",
+    "celiac|coeliac|common_hepatic trunk|axis|artery?",
 )
 STATES = (
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls|steatosis|cirrhosis|"
@@ -524,6 +746,12 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
     "suspicion|impression|diagnosis|appearance|appearances|features|picture|those of",
+    "looks|look like",
+    "fits|fit|fitting|matches|matching|evocative|reminiscent with|of?",
+    "points|pointing|point to|towards|toward",
+    "in favor|favour|line|accordance|agreement of|with",
+    "argues|speaks|argue|speak for",
+    "can|could not be? reliably|clearly|safely|confidently? differentiated|distinguished|distinguishable from",
     "suggests|suggest|suggesting|favor|favour|favors|favours|favoring|favouring|favored|favoured|indicates|indicating",
     "represents|representing|represent|reflecting|reflects|reflect|corresponds_to|corresponding_to|correspond_to",
     "likely|probable|probably|possible|possibly|presumed|presumably|suspected|suspect|suspecting",
@@ -533,6 +761,7 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "regarded|interpreted|read as",
     "may|might|could|must|will|would|should be|represent",
     "this|it|lesion|mass is|was a|an|the",
+    "query",
     "thought|felt|believed|considered|assumed|proven|known to be",
     "raising|raises|raise concern|suspicion for|of",
     "proven|confirmed",
@@ -543,7 +772,9 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
     "leading|first|main|top|primary consideration|diagnosis|possibility",
     "has|have to be assumed|considered",
     "to be assumed|considered|favored|favoured|excluded|ruled_out",
-    "should|must|needs|need be excluded|ruled_out",
+    "should|must|needs|need be excluded|ruled_out|considered|suspected|assumed|thought_of",
+    "comes to mind",
+    "more likely|probable|plausible",
 )
 HISTORY: tuple[str, ...] = (
     "history|hx of|for",
@@ -560,7 +791,7 @@ HISTORY: tuple[str, ...] = (
     "status post",
     "s / p",
     "post resection|ablation",
-    "resection|ablation|nephrectomy|enucleation|embolization|embolisation|removal of|for",
+    "resection|ablation|nephrectomy|enucleation|embolization|embolisation|removal left|right? of|for",
     "query|question_of",
     "treated|operated|resected|referred|presenting|presents|presented for|with",
     "man|woman|male|female|patient with",
@@ -578,6 +809,9 @@ GONE: tuple[str, ...] = (
     "resolved|disappeared|vanished",
     "no correlate|corresponding|correlation",
     "complete resolution|regression|disappearance",
+    "no longer be? found|seen|identified|detected|delineated|visualized|demonstrated|recognized|made_out|shown",
+    "has|have cleared|gone|completely_regressed",
+    "no|without viable|vital|residual|active tumor|activity|disease",
     "completely resolved|regressed|disappeared",
 )
 DOUBT: tuple[str, ...] = (
@@ -597,9 +831,12 @@ NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
-    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|against|excluding|denies|neg_for|nothing"
+    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
+    "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|"
+    "atypical_for|atypical_of|untypical_for|untypical_of|uncharacteristic_of|against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
+    "can|could not be? reliably|clearly|safely|confidently? differentiated|distinguished|distinguishable from",
     "not only|just|merely",
     "no|not|without significant|significantly|relevant|interval? change|changed|growth|increase|progression",
     "no|not|without change|changed|growth|increase|progression|enlargement|alteration|evolution",
@@ -615,9 +852,12 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "without doubt",
 )
 POST_NEGATION: tuple[str, ...] = (
+    "can|could not be seen|identified|demonstrated|detected|shown|found|appreciated|discerned|recognized|recognised|"
+    "visualized|visualised|confirmed|established|elicited",
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "improbable|not_likely|not_probable",
+    "not detectable|measurable|demonstrable|observable|perceptible|noticeable|appreciable|recordable|provable",
     "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
     "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
     "not favored|favoured|suspected|considered|likely",
@@ -652,16 +892,15 @@ def content() -> Iterator[tuple[str, Term]]:
         yield from ((p, Term("head", head)) for p in patterns)
     for name, (_, pattern) in MODIFIERS.items():
         yield pattern, Term("mod", name)
+    for name, patterns in MODIFIER_PHRASES.items():
+        yield from ((p, Term("mod", name)) for p in patterns)
     for value, patterns in PATHOLOGY_PHRASES.items():
         yield from ((p, Term("say", "pathology", value)) for p in patterns)
     for organ, patterns in ORGAN_PHRASES.items():
         yield from ((p, Term("organ", organ)) for p in patterns)
     for organ, patterns in SITE_PHRASES.items():
         yield from ((p, Term("site", organ)) for p in patterns)
-    yield "pancreatic|pancreas cancer|carcinoma|ca|adeno", Term("organ", "pancreas")
-    yield "cancer|carcinoma of? the? pancreas", Term("organ", "pancreas")
-    yield "cancer|carcinoma of? the? pancreatic? head|body|tail of the? pancreas", Term("organ", "pancreas")
-    yield "cancer|carcinoma of the? pancreatic head|body|tail", Term("organ", "pancreas")
+    yield from ((p, Term("organ", "pancreas")) for p in PANCREATIC_CANCER)
     yield "renal|kidney cancer|carcinoma", Term("organ", "kidney")
     yield "renal sinus fat?", Term("other")
     yield "renal sinus fat?", Term("site", "kidney")
@@ -673,6 +912,11 @@ def content() -> Iterator[tuple[str, Term]]:
     )
     yield "the gland", Term("other", "state")
     yield "the gland", Term("site", "pancreas")
+    yield "tumorous|mass_like|masslike|tumor_like enlargement|thickening|bulge|swelling", Term("lesion")
+    yield "a satellite lesion|nodule|focus?", Term("lesion")
+    yield "filling defect|defects", Term("lesion")
+    for kind in (Term("lesion"), Term("say", "composition", "cystic")):
+        yield "fluid|liquid structure|formation|lesion|mass|area|nodule", kind
     yield "expansile|expansive|space_occupying|neoplastic|tumorous|malignant process", Term("lesion")
     yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
     yield "cystic structure|structures|formation", Term("lesion")
@@ -685,10 +929,16 @@ def content() -> Iterator[tuple[str, Term]]:
         "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
         Term("say", "composition", NODULE_IN_WALL),
     )
+    weak, strong = MODIFIERS["weak"][1], MODIFIERS["strong"][1]
+    for value, amount in (("hypo", f"less|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
+        adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
+        yield f"{TAKES_UP} {amount} {CONTRAST}", Term("say", "enhancement", value)
+        yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)
     for fluid in (
         "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",
         "fluid|water equivalent density?",
         "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
+        "attenuation|density|hu value|values of|like|near water|fluid",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")

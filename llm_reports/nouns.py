@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import lexicon
 from .lexicon import words
-from .sentences import Hit, Sentence
+from .sentences import Hit, Sentence, Statement
 
 # Organs
 
 _PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replacing occupying inside arising both the")
 _RELATIVE = words(
     "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
-    "surrounding surrounds background normal rest remaining next touching as beside alongside displacing compressing "
-    "compresses toward towards unlike like relative versus"
+    "below above surrounding surrounds background normal rest remaining next touching as beside alongside displacing "
+    "compressing compresses toward towards unlike like relative versus"
 )
 _COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
-_ARISING = words("exophytically arising originating projecting exophytic protruding extending bulging growing arises")
+_ARISING = words(
+    "exophytically arising originating projecting exophytic protruding extending bulging growing arises "
+    "projects originates protrudes extends bulges grows emerging emerges springing springs stemming stems emanating "
+    "emanates budding pedunculated hanging"
+)
 _NEUTRAL_BEFORE = words("the a an left right of both remaining")
 
 
@@ -36,7 +41,9 @@ class Place(NamedTuple):
     """Only as a neighbor or as tissue to compare with."""
 
 
-def places_of(s: Sentence) -> list[Place]:
+@lru_cache(maxsize=16)
+def places_of(s: Sentence) -> tuple[Place, ...]:
+    """The organs that a sentence names; asked for several times while one sentence is read."""
     places = []
     for hit in s.hits:
         for term in hit.terms:
@@ -44,14 +51,16 @@ def places_of(s: Sentence) -> list[Place]:
                 places.append(
                     Place(term.name, hit.start, hit.end, term.kind == "organ", is_reference(s, hit, term.name))
                 )
-    return places
+    return tuple(places)
 
 
 def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
     after = s.tokens[hit.end : hit.end + 1]
+    if organ in lexicon.HOSTS and after and after[0] in _PLAIN_LESIONS:  # "a ring surrounds the hepatic lesion"
+        return False
     if organ == "soft tissue" and after and after[0] in _LESION_WORDS:
         return True
-    if organ == "soft tissue" and s.is_negated(hit):
+    if organ == "soft tissue" and (s.is_negated(hit) or not _is_tissue_of_body(s, hit)):
         return True
     if organ not in lexicon.HOSTS and after and after[0] in _ORIGINS:  # "metastasis of breast cancer"
         return True
@@ -70,6 +79,13 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
     return False
 
 
+def _is_tissue_of_body(s: Sentence, hit: Hit) -> bool:
+    """Whether *soft tissue* is where a thing lies, and not what it is made of: *poorly enhancing soft tissue, 3 cm*."""
+    before = s.tokens[hit.start - 1] if hit.start else ""
+    return s.tokens[hit.start] != "soft" or before in ("", "in", "of", "within", "the", "subcutaneous", "paraspinal")
+
+
+_PLAIN_LESIONS = words("lesion lesions mass masses nodule nodules")
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
 _ORIGINS = words("primary cancer carcinoma adenocarcinoma tumor tumour malignancy")
 
@@ -98,7 +114,10 @@ def pathology_of(hit: Hit) -> str | None:
 
 def is_plural(s: Sentence, hit: Hit) -> bool:
     last = s.tokens[hit.end - 1]
-    return (last.endswith("s") and not last.endswith(("is", "us", "ss"))) or last in ("foci", "hemangiomata", "mets")
+    return (last.endswith("s") and not last.endswith(("is", "us", "ss", "eas"))) or last in _PLURALS
+
+
+_PLURALS = words("foci hemangiomata mets filiae")
 
 
 @dataclass
@@ -120,6 +139,7 @@ class Noun:
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
     "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "displays exhibits displaying exhibiting "
     "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
@@ -135,6 +155,8 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
             break
         if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
             break
+        if token == "," and hit.has("other") and s.tokens[i - 2] in ("attenuation", "density"):
+            break  # "fluid attenuation, imperceptible wall"
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
         i -= 1
@@ -152,6 +174,8 @@ def _is_adjective(s: Sentence, i: int) -> bool:
         return False
     if s.tokens[i][0] == "@" or s.tokens[i] in _PLAIN_ADJECTIVES:
         return True
+    if not s.tokens[i][0].isalpha():
+        return False
     if s.tokens[i].endswith(_NOUN_ENDINGS) and s.tokens[i] not in ("attenuation", "density"):
         return False
     if s.tokens[i] in ("attenuation", "density"):
@@ -172,7 +196,7 @@ def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
     found: set[int] = set()
     for cue in s.cues:
-        if not cue.has("history"):
+        if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
         i = cue.end
         while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
@@ -181,15 +205,29 @@ def history_tokens(s: Sentence) -> set[int]:
     return found
 
 
-_AFTER_HISTORY = words("is are shows now who presents presenting there has demonstrates was were favoured favored")
+_OF_LESIONS = words("query presents presenting presented")  # said of patients, and of lesions
+
+
+def _follows_lesion(s: Sentence, cue: Hit) -> bool:
+    """Whether a cue such as *query* in *hepatic lesion, query hemangioma* speaks of the lesion, and not of the past."""
+    return any(h.has("lesion") and h.end <= cue.start and not s.is_negated(h) for h in s.hits)
+
+
+_AFTER_HISTORY = words(
+    "is are shows now who presents presenting there has demonstrates demonstrate was were favoured favored contains "
+    "contain remnant"
+)
 _KNOWN = words("known prior previous treated resected underlying primary")
 
 
-def nouns_of(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) -> list[Noun]:
+def nouns_of(
+    s: Sentence, open_to: Callable[[str | None], bool], suits: Callable[[Hit], bool], counted: bool
+) -> list[Noun]:
     """The nouns of a sentence in order.
 
-    ``open_to``: whether there is a lesion that can have a pathology. ``counted``: lesions were counted before, so that
-    *one* and *the other* can stand for one of them.
+    ``open_to``: whether there is a lesion that can have a pathology. ``suits``: whether there is one, not yet
+    diagnosed, where the sentence places this pathology. ``counted``: lesions were counted before, so that *one* and
+    *the other* can stand for one of them.
     """
     past = history_tokens(s)
     nouns: list[Noun] = []
@@ -201,14 +239,23 @@ def nouns_of(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) 
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
+        if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit):
+            continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
         elif not (lesion or pathology or area):
             noun.role = "other"
+        elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns):
+            noun.role = "other"
+            s.statements.append(
+                Statement("composition", lexicon.NODULE_IN_WALL, noun.start, noun.end, s.is_negated(hit))
+            )
         elif s.is_negated(hit) or hit.start in past:
             noun.role = "nothing"
-        elif _is_diagnosis(s, noun, nouns, open_to(pathology)):
+        elif _is_diagnosis(s, noun, nouns, open_to(pathology)) or (
+            pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
+        ):
             noun.role = "diagnosis"
         if pathology and _describes_another_thing(s, hit):
             noun.role = "nothing"
@@ -216,30 +263,64 @@ def nouns_of(s: Sentence, open_to: Callable[[str | None], bool], counted: bool) 
         if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
             nouns.pop()  # *a mass lesion*
             noun.start, before = before.start, None
+        if ":" in s.tokens[:start] and not (lesion and pathology):
+            before = next((n for n in reversed(nouns) if n.role == "lesion"), before)
         if before and _is_apposed(s, before, noun):
             before.role = "diagnosis"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))
+    diffuse = bool(nouns) and nouns[0].role == "lesion" and s.tokens[nouns[0].end - 1] in _DIFFUSE
+    if diffuse and any(n.role == "nothing" and {"focal", "discrete"} & set(s.tokens[n.start : n.end]) for n in nouns):
+        nouns[0].role = "nothing"  # "hypoattenuation of the medulla without a focal mass"
     return nouns
+
+
+def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
+    """Whether *hypodensity*, *structure* is what a lesion has and no further one: *the mass has a cystic structure*."""
+    whole = before[-1] if before and before[-1].role == "lesion" else None
+    if whole is None or s.tokens[start - 1] not in _HAVING or whole.end < start - 2:
+        return False
+    if s.tokens[hit.end - 1] in _MAKEUP:
+        return not pathology_of(hit)
+    return s.tokens[hit.end - 1] in _DENSITIES and s.tokens[start] not in ("a", "an")
+
+
+def _is_primary(s: Sentence, hit: Hit) -> bool:
+    """Whether *primary* only belongs to the pathology after it: *primary adenocarcinoma*."""
+    return s.tokens[hit.start : hit.end] == ["primary"] and any(h.start == hit.end and pathology_of(h) for h in s.hits)
+
+
+_HAVING = words(
+    "shows displays demonstrates exhibits has presents showing displaying demonstrating exhibiting having of"
+)
+_DENSITIES = words("hypodensity hypoattenuation hyperdensity hyperattenuation")
+_MAKEUP = words("structure")
+_DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 
 
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
-_AFTER_PRONOUN = words("is in measures lies shows was one at has appears @ , (")
+_AFTER_PRONOUN = words("is in measures lies shows was one at has appears of that which with a @ , (")
 
 
 def _counts(s: Sentence) -> bool:
     """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
-    return any(is_lesion_noun(h) and is_plural(s, h) and set(s.tokens[: h.start]) & set(COUNTS) for h in s.hits)
+    return any(
+        is_lesion_noun(h)
+        and is_plural(s, h)
+        and (set(s.tokens[: h.start]) & set(COUNTS) or s.tokens[h.end : h.end + 1] == [":"])
+        for h in s.hits
+    )
 
 
 def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
     """*One*, *the other*, *the third* in a sentence that speaks of lesions counted before; *another* in any."""
     found = []
     for i, token in enumerate(s.tokens[:-1]):
-        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";")
-        if token not in (_PRONOUNS if counted else ("another",)):
+        begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";", "is")
+        exists = s.tokens[max(0, i - 2) : i] == ["there", "is"] and any(is_lesion_noun(h) and h.end < i for h in s.hits)
+        if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
             continue
         if token == "another" and s.tokens[i + 1] == "one" and begins:
             found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
@@ -259,6 +340,9 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
         return True
     if not first.pathology:
         return False
+    if ":" in between and "," not in between and not _has_size(s, first.start, second.start):
+        # "Sarcoma is suspected: a mass ...", "Lymphoma: both kidneys with nodules"
+        return not is_plural(s, first.hit) or is_plural(s, second.hit)
     if ":" in between and is_plural(s, first.hit) and is_plural(s, second.hit):  # "metastases: at least 6 lesions"
         return True
     return not _own_size(s, first) and s.tokens[first.end : second.start] in (
@@ -271,8 +355,12 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
 
 def _is_described(s: Sentence, hit: Hit) -> bool:
     """Whether *area* stands for a lesion: *a hypodense area*, *an area of low attenuation*."""
+    start = _phrase_start(s, hit, set())
     near = [st for st in s.statements if st.field in ("attenuation", "enhancement")]
-    return any(st.end == hit.start or 0 <= st.start - hit.end <= 1 for st in near)
+    after = hit.end + (s.tokens[hit.end : hit.end + 1] == ["of"])
+    while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
+        after += 1
+    return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after for st in near)
 
 
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
@@ -297,6 +385,9 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     lesions = [n for n in before if n.role == "lesion"]
     if _own_size(s, noun):
         return False
+    named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] == ":"
+    if named:  # "a new focus of 11 mm: recurrence"
+        return True
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
         joined = bool({"or", "vs", "versus"} & set(s.tokens[noun.end : noun.end + 2]))  # "a nodule or early HCC"
@@ -309,6 +400,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
             return not _has_size(s, noun.end, len(s.tokens))  # *cyst left 3 cm, cyst right 2 cm*
         lead = s.tokens[noun.start - 1] if noun.start else ""
         own = _organ_within(s, noun.start, noun.end)
+        if own and lead == "," and _in_another_place(s, lesions[-1], noun, own):
+            return False
         if lead in ("with", ",", "and", "plus", "also") and own and own != _organ_within(s, 0, noun.start):
             return False
         return not (lead in ("and", "plus", "also") and (placed or s.tokens[noun.start] in ("a", "an")))
@@ -316,6 +409,33 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+_NAMES_OF_CANCER = words("recurrence malignancy carcinoma cancer neoplasm")
+
+
+def _in_another_place(s: Sentence, first: Noun, second: Noun, organ: str) -> bool:
+    """Whether two noun phrases name different parts of an organ: *segment 3 hemangioma, segment 8 cyst*."""
+    mine = location_in(s, second.start, second.end, organ)
+    return mine.contradicts(location_in(s, first.start, second.start, organ))
+
+
+def _only_names(s: Sentence, noun: Noun) -> bool:
+    """Whether a sentence names one pathology and where it is, and says nothing else: *Carcinoma of the left kidney.*"""
+    others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit]
+    said = any(st.field != "pathology" and st.end > noun.end for st in s.statements)
+    return not (s.sizes or others or said or is_plural(s, noun.hit) or _introduced(s, noun))
+
+
+def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*."""
+    whole = next((n for n in before if n.role == "lesion"), None)
+    if s.tokens[noun.end - 1] not in ("nodule", "nodules") or whole is None:
+        return False
+    cystic = any(st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements)
+    has = set(s.tokens[whole.end : noun.start]) & words("with contains containing shows has")
+    between = s.tokens[whole.end : noun.end]
+    return bool(cystic and has) and not set(between) & words("segment lobe pole head tail kidney liver pancreas")
 
 
 def _organ_within(s: Sentence, start: int, end: int) -> str | None:

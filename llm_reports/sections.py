@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .lexicon import words
-from .nouns import is_lesion_noun
+from .nouns import is_lesion_noun, is_reference
 from .sentences import Sentence, sentences_of
 
 _SKIPPED_SECTIONS = re.compile(
@@ -20,7 +21,7 @@ _CONCLUSIONS = re.compile(
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
-_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)])\s*(?=\D)")
+_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)]|\(?[a-h]\))\s*(?=\D)", re.IGNORECASE)
 
 
 @dataclass
@@ -41,10 +42,13 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
             context = Context(conclusion=context.conclusion)
         context.label = ""
         for sentence in sentences_of(line):
+            begins, skipped = line.lstrip().startswith(sentence), context.skipped
             sentence = _NUMBERING.sub("", sentence)
             while True:
                 match = _LABEL.match(sentence)
                 kind = _heading(match.group(1)) if match else None
+                if kind == "skipped" and match and len(match.group(1).split()) > (5 if begins else 2):
+                    kind = None  # "Patient is a woman of 22 years: ..."
                 if not match or kind is None:
                     break
                 label = context.label
@@ -58,13 +62,16 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 sentence = sentence[match.end() :]
             if sentence:
                 yield sentence, context
+            if context.skipped and not begins:  # "Prior size: 15 mm." within a line says nothing of what follows
+                context.skipped = skipped
 
 
 def _lines(report: str) -> Iterator[str]:
     """Lines, those joined that only wrap a sentence."""
     held = ""
     for line in report.splitlines():
-        if held and line.strip() and (line.strip()[0].islower() or held.rstrip()[-1] in ",-"):
+        wraps = line.strip() and (line.strip()[0].islower() or held.rstrip()[-1:] in (",", "-"))
+        if held and wraps and not _NUMBERING.match(line):
             held = f"{held.rstrip()} {line.strip()}"
             continue
         if held.strip():
@@ -74,17 +81,19 @@ def _lines(report: str) -> Iterator[str]:
         yield held
 
 
+@lru_cache(maxsize=4096)
 def _heading(label: str) -> str | None:
     """What a heading opens: *skipped*, *findings*, *conclusion*, or a *place*; ``None``: it is no heading."""
     text = label.strip()
-    if len(text.split()) > 8:
+    if len(text.split()) > 8 or _SIZE.search(text):
         return None
     if _CONCLUSIONS.match(text):
         return "conclusion"
     s = Sentence(text)
     if any(is_lesion_noun(h) for h in s.hits):
         return None
-    if any(h.has("organ", "site") for h in s.hits) or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
+    organs = [h for h in s.hits if h.has("organ", "site") and not is_reference(s, h, "")]
+    if organs or set(s.tokens) & _WEAK_SITES or _OTHER_LABEL.search(text):
         return "place"
     if _SKIPPED_SECTIONS.match(text) and " with " not in text:
         return "skipped"
@@ -93,6 +102,7 @@ def _heading(label: str) -> str | None:
     return None
 
 
+_SIZE = re.compile(r"\d ?[cm]m\b", re.IGNORECASE)
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
     r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"

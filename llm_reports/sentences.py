@@ -133,8 +133,14 @@ _NUMERALS = {
         ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
     )
 }
-_TOKEN = re.compile(r"@\d+|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
+_NUMERAL = f"(?:{'|'.join(_NUMERALS)})"
+_TOKEN = re.compile(r"@\d+|s\d[ab]?\b|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
 _NUMBER = r"\d+(?:[.,]\d+)?"
+
+
+def _in_figures(match: re.Match[str]) -> str:
+    """*Two point four* as 2.4."""
+    return ".".join(str(_NUMERALS[word]) for word in match.group().split(" point "))
 
 
 def _with_units(match: re.Match[str]) -> str:
@@ -158,16 +164,27 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"[×✕]", "x"),
         (r"\bn't\b|n't\b", " not"),
         (r"\bcannot\b", "can not"),
+        (
+            r"\b((?:hyper|hypo|de)?vascular|(?:hyper)?arterial|recogn|visual|character|local)is(e[ds]?|ing|able|ation)\b",
+            r"\1iz\2",
+        ),
+        (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
+        (r",(?= (?:where|when|in which|during which)\b)", ""),
+        (r"\b(it|there|that)'s\b", r"\1 is"),
+        (r"'s\b", ""),
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
-        (rf"{_NUMBER}(?:, {_NUMBER})+,? and {_NUMBER} ?(mm|cm)\b", _with_units),
+        (
+            rf"\b(?=\d)(?<!\band )(?<!segment )(?<!segments ){_NUMBER}(?:, {_NUMBER})+,? and {_NUMBER} ?(mm|cm)\b",
+            _with_units,
+        ),
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
-        (rf"\b({'|'.join(_NUMERALS)})(?= (?:milli|centi)met)", lambda m: str(_NUMERALS[m.group()])),
+        (rf"\b{_NUMERAL}(?: point {_NUMERAL})?(?= (?:[cm]m\b|(?:milli|centi)met))", _in_figures),
     )
 )
 
@@ -206,6 +223,7 @@ class _Measure(NamedTuple):
     mm: float
     before_mm: float | None
     """The earlier size, in *from 12 to 18 mm*."""
+    dimensions: int = 1
 
 
 def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
@@ -231,7 +249,7 @@ def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
             return f" {lead or ''}@{len(found) - 2} and @{len(found) - 1} "
         if far and far.strip().startswith("/"):
             values = values[:-1] if len(values) > 1 and not match.group("rest") and values[-1] < 0 else values
-        found.append(_Measure(max(values), None))
+        found.append(_Measure(max(values), None, 1 if far else len(values)))
         return f" {lead or ''}@{len(found) - 1} "
 
     return _SIZE.sub(replace, text), found
@@ -248,7 +266,9 @@ class Size(NamedTuple):
     """No size: *4 mm from the capsule*."""
 
 
-_PRIOR_BEFORE = words("previously formerly prior prev was measured earlier initially before were compared had previous")
+_PRIOR_BEFORE = words(
+    "previously formerly prior prev was measured earlier initially before were compared had previous baseline"
+)
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
 _NOW = words("now currently today measures measuring")
@@ -256,15 +276,17 @@ _NOW = words("now currently today measures measuring")
 
 def _sizes(s: Sentence) -> list[Size]:
     return [
-        Size(i, s.measures[int(token[1:])].mm, _is_prior(s.tokens, i), _is_distance(s.tokens, i))
+        Size(i, measure.mm, _is_prior(s.tokens, i), _is_distance(s.tokens, i, measure.dimensions > 1))
         for i, token in enumerate(s.tokens)
         if token[0] == "@"
+        for measure in (s.measures[int(token[1:])],)
     ]
 
 
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
     for i in range(at - 1, max(-1, at - 6), -1):
-        if tokens[i] in _NOW or tokens[i] in ".,;" or tokens[i][0] == "@":
+        ends = tokens[i] in ".,;)" or (tokens[i] == ":" and tokens[i - 1] not in _PRIOR_BEFORE)
+        if tokens[i] in _NOW or ends or tokens[i][0] == "@":
             break
         if tokens[i] in _PRIOR_BEFORE:
             return True
@@ -301,11 +323,14 @@ def _is_of_part(tokens: Sequence[str], at: int) -> bool:
     return False
 
 
-def _is_distance(tokens: Sequence[str], at: int) -> bool:
+def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
+    """``spatial``: measured in several dimensions, as lesions are and walls are not."""
     before, after = tokens[max(0, at - 3) : at], tokens[at + 1 : at + 3]
+    if after[:1] == ["from"] and after[1:] and after[1][0] == "@":  # grown to 38 mm from 30 mm
+        return False
     if (bool(after) and after[0] in _DISTANCE_AFTER) or "distance" in before or "within" in before[-1:]:
         return True
-    if _is_of_part(tokens, at):
+    if not spatial and _is_of_part(tokens, at):
         return True
     return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
 
@@ -315,7 +340,8 @@ def _is_distance(tokens: Sequence[str], at: int) -> bool:
 _ENDS = frozenset(";:()!?|-.")
 _PUNCTUATION = _ENDS | {","}
 _VERBS = words(
-    "is are was were has have shows show measures measuring demonstrates appears contains remains lies enhances"
+    "is are was were has have shows show measures measuring demonstrates appears contains remains lies enhances "
+    "looks seems takes becomes speaks"
 )
 
 
@@ -330,30 +356,55 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
     return chunks
 
 
-_EITHER_WAY = ("absent", "unlikely")  # forward only where the word stands before what it denies
+_EITHER_WAY = ("absent", "unlikely", "less")  # forward only where the word stands before what it denies
+
+
+_COPULAS = ("be", "represent")  # "unlikely to be a metastasis"
 
 
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
     stops = {h.start for h in s.cues if h.has("stop")}
+    for hit in _lesser(s):
+        negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
+    for hit in s.hits:  # "arterial +, washout -"
+        if s.tokens[hit.end : hit.end + 1] == ["-"] and s.tokens[hit.end + 1 : hit.end + 2] in ([], [","], [")"]):
+            negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        if cue.has("negation") and not answer and (s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts):
+        forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _COPULAS
+        if cue.has("negation") and not answer and forward:
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif answer:
-            i = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
-            while i >= 0 and s.chunks[i] == s.chunks[cue.start]:
-                negated[i] = True
-                i -= 1
+            last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
+            first = last
+            while first > 0 and s.chunks[first - 1] == s.chunks[cue.start]:
+                first -= 1
+            # "enhancement of the lesion: none" denies the enhancement, and not the lesion
+            inside = (i for i in range(first, last) if s.tokens[i] in _INSIDE and _is_property(first, i, starts))
+            last = next(inside, last)
+            negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
                 negated[i] = True
                 i -= 1
     return negated
+
+
+_RATHER = words("more likely likelier favored favoured preferred")
+
+
+def _lesser(s: Sentence) -> Iterator[Hit]:
+    """What is thought less likely: *fat rather than*, *more in line with fat than with a tumor*."""
+    if "than" not in s.tokens and "over" not in s.tokens:
+        return
+    for i, token in enumerate(s.tokens):
+        if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
+            yield from (h for h in s.hits if i < h.start <= i + 4 and h.has("lesion"))
 
 
 def _answers(tokens: Sequence[str], cue: Hit) -> bool:
@@ -375,12 +426,18 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
     i = cue.end
     while i < len(tokens):
         token = tokens[i]
-        if token in _ENDS or i in stops or (token in _VERBS and i > cue.end):
+        both = tokens[cue.start] == "nor" and "neither" in tokens  # "neither the liver nor the kidney shows a lesion"
+        if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         if token == "," and not _list_goes_on(tokens, i, stops):
             return i
-        if token == "and" and not _joins_adjectives(tokens, i):
+        if token == "and" and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
             return i
+        if token == "by" and tokens[i + 1 : i + 2] in (["the"], ["this"]):  # "no invasion by the solid mass"
+            return i
+        fronted = tokens[cue.start] in _FRONTED and cue.start <= 2 and i > cue.end
+        if token == "the" and fronted and tokens[i - 1] not in _BEFORE_ARTICLE:
+            return i  # the subject, after "in the absence of washout" or "without contrast"
         if token in _CONCLUDING and _is_property(cue.end, i, starts):
             return i
         if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
@@ -391,22 +448,33 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
     return i
 
 
+_FRONTED = words("without absence lacking lack minus in contrary as unlike")
+_BEFORE_ARTICLE = words(
+    "of in from within for to on at with and or nor by into than as like between through around , :"
+)
 _WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
 _EDGES = words("margin margins border borders edge edges contour contours outline")
-_INSIDE = words("in of within")
+_INSIDE = words("in of within for")
 _CONCLUDING = words("consistent compatible suggestive keeping representing likely most")
 
 
 def _is_property(start: int, end: int, starts: dict[int, Hit]) -> bool:
     """Whether tokens ``start`` to ``end`` name a property, and no lesion."""
     inside = [h for i, h in starts.items() if start <= i < end]
-    return any(h.has("say", "head") for h in inside) and not any(h.has("lesion") or _names(h) for h in inside)
+    return any(h.has("say", "head", "mod") for h in inside) and not any(h.has("lesion") or _names(h) for h in inside)
 
 
 def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict[int, Hit]) -> bool:
     """Whether a property is negated and its lesion is not: *no enhancement of the 18 mm lesion*."""
     if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"], ["its"]):
         return False
+    near = [h for i, h in starts.items() if at < i <= at + 6]
+    named = any(_names(h) for i, h in starts.items() if start <= i < at)
+    suspected = any(tokens[i] in ("malignancy", "recurrence") for i in range(start, at))
+    others = (h for i, h in starts.items() if start <= i < at and tokens[i] not in ("malignancy", "recurrence"))
+    if (named or suspected) and not any(h.has("lesion") for h in others):
+        # "no evidence of metastasis in the hepatic lesion"
+        return any(h.has("lesion") and not _names(h) for h in near)
     return _is_property(start, at, starts) and any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
@@ -439,6 +507,35 @@ def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
     return adjective and any(t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4])
 
 
+_NOUN_ENDINGS = (
+    "tion",
+    "tions",
+    "sis",
+    "ment",
+    "washout",
+    "calcium",
+    "fat",
+    "blush",
+    "capsule",
+    "aphe",
+    "hemorrhage",
+    "component",
+    "components",
+)
+
+
+def _joins_nouns(tokens: Sequence[str], at: int, starts: dict[int, Hit]) -> bool:
+    """Whether *and* joins nouns that one negation denies: *free of calcification and necrosis*."""
+    second, first = starts.get(at + 1), next((h for h in starts.values() if h.end == at), None)
+    if second is None or not tokens[at - 1].endswith(_NOUN_ENDINGS):
+        return False
+    told = first is not None and not first.has("other")
+    if first and told and not {t.name for t in first.terms} & {t.name for t in second.terms}:
+        return False  # "no enhancement and calcifications"
+    ends = second.end == len(tokens) or tokens[second.end] in _PUNCTUATION
+    return ends and tokens[second.end - 1].endswith(_NOUN_ENDINGS)
+
+
 # Statements
 
 
@@ -453,10 +550,11 @@ class Statement(NamedTuple):
 
 
 _MODS = {name: values for name, (values, _) in lexicon.MODIFIERS.items()}
-_REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4}
-_NEAR_ONLY = words("below above like more less greater smaller hyper hypo soft visible clear rich edge")
+_REACH = {"strong": 3, "weak": 3, "rim": 6, "arterial": 7, "gone": 4, "sharp": 10, "smooth": 10}
+_NEAR_ONLY = words("inferior below above like more less greater smaller hyper hypo soft visible clear rich edge")
 _PARTS = words(
-    "mural septa septum septation septations component components capsule scar necrosis area areas portion portions "
+    "mural septa septum septation septations component components capsule scar necrosis area areas portion "
+    "portions parts "
     "center centre core element elements pseudocapsule"
 )
 
@@ -475,13 +573,25 @@ def _standing(s: Sentence) -> Iterator[Statement]:
 
 
 def _inside_areas(s: Sentence, st: Statement) -> bool:
-    """Whether a density is that of areas within the lesion: *with central low-density areas*."""
-    inner = _INNER & set(s.tokens[max(0, st.start - 2) : st.end + 2])
-    return st.field == "attenuation" and bool(inner and _AREAS & set(s.tokens[st.end : st.end + 2]))
+    """Whether a density is that of a part of the lesion: *central low-density areas*, *hypodense core*."""
+    if st.field != "attenuation":
+        return False
+    after, before = s.tokens[st.end : st.end + 3], s.tokens[max(0, st.start - 4) : st.start]
+    inner = bool(_INNER & {*before[-3:], *after[:2]})
+    for token in after:
+        if token in _CORE or (inner and token in _AREAS):
+            return True
+        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
+            break
+    if {",", "-", "and"} & set(before):
+        return False
+    joined = bool(before) and before[-1] in ("of", "with", "is", "are", "remain", "remains", "appears", "appear")
+    return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
 
 
-_INNER = words("central internal intralesional inner scattered")
-_AREAS = words("area areas zone zones portion portions")
+_INNER = words("central internal intralesional inner scattered interspersed")
+_AREAS = words("area areas zone zones portion portions region regions part parts")
+_CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
 
 
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
@@ -493,24 +603,76 @@ def _turned(st: Statement) -> Statement:
     return st._replace(value=opposite, negated=False) if opposite else st
 
 
+def _after_contrast(s: Sentence, st: Statement) -> Statement:
+    """*The same density before and after contrast* says that nothing enhances."""
+    if st.field != "attenuation" or st.value != "iso" or not _SAME & set(s.tokens[st.start : st.end]):
+        return st
+    end = next((i for i in range(st.end, len(s.tokens)) if s.tokens[i] in _PUNCTUATION), len(s.tokens))
+    rest = set(s.tokens[st.end : end])
+    if "contrast" not in rest or not rest & {"after", "following", "post"} or rest & _COMPARED_WITH:
+        return st
+    if any(_enhancement_word(h) for h in s.hits):
+        return st
+    return Statement("enhancement", "none", st.start, st.end, False)
+
+
+_SAME = words("same similar identical equal no unchanged constant")
+_COMPARED_WITH = words("parenchyma gland cortex surrounding tissue background")
 _PHASE_REACH = 9
-_BRIGHT = words("bright brighter")
 
 
 def _in_phase(s: Sentence, st: Statement) -> Statement:
     """*Bright in the arterial phase* is arterial enhancement, and so is strong enhancement then."""
-    bright = st.field == "attenuation" and st.value == "hyper" and bool(_BRIGHT & set(s.tokens[st.start : st.end]))
-    if not bright and (st.field, st.value) != ("enhancement", "hyper"):
+    if st.value != "hyper" or not {"arterial", "arterially"} & set(s.tokens):
         return st
+    if s.tokens[max(0, st.start - 3) : st.start] in (["arterially", "it", "is"], ["arterially", "they", "are"]):
+        return st._replace(field="enhancement", value="arterial")  # "arterially it is bright"
     for i in range(max(0, st.start - _PHASE_REACH), min(len(s.tokens) - 1, st.end + _PHASE_REACH)):
         between = s.tokens[min(i, st.end) : max(i, st.start)]
-        if s.tokens[i] == "arterial" and s.tokens[i + 1] in _PHASES and not _PHASE_ENDS & set(between):
+        if st.field == "attenuation" and _ENHANCED & set(between):
+            continue
+        heading = i == 0 and s.tokens[2:3] == [":"]  # "Arterial phase: bright nodule"
+        if heading and s.tokens[i] == "arterial" and s.tokens[1] in _PHASES and not _PHASE_ENDS & set(between[3:]):
+            return st._replace(field="enhancement", value="arterial")
+        if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
+            continue  # "a hyperdense lesion with arterial phase enhancement" says both
+        in_phase = s.tokens[i] == "arterial" and s.tokens[i + 1] in _PHASES
+        if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
 
 
-_PHASES = words("phase phases images imaging series scan")
-_PHASE_ENDS = words(", ; : and but without no not")
+_ENHANCED = words("enhancement enhancing enhances enhanced uptake")
+_DURING = words("in on during at")
+_PHASES = words("phase phases images imaging series scan one")
+_PHASE_ENDS = words(", ; : - and but without no not")
+
+
+_HOUNSFIELD = words("hu hounsfield")
+_OF_TISSUE = words(
+    "liver parenchyma gland pancreas cortex kidney normal surrounding adjacent background rest unaffected"
+)
+_OF_CONTRAST = words("after post postcontrast portal venous arterial delayed phase enhanced injection to from increase")
+_LEAST_DIFFERENCE = 5
+
+
+def _compared(s: Sentence) -> Iterator[Statement]:
+    """*35 HU, the liver 60 HU*: the density of the lesion beside that of the tissue around it."""
+    found = [
+        i
+        for i, token in enumerate(s.tokens[:-1])
+        if token.isdigit() and s.tokens[i + 1] in _HOUNSFIELD and s.tokens[max(0, i - 1)] != "-"
+    ]
+    if len(found) != 2:
+        return
+    first, second = found
+    after = set(s.tokens[first:])
+    known = any(h.has("say") and any(t.name == "attenuation" for t in h.terms) for h in s.hits)
+    if known or not after & _OF_TISSUE or after & _OF_CONTRAST:
+        return
+    difference = int(s.tokens[first]) - int(s.tokens[second])
+    value = "iso" if abs(difference) < _LEAST_DIFFERENCE else ("hyper" if difference > 0 else "hypo")
+    yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
 
 
 def _enhancement_word(hit: Hit) -> bool:
@@ -528,10 +690,24 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
     """Tokens between a modifier and a head; a head that follows is nearer, and words that join clauses count thrice."""
     first, second = (mod, head) if mod.start < head.start else (head, mod)
     between = s.tokens[first.end : second.start]
+    if first is head and between and between[0] in _SUBJECT_GOES_ON:  # "the enhancement of the mass is modest"
+        linked = next((i for i, t in enumerate(between) if t in _COPULAR), None)
+        if linked is not None:
+            between = between[linked + 1 :]
     gap = sum(3 if t in ("with", "and") else 1 for t in between if t not in lexicon.SKIPPED)
     return gap if mod.start < head.start else gap + 1
 
 
+def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a comma only divides adjectives of one edge: *irregular, lobulated margins*."""
+    between = s.tokens[mod.end : head.start]
+    row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1
+    return row and head.has("head") and head.name("head") == "margin" and between[-1] not in _NOT_IN_ROW
+
+
+_NOT_IN_ROW = words("no the a its without with and or of not")
+_SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
+_COPULAR = words("is are was were remains remain appears appear seems")
 _FARTHEST = 16
 """Tokens from a modifier to its head: those that count for nothing (*very*) included."""
 
@@ -540,7 +716,9 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
     """The head that a modifier goes with, and the descriptor and value that they state together."""
     best: tuple[int, Hit, str, str] | None = None
     for head in s.heads:
-        if head is mod or s.chunks[head.start] != s.chunks[mod.start] or abs(head.start - mod.start) > _FARTHEST:
+        if head is mod or abs(head.start - mod.start) > _FARTHEST:
+            continue
+        if s.chunks[head.start] != s.chunks[mod.start] and not _in_row(s, mod, head):
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -563,19 +741,50 @@ def _paired(s: Sentence) -> Iterator[Statement]:
         if pair is None:
             continue
         head, field, value = pair
+        if value == "none" and any(h.start == hit.end and h is not head for h in s.hits):
+            continue  # "absent washout in an enhancing nodule": the enhancement is there
         if field == "enhancement":
             by_head.setdefault(head.start, []).append((hit, value))
         elif value:
             start, end = min(hit.start, head.start), max(hit.end, head.end)
             yield Statement(field, value, start, end, s.is_negated(hit) or s.is_negated(head))
     for hit in s.hits:
+        lone = _stands_alone(s, hit)
+        if lone:
+            value = next(_MODS[t.name][lone] for t in hit.terms if t.kind == "mod")
+            yield Statement(lone, value, hit.start, hit.end, s.is_negated(hit))
         if _enhancement_word(hit) and not _of_a_part(s, hit):
             yield from _enhancement(s, hit, by_head.get(hit.start, []))
 
 
+_ALONE = {
+    **dict.fromkeys(
+        ("sharp", "crisp", "distinct", "irregular", "ragged", "jagged", "vague", "unsharp", "discrete", "uneven"),
+        "margin",
+    ),
+    **dict.fromkeys(("hypo", "iso", "hyper"), "attenuation"),
+    "avid": "enhancement",
+}
+
+
+def _stands_alone(s: Sentence, hit: Hit) -> str | None:
+    """What an adjective speaks of that is all between two commas or after a size: *12 mm, hypodense, sharp*."""
+    field = _ALONE.get(s.tokens[hit.start])
+    if field is None or not hit.has("mod") or hit.start == 0:
+        return None
+    before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
+    if before in _COPULAR:  # "the lesion is discrete and sharp"
+        return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
+    joined = before == "and" and any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
+    ends = (before in _PUNCTUATION or before[0] == "@" or joined) and all(t in _PUNCTUATION for t in after)
+    return field if ends else None
+
+
 def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Iterator[Statement]:
     own = [t.value for t in head.terms if t.kind == "say"]
-    values = [*own, *(value for _, value in mods)]
+    if s.is_negated(head) and _in_several_phases(s, head):
+        mods = [(m, v) for m, v in mods if v != "arterial"]
+    values = [*own, *(value for _, value in mods)] or ["rim"] * _is_of_wall(s, head)
     start = min([head.start, *(m.start for m, _ in mods)])
     end = max([head.end, *(m.end for m, _ in mods)])
     negated = s.is_negated(head) or any(s.is_negated(m) for m, _ in mods)
@@ -583,17 +792,53 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         gone = any(v == "none" for _, v in mods)
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
-        if negated:
+        if negated and not _TYPICAL & set(s.tokens[max(0, start - 2) : start]):
             yield Statement("enhancement", "none", start, end, False)
     else:
         value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
-        if value == "arterial" and "hypo" in own:
+        if value in ("arterial", "hyper") and "hypo" in own:  # "enhances less avidly than the gland"
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
 
 
+_WALLS = words("septa septum septation septations wall walls capsule")
+
+
+def _in_several_phases(s: Sentence, head: Hit) -> bool:
+    """*No enhancement on the arterial or venous phase* denies all enhancement, and not only an arterial one."""
+    after = s.tokens[head.end : head.end + 8]
+    return after[:1] in (["in"], ["on"], ["during"]) and bool({"venous", "portal", "delayed", "late"} & set(after))
+
+
+_TYPICAL = words("typical characteristic classic classical expected usual")  # "not the typical enhancement of an FNH"
+_OUTSIDE = words("wall walls margin margins edge edges border borders shell")
+
+
+def _is_of_wall(s: Sentence, head: Hit) -> bool:
+    """Whether it is the wall of a lesion that enhances: *the wall of the collection enhances*."""
+    lead = s.tokens[max(0, head.start - 8) : head.start]
+    outside = (
+        i
+        for i, t in enumerate(lead[:-1])
+        if lead[i + 1] == "of" and (t in _OUTSIDE or "outer" in lead[max(0, i - 1) : i])
+    )
+    at = next(outside, None)
+    return at is not None and not _PUNCTUATION & set(lead[at:]) and not {"and", "with", "which"} & set(lead[at:])
+
+
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
+    lead = s.tokens[max(0, head.start - 3) : head.start]
+    wall = next((i for i, t in enumerate(lead) if t in _WALLS), len(lead))
+    if {"without", "no", "lacking"} & set(lead[wall + 1 :]) and not _PUNCTUATION & set(
+        lead[wall:]
+    ):  # "thin septa without enhancement"
+        return True
+    for token in reversed(s.tokens[max(0, head.start - 4) : head.start]):
+        if token in ("center", "centre", "core"):
+            return True  # "the centre does not enhance"
+        if token in _PUNCTUATION or token in ("and", "with"):
+            break
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
     lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
@@ -626,7 +871,11 @@ class Sentence:
         self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
         self.chunks = _chunks(self.tokens, self.cues)
         self._negated = _negated_tokens(self)
-        read = (st for st in (*_standing(self), *_paired(self)) if not _inside_areas(self, st))
+        read = (
+            _after_contrast(self, st)
+            for st in (*_standing(self), *_paired(self), *_compared(self))
+            if not _inside_areas(self, st)
+        )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
         self.sizes = _sizes(self)
 
@@ -646,11 +895,11 @@ class Sentence:
 
 
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|indet|neg|bilat|post|ant|inf|sup|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
-_BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
+_BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?][\"”])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
 _LONGEST = 2000
 
 
@@ -665,6 +914,9 @@ def sentences_of(text: str) -> Iterator[str]:
         rest = text[match.end() : match.end() + 1]
         newline = "\n" in match.group()
         if newline and rest.islower() and piece.rstrip()[-1:] not in ".:!?":
+            continue
+        divides = match.group().strip() == ";" or piece.endswith(";")
+        if divides and piece.count("(") > piece.count(")") and ")" in text[match.end() : match.end() + 80]:
             continue
         if not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue

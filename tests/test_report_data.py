@@ -12,7 +12,7 @@ import pytest
 from nnunet_textomorph.llm_reports import descriptors
 
 REPORTS = Path(__file__).parent / "data" / "reports"
-FILES = {"test": "t", "development": "d", "development2": "e"}
+FILES = {"test": "t", "development": "d", "development2": "e", "development3": "g", "phrases": "h"}
 ORGANS = {"liver", "pancreas", "kidney"}
 VALUES: dict[str, set[str]] = {
     "organ": ORGANS,
@@ -42,7 +42,9 @@ TAGS = {
     "fragment",
     "telegraphic",
     "caps",
+    *(field for field in VALUES if field != "organ"),  # what a phrase of phrases.jsonl tests
 }
+NUMERALS = {"two": "2", "four": "4"}
 HARD_CASES = {
     "negation": 40,
     "uncertainty": 40,
@@ -78,7 +80,8 @@ def test_every_line_is_an_entry_with_known_fields(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_lesion_holds_known_values_and_a_size_its_report_names(name: str) -> None:
     for entry in entries(name):
-        said = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", entry["report"])}
+        figures = re.sub(r"\b(?:two|four)\b", lambda m: NUMERALS[m.group()], entry["report"])  # a dictated size
+        said = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", figures.replace(" point ", "."))}
         sizes = said | {round(10 * number, 3) for number in said}
         for lesion in entry["lesions"]:
             assert "organ" in lesion, entry["id"]

@@ -31,7 +31,7 @@ class Bright:
     region_multiple = 16
 
     def synthesize(
-        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], *, seed: int, steps=None, guidance=None
+        self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], *, seed: int, **_settings: object
     ) -> np.ndarray:
         smooth = ndimage.gaussian_filter(context_hu, (0, 2, 2, 2))
         return np.where(mask, context_hu[~mask].mean() + 60.0, smooth).astype(np.float32)
