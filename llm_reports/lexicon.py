@@ -477,10 +477,11 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "easy to trace|define|delineate|see|make_out|determine",
     ),
     "vague": (
-        "can|could? not be? clearly|precisely|exactly|reliably|sharply|well|easily|fully? determined|defined|"
-        "traced|seen|"
-        "delineated|made_out|recognized|established|identified|delimited|discerned|followed|distinguished|visible "
-        "precisely|clearly|exactly?",
+        # with an adverb, or with a verb that only borders have: "necrosis is not seen" denies the necrosis
+        "can|could? not be? clearly|precisely|exactly|reliably|sharply|well|easily|fully determined|defined|traced|"
+        "seen|delineated|made_out|recognized|established|identified|delimited|discerned|followed|distinguished|visible",
+        "can|could? not be? determined|defined|traced|delineated|made_out|delimited|followed precisely|clearly|"
+        "exactly?",
         "hard|difficult|impossible to trace|define|delineate|see|make_out|determine|follow|recognize|identify|discern",
         "loss of",
         "poorly|barely|hardly|scarcely|badly|incompletely visible|seen|perceptible|discernible|recognizable|traceable",
@@ -828,7 +829,7 @@ DOUBT: tuple[str, ...] = (
     "possible|potential|suspected",
 )
 NEGATION = (
-    "no|not|without|nor|neither|never|non|lacks|lacking|lack|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
+    "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
     "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
