@@ -198,7 +198,7 @@ def main() -> None:
             spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
             case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
             host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
-            box = box_around(host, SPACING, 25.0)  # of voxels
+            box = box_around(host, SPACING, 25.0)  # 25 voxels
             ct = without_noise(resample(case.ct_hu[box], spacing, SPACING), Domain())
             host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
             for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, args.per_phantom, rng)):
