@@ -84,7 +84,7 @@ def healthy_context(
     Section III-B masks with zeros, that is with whatever HU the middle of the window is. With the host's level, what
     the denoiser adds is the tumor's own contrast, and "isoattenuating" is nothing at all. ``noisy``: noise is smoothed
     out as well, after masking, or the tumor would be smoothed into what lies around it. ``host``: bool (D, H, W), the
-    organ; without it the blurred edge to the fat around a pancreas passes for pancreas, 10 HU too dark.
+    organ; without it the blurred edge to the fat around a pancreas passes for pancreas.
     """
     outside = ndimage.distance_transform_edt(~mask, domain.spacing_mm)
     tissue = (ct > HOST_HU[0]) & (ct < HOST_HU[1]) & ~mask

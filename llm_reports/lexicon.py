@@ -832,7 +832,8 @@ NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
-    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
+    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
+    "contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
     "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|"
     "atypical_for|atypical_of|untypical_for|untypical_of|uncharacteristic_of|against|excluding|denies|neg_for|nothing"
 )

@@ -7,9 +7,8 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import product
 from typing import NamedTuple
 
 from rapidfuzz.distance import DamerauLevenshtein
@@ -47,19 +46,25 @@ def _alternatives(slot: str) -> list[tuple[str, ...]]:
     return [*options, ()] if optional else options
 
 
-def _phrases(pattern: str) -> Iterator[tuple[str, ...]]:
-    """Every token sequence that a pattern of the table stands for."""
-    for parts in product(*(_alternatives(slot) for slot in pattern.split())):
-        yield tuple(token for part in parts for token in part)
+def _below(node: _Node, tokens: Iterable[str]) -> _Node:
+    """The node that tokens lead to; made where it is not there yet."""
+    for token in tokens:
+        child = node.get(token)
+        if child is None:
+            child = node[token] = _Node()
+        node = child
+    return node
 
 
 def _trie(entries: Iterable[tuple[str, Term]]) -> _Node:
+    """The trie of every token sequence that the patterns of the table stand for, grown slot by slot."""
     root = _Node()
     for pattern, term in entries:
-        for phrase in _phrases(pattern):
-            node = root
-            for token in phrase:
-                node = node.setdefault(token, _Node())
+        ends = [root]
+        for slot in pattern.split():
+            options = _alternatives(slot)
+            ends = [_below(node, option) for node in ends for option in options]
+        for node in ends:
             if term.kind == "silent":
                 node.terms = (term,)
             elif term not in node.terms:
@@ -67,10 +72,10 @@ def _trie(entries: Iterable[tuple[str, Term]]) -> _Node:
     return root
 
 
-def _tokens_below(node: Mapping[str, _Node]) -> Iterator[str]:
-    for token, child in node.items():
-        yield token
-        yield from _tokens_below(child)
+def _vocabulary(entries: Iterable[tuple[str, Term]]) -> set[str]:
+    """Every token of the patterns of the table."""
+    slots = {slot for pattern, _ in entries for slot in pattern.split()}
+    return {token for slot in slots for option in _alternatives(slot) for token in option}
 
 
 _CONTENT = _trie(lexicon.content())
@@ -107,8 +112,9 @@ def _longest(root: _Node, tokens: Sequence[str], start: int) -> tuple[int, tuple
 
 # Tokens
 
-_KNOWN = frozenset(_tokens_below(_CONTENT)) | frozenset(_tokens_below(_CUES)) | lexicon.SKIPPED | lexicon.SAFE
-_CORRECTABLE = sorted(w for w in set(_tokens_below(_CONTENT)) - lexicon.SKIPPED if len(w) >= 5 and w.isalpha())
+_TERMS = _vocabulary(lexicon.content())
+_KNOWN = _TERMS | _vocabulary(lexicon.cues()) | lexicon.SKIPPED | lexicon.SAFE
+_CORRECTABLE = sorted(w for w in _TERMS - lexicon.SKIPPED if len(w) >= 5 and w.isalpha())
 
 
 @lru_cache(maxsize=65_536)
@@ -359,7 +365,7 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
 _EITHER_WAY = ("absent", "unlikely", "less")  # forward only where the word stands before what it denies
 
 
-_COPULAS = ("be", "represent")  # "unlikely to be a metastasis"
+_OF_UNLIKELY = ("be", "represent")  # "unlikely to be a metastasis"
 
 
 def _negated_tokens(s: Sentence) -> list[bool]:
@@ -374,7 +380,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _COPULAS
+        forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation") and not answer and forward:
             for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
@@ -469,16 +475,18 @@ def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict
     if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"], ["its"]):
         return False
     near = [h for i, h in starts.items() if at < i <= at + 6]
-    named = any(_names(h) for i, h in starts.items() if start <= i < at)
-    suspected = any(tokens[i] in ("malignancy", "recurrence") for i in range(start, at))
-    others = (h for i, h in starts.items() if start <= i < at and tokens[i] not in ("malignancy", "recurrence"))
-    if (named or suspected) and not any(h.has("lesion") for h in others):
+    inside = [(i, h) for i, h in starts.items() if start <= i < at]
+    named = any(_names(h) for _, h in inside) or any(tokens[i] in _SUSPECTED for i in range(start, at))
+    if named and not any(h.has("lesion") and tokens[i] not in _SUSPECTED for i, h in inside):
         # "no evidence of metastasis in the hepatic lesion"
         return any(h.has("lesion") and not _names(h) for h in near)
     return _is_property(start, at, starts) and any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
+
+
+_SUSPECTED = words("malignancy recurrence")
 
 
 def _of_lesion(tokens: Sequence[str], start: int, end: int) -> bool:
@@ -828,13 +836,12 @@ def _is_of_wall(s: Sentence, head: Hit) -> bool:
 
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
-    lead = s.tokens[max(0, head.start - 3) : head.start]
-    wall = next((i for i, t in enumerate(lead) if t in _WALLS), len(lead))
-    if {"without", "no", "lacking"} & set(lead[wall + 1 :]) and not _PUNCTUATION & set(
-        lead[wall:]
-    ):  # "thin septa without enhancement"
-        return True
-    for token in reversed(s.tokens[max(0, head.start - 4) : head.start]):
+    lead = s.tokens[max(0, head.start - 4) : head.start]
+    wall = next((i for i, t in enumerate(lead[-3:]) if t in _WALLS), 3)
+    since = set(lead[-3:][wall:])
+    if {"without", "no", "lacking"} & since and not _PUNCTUATION & since:
+        return True  # "thin septa without enhancement"
+    for token in reversed(lead):
         if token in ("center", "centre", "core"):
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):

@@ -114,6 +114,19 @@ def test_what_lies_under_the_mask_is_not_looked_at(generator):
     np.testing.assert_array_equal(generator.synthesize(context, mask, [SHORT], seed=0, steps=3), sample(generator))
 
 
+def test_the_hosts_own_level_counts_where_a_host_is_given(generator):
+    """A band of organ between others: its level, and not that of what else is beside the tumor."""
+    context, mask = region()
+    context[:] = 0.0
+    host = np.zeros_like(mask)
+    host[:, :, 12:20] = True
+    context[host] = 150.0
+    made = generator.synthesize(context, mask, [SHORT], seed=0, steps=3, host=host)
+    assert np.abs(made - generator.synthesize(context, mask, [SHORT], seed=0, steps=3)).max() > 1.0
+    with pytest.raises(GeneratorError, match="not of the mask's shape"):
+        generator.synthesize(context, mask, [SHORT], seed=0, steps=3, host=host[:, 1:])
+
+
 def test_a_text_gives_the_same_tumor_alone_and_beside_a_longer_text(generator):
     both = generator.synthesize(*region(2), [SHORT, LONG], seed=0, steps=3)
     np.testing.assert_allclose(both[0], sample(generator)[0], atol=0.01)
@@ -618,18 +631,42 @@ def test_the_tumor_is_not_smoothed_into_a_noisy_healthy_context():
     assert one[~mask].std() < 0.3 * ct[~mask].std()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_shipped_generator_hears_the_attenuation(seed):
-    """Of one context, mask and noise, the text alone makes the tumor darker or brighter than its host."""
+def shipped_tumors(texts: list[str], seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The shipped generator's tumors of each text in one context of 70 HU, and the distance from their middle in mm."""
     generator = load_generator()
     rng = np.random.default_rng(seed)
     context = ndimage.gaussian_filter(rng.normal(70.0, 30.0, (48, 48, 48)), 1.0).astype(np.float32)[None]
-    z, y, x = np.indices(context.shape[1:]) - 23.5
-    mask = (z**2 + y**2 + x**2 < 13.0**2)[None]
-    texts = ("A hypoattenuating mass in the liver.", "A hyperattenuating mass in the liver.")
-    dark, bright = (generator.synthesize(context, mask, [text], seed=seed)[mask].mean() for text in texts)
-    assert dark < 70.0 - 20.0
-    assert bright > 70.0 + 20.0
+    radius = np.sqrt(((np.indices(context.shape[1:]) - 23.5) ** 2).sum(axis=0))
+    mask = (radius < 13.0)[None]
+    return [generator.synthesize(context, mask, [text], seed=seed)[0] for text in texts], radius
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shipped_generator_hears_the_attenuation(seed):
+    """Of one context, mask and noise, the text alone makes the tumor darker or brighter than its host."""
+    texts = ["A hypoattenuating mass in the liver.", "A hyperattenuating mass in the liver."]
+    (dark, bright), radius = shipped_tumors(texts, seed)
+    assert dark[radius < 13.0].mean() < 70.0 - 20.0
+    assert bright[radius < 13.0].mean() > 70.0 + 20.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shipped_generator_hears_the_texture(seed):
+    texts = [f"A hypoattenuating, {texture} mass in the liver." for texture in ("homogeneous", "heterogeneous")]
+    (even, uneven), radius = shipped_tumors(texts, seed)
+    assert uneven[radius < 9.0].std() > 1.25 * even[radius < 9.0].std()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shipped_generator_hears_the_margin(seed):
+    """The share of the contrast that is reached at the rim."""
+    texts = [
+        f"A hypoattenuating mass with {margin} margins in the liver." for margin in ("well-defined", "ill-defined")
+    ]
+    tumors, radius = shipped_tumors(texts, seed)
+    rim, deep = (radius > 10.5) & (radius < 13.0), radius < 8.0
+    sharp, blurred = ((np.median(ct[rim]) - 70.0) / (np.median(ct[deep]) - 70.0) for ct in tumors)
+    assert blurred < sharp - 0.1
 
 
 def test_the_healthy_context_of_a_window_without_host_is_what_there_is():
