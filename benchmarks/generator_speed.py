@@ -2,7 +2,7 @@
 
     python benchmarks/generator_speed.py [--generator DIR] [--threads 2]
 
-"Implant" is the whole of it: resampling, encoding, guided few-step sampling, decoding, blending. Text control of both
+"Implant" is the whole of it: resampling, encoding, few-step sampling, decoding, blending. Text control of both
 ways: ``text_control.py`` with its default steps, and with ``--steps 200``.
 """
 
