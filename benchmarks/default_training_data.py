@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,9 @@ PHANTOM_SEED = 7_000_000
 SPACING = (1.0, 1.0, 1.0)
 SIZE_MIX = {"small": 0.35, "medium": 0.5, "large": 0.15}
 SMALLEST_MM, LARGEST_MM = 7.0, 62.0
-MARGIN_MM = 20  # context around a tumor in a crop: what the largest training window needs, and room to shift
+MARGIN_MM = (
+    20  # (voxels too) context around a tumor in a crop: what the largest training window needs, and room to shift
+)
 INSIDE_SHARE = 0.85
 TEXTS = 10
 PHANTOM_SPACINGS = ((2.5, 2.2, 2.2), (3.0, 1.5, 1.5), (1.5, 1.8, 1.8))
@@ -82,22 +86,19 @@ def texts(d: Descriptors, rng: np.random.Generator, number: int = TEXTS) -> list
     return found
 
 
-def place(host: np.ndarray, diameter: float, rng: np.random.Generator) -> np.ndarray | None:
-    """A random shape that lies in the host by ``INSIDE_SHARE``, or None after some tries."""
+def place(
+    host: np.ndarray, centres: np.ndarray, diameter: float, rng: np.random.Generator
+) -> tuple[tuple[slice, ...], np.ndarray] | None:
+    """A random shape and its box, about one of ``centres``, that lies in the host by ``INSIDE_SHARE``.
+
+    None after some tries.
+    """
     shape = random_shape(diameter, SPACING, rng)
-    half = [n // 2 for n in shape.shape]
-    candidates = np.argwhere(
-        host[tuple(slice(h, max(h + 1, n - h - 1)) for h, n in zip(half, host.shape, strict=True))]
-    )
     for _ in range(12):
-        if not len(candidates):
-            return None
-        start = candidates[rng.integers(len(candidates))]
+        start = centres[rng.integers(len(centres))] - np.array(shape.shape) // 2
         box = tuple(slice(int(s), int(s) + n) for s, n in zip(start, shape.shape, strict=True))
-        if host[box].shape == shape.shape and host[box][shape].mean() >= INSIDE_SHARE:
-            mask = np.zeros(host.shape, bool)
-            mask[box] = shape
-            return mask
+        if start.min() >= 0 and host[box].shape == shape.shape and host[box][shape].mean() >= INSIDE_SHARE:
+            return box, shape
     return None
 
 
@@ -105,35 +106,39 @@ def drawn_lesions(
     ct: np.ndarray, host: np.ndarray, organ: str, number: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Descriptors]]:
     """Yield (CT crop with one drawn lesion, its mask, its descriptors)."""
-    for _ in range(number):
+    centres = np.argwhere(host)
+    for _ in range(number if len(centres) else 0):
         d = random_descriptors(organ, rng)
         diameter = random_diameter(SIZE_MIX, rng, smallest_mm=SMALLEST_MM, largest_mm=LARGEST_MM)
-        mask = place(host, diameter, rng)
-        while mask is None and diameter > SMALLEST_MM:
+        placed = place(host, centres, diameter, rng)
+        while placed is None and diameter > SMALLEST_MM:
             diameter *= 0.8
-            mask = place(host, diameter, rng)
-        if mask is None:
+            placed = place(host, centres, diameter, rng)
+        if placed is None:
             continue
-        box = box_around(mask, SPACING, MARGIN_MM)
+        tight, shape = placed
+        box = tuple(
+            slice(max(0, t.start - MARGIN_MM), min(n, t.stop + MARGIN_MM))
+            for t, n in zip(tight, host.shape, strict=True)
+        )
+        mask = np.zeros([part.stop - part.start for part in box], bool)
+        mask[tuple(slice(t.start - b.start, t.stop - b.start) for t, b in zip(tight, box, strict=True))] = shape
         size = round(equivalent_diameter(mask, SPACING) * rng.uniform(1.0, 1.15), 1)
         d = d.model_copy(update={"size_mm": size})
-        yield render_lesion(ct[box], mask[box], SPACING, d, rng, noise_mm=0.0), mask[box], d
+        yield render_lesion(ct[box], mask, SPACING, d, rng, noise_mm=0.0), mask, d
 
 
-def real_cases(folder: Path) -> Iterator[tuple[str, Volume, np.ndarray]]:
-    for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
-        name = path.name.removesuffix("_0000.nii.gz")
-        if not name.endswith(HELD_OUT):
-            yield name, read_volume(path), read_volume(folder / "labelsTr" / f"{name}.nii.gz", integer=True).array
+def real_names(folder: Path) -> list[str]:
+    names = sorted(path.name.removesuffix("_0000.nii.gz") for path in (folder / "imagesTr").glob("*_0000.nii.gz"))
+    return [name for name in names if not name.endswith(HELD_OUT)]
 
 
+@dataclass
 class Writer:
-    """Writes crops one by one, and the manifest at the end."""
+    """Writes crops, and keeps their manifest lines."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.lines: list[str] = []
-        (out / "crops").mkdir(parents=True, exist_ok=True)
+    out: Path
+    lines: list[str] = field(default_factory=list)
 
     def add(
         self, name: str, ct: np.ndarray, mask: np.ndarray, d: Descriptors, sentences: list[str], *, noisy: bool = False
@@ -156,8 +161,42 @@ class Writer:
         }
         self.lines.append(json.dumps(line))
 
-    def finish(self, name: str) -> None:
-        (self.out / f"{name}.jsonl").write_text("\n".join(self.lines) + "\n")
+
+def from_real_case(data: Path, out: Path, seed: int, number: int, lesions: int) -> list[str]:
+    """The crops of one CT of Dataset901: drawn lesions, and its real tumor."""
+    writer, rng = Writer(out), np.random.default_rng([seed, 0, number])
+    name = real_names(data)[number]
+    volume = read_volume(data / "imagesTr" / f"{name}_0000.nii.gz")
+    labels = read_volume(data / "labelsTr" / f"{name}.nii.gz", integer=True).array
+    # lesions are drawn on what the generator is to see, the CT without its noise, so that their borders stay sharp
+    raw = resample(volume.array, volume.spacing, SPACING)
+    ct = without_noise(raw, Domain())
+    labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
+    # the host's contour is rough: closing fills its pinholes; a distance from the tumor keeps both apart
+    host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
+    away = host & ~ndimage.binary_dilation(labels_1mm == 2, iterations=6)
+    for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, away, "soft tissue", lesions, rng)):
+        writer.add(f"{name}_{i:03d}", crop_ct, mask, d, texts(d, rng))
+    for lesion in describe_lesions(volume.array, labels, volume.spacing, [1], [2], organ="soft tissue")[:1]:
+        d = lesion.descriptors.model_copy(update={"pathology": "sarcoma"})
+        mask = labels_1mm == 2
+        box = box_around(mask, SPACING, MARGIN_MM)
+        writer.add(f"{name}_real", raw[box], mask[box], d, texts(d, rng), noisy=True)
+    return writer.lines
+
+
+def from_phantom(out: Path, seed: int, organ: str, index: int, lesions: int) -> list[str]:
+    """The crops of one phantom without lesions of its own."""
+    writer, rng = Writer(out), np.random.default_rng([seed, 1, ORGANS.index(organ), index])
+    spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
+    case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
+    host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
+    box = box_around(host, spacing, 25.0)
+    ct = without_noise(resample(case.ct_hu[box], spacing, SPACING), Domain())
+    host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
+    for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, lesions, rng)):
+        writer.add(f"{organ}_{index:03d}_{i:02d}", crop_ct, mask, d, texts(d, rng))
+    return writer.lines
 
 
 def main() -> None:
@@ -168,43 +207,23 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=55, help="per organ")
     parser.add_argument("--per-phantom", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--organs", nargs="*", default=list(ORGANS), choices=ORGANS)
-    parser.add_argument("--name", default="manifest", help="of the manifest: parts may be written side by side")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     args = parser.parse_args()
-    writer = Writer(args.out)
-
-    real = list(real_cases(args.data)) if args.per_real_case else []
-    for number, (name, volume, labels) in enumerate(tqdm(real, desc="real CT")):
-        rng = np.random.default_rng([args.seed, 0, number])
-        # lesions are drawn on what the generator is to see, the CT without its noise, so that their borders stay sharp
-        raw = resample(volume.array, volume.spacing, SPACING)
-        ct = without_noise(raw, Domain())
-        labels_1mm = resample(labels, volume.spacing, SPACING, order=0)
-        # the host's contour is rough: closing fills its pinholes; a distance from the tumor keeps both apart
-        host = ndimage.binary_closing(labels_1mm == 1, iterations=2)
-        away = host & ~ndimage.binary_dilation(labels_1mm == 2, iterations=6)
-        for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, away, "soft tissue", args.per_real_case, rng)):
-            writer.add(f"{name}_{i:03d}", crop_ct, mask, d, texts(d, rng))
-        for lesion in describe_lesions(volume.array, labels, volume.spacing, [1], [2], organ="soft tissue"):
-            d = lesion.descriptors.model_copy(update={"pathology": "sarcoma"})
-            mask = labels_1mm == 2
-            box = box_around(mask, SPACING, MARGIN_MM)
-            writer.add(f"{name}_real", raw[box], mask[box], d, texts(d, rng), noisy=True)
-            break  # one contour per case
-
-    for organ in args.organs:
-        for index in tqdm(range(args.phantoms), desc=f"{organ} phantoms"):
-            rng = np.random.default_rng([args.seed, 1, ORGANS.index(organ), index])
-            spacing = PHANTOM_SPACINGS[index % len(PHANTOM_SPACINGS)]
-            case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False, spacing=spacing)
-            host = np.isin(case.tissue, [CODE[name] for name in HOST_TISSUES[organ]])
-            box = box_around(host, SPACING, 25.0)  # 25 voxels
-            ct = without_noise(resample(case.ct_hu[box], spacing, SPACING), Domain())
-            host = resample(host[box].astype(np.uint8), spacing, SPACING, order=0).astype(bool)
-            for i, (crop_ct, mask, d) in enumerate(drawn_lesions(ct, host, organ, args.per_phantom, rng)):
-                writer.add(f"{organ}_{index:03d}_{i:02d}", crop_ct, mask, d, texts(d, rng))
-    writer.finish(args.name)
-    print(f"{len(writer.lines)} lesions in {args.out / args.name}.jsonl")
+    (args.out / "crops").mkdir(parents=True, exist_ok=True)
+    given = (args.out, args.seed)
+    with ProcessPoolExecutor(args.jobs) as pool:
+        jobs = [
+            pool.submit(from_real_case, args.data, *given, number, args.per_real_case)
+            for number in range(len(real_names(args.data)))
+        ]
+        jobs += [
+            pool.submit(from_phantom, *given, organ, index, args.per_phantom)
+            for index in range(args.phantoms)
+            for organ in ORGANS
+        ]
+        lines = [line for job in tqdm(jobs, desc="CT and phantoms") for line in job.result()]
+    (args.out / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    print(f"{len(lines)} lesions in {args.out / 'manifest.jsonl'}")
 
 
 if __name__ == "__main__":

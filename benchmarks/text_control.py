@@ -1,13 +1,14 @@
 """Does the tumor obey its text? Measured on voxels, by rulers that share nothing with the describer.
 
     python benchmarks/text_control.py [--implants 120] [--generator DIR] [--steps K] [--guidance G] [--sheet PNG]
+    python benchmarks/text_control.py --prompts fresh  # a second set of prompts, whole sentences by one writer
     python benchmarks/text_control.py --drawn        # the same rulers on lesions drawn with known descriptors
     python benchmarks/text_control.py --autoencoded  # on drawn lesions, encoded, decoded, implanted: the most to reach
 
 Contexts and wordings are ones that the shipped generator never saw: six held-out CT of Dataset901, abdomen_ct, phantoms
-of new seeds; prompts that the training grammar cannot produce (``held_out_prompts.py``). Attenuation, texture and
-margin are asked for in every combination. Beside the accuracy stands that of shuffled texts: each implant judged by
-the text of another, which falls to chance if, and only if, the looks come from the text.
+of new seeds; prompts that the training grammar cannot produce (``held_out_prompts.py``, ``fresh_prompts.jsonl``).
+Attenuation, texture and margin are asked for in every combination. Beside the accuracy stands that of shuffled texts:
+each implant judged by the text of another, which falls to chance if, and only if, the looks come from the text.
 
 The rulers, with thresholds set on drawn lesions (``--drawn --seed 1``) before any implant was measured:
   attenuation  mean of the eroded tumor minus the host's shell: hypo below -15 HU, hyper above +15 HU
@@ -20,8 +21,10 @@ The rulers, with thresholds set on drawn lesions (``--drawn --seed 1``) before a
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +116,25 @@ def asked_for(number: int, organs: list[str], rng: np.random.Generator) -> list[
     return found
 
 
+@cache
+def _fresh_prompts() -> list[dict[str, str]]:
+    path = Path(__file__).with_name("fresh_prompts.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def fresh_prompts(d: Descriptors) -> list[str]:
+    """Ten sentences by a writer who had seen neither the training wordings nor ``held_out_prompts.py``."""
+    asked = {field: getattr(d, field) for field in FIELDS}
+    return [
+        p["text"].replace("{organ}", str(d.organ))
+        for p in _fresh_prompts()
+        if {field: p[field] for field in FIELDS} == asked
+    ]
+
+
+PROMPTS = {"held-out": held_out_prompts, "fresh": fresh_prompts}
+
+
 class PerfectDenoiser:
     """Stands for a generator whose denoiser makes what drawn lesions look like; its autoencoder is the real one."""
 
@@ -170,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--implants", type=int, default=120)
     parser.add_argument("--generator", type=Path)
+    parser.add_argument("--prompts", choices=list(PROMPTS), default="held-out")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -198,7 +221,7 @@ def main() -> None:
             ct = render_lesion(context.ct_hu, mask, context.spacing, solid, rng, host=context.host)
             text = ""
         else:
-            text = d.model_dump_json() if args.autoencoded else str(rng.choice(held_out_prompts(d)))
+            text = d.model_dump_json() if args.autoencoded else str(rng.choice(PROMPTS[args.prompts](d)))
             ct = implant(
                 context.ct_hu,
                 context.spacing,

@@ -2,16 +2,22 @@
 
 Written by hand, broad in synonyms, so that the text adapter meets the neighbourhood of each meaning and not one word
 for it. They share no wording with ``held_out_prompts.py`` but plain terms of the field (``tests/test_phrasing.py``).
+``broad()`` adds those of broad_wordings.json, which the adapter is taught last (``teach_wordings.py``).
 """
 
 from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
 # Per value: words before a noun or after "is"; noun phrases after "with"; whole clauses.
-WORDS: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
+Words = dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]]
+WORDS: Words = {
     "attenuation": {
         "hypo": (
             ("hypoattenuating", "hypodense", "low-density", "dark", "lucent", "less dense", "reduced-density", "dim"),
@@ -257,7 +263,47 @@ SIZES = ("{mm} mm", "about {mm} mm", "{cm} cm", "approximately {cm} cm", "{mm} m
 DIAGNOSES = ("likely {p}", "{p} favored", "probably {p}", "in line with {p}", "concerning for {p}")
 
 
-def worded(d: Descriptors, rng: np.random.Generator) -> str:
+BROAD_OPENINGS = (
+    *OPENINGS,
+    "Make",
+    "Generate",
+    "Add",
+    "I want",
+    "Put in",
+    "Insert",
+    "Show me",
+    "CT:",
+    "Here:",
+    "We find",
+)
+BROAD_NOUNS = (*NOUNS, "tumour", "neoplasm", "lump", "spot", "process", "area", "structure", "formation", "growth")
+
+
+@cache
+def broad() -> Words:
+    """``WORDS`` and, per value, some hundred more."""
+    more = json.loads(Path(__file__).with_name("broad_wordings.json").read_text(encoding="utf-8"))
+    return {
+        field: {
+            value: tuple((*known, *added) for known, added in zip(kinds, more[field][value], strict=True))
+            for value, kinds in values.items()
+        }
+        for field, values in WORDS.items()
+    }
+
+
+def broadly_worded(d: Descriptors, rng: np.random.Generator) -> str:
+    """As :func:`worded`, with ``broad()`` words and more kinds of sentences."""
+    return worded(d, rng, broad(), BROAD_OPENINGS, BROAD_NOUNS)
+
+
+def worded(
+    d: Descriptors,
+    rng: np.random.Generator,
+    words: Words = WORDS,
+    openings: tuple[str, ...] = OPENINGS,
+    nouns: tuple[str, ...] = NOUNS,
+) -> str:
     """One wording that states all of ``d`` that it has words for; the same ``rng`` gives the same text."""
 
     def one(options: tuple[str, ...]) -> str:
@@ -268,7 +314,7 @@ def worded(d: Descriptors, rng: np.random.Generator) -> str:
         value = getattr(d, field)
         if value is None:
             continue
-        adjectives, phrases, sentences = WORDS[field][value]
+        adjectives, phrases, sentences = words[field][value]
         kind = rng.random()
         if kind < 0.45 and len(before) < 2:
             before.append(one(adjectives))
@@ -278,8 +324,8 @@ def worded(d: Descriptors, rng: np.random.Generator) -> str:
             clauses.append(one(sentences))
         else:
             clauses.append(f"{one(('it is', 'it appears', 'it looks', 'the lesion is'))} {one(adjectives)}")
-    head = f"{' '.join(before)} {one(NOUNS)}".strip()
-    text = f"{one(OPENINGS)} {'an' if head[0] in 'aeiou' else 'a'} {head}".strip()
+    head = f"{' '.join(before)} {one(nouns)}".strip()
+    text = f"{one(openings)} {'an' if head[0] in 'aeiou' else 'a'} {head}".strip()
     if d.organ:
         text += " " + one(PLACES).replace("{o}", d.organ)
     if features:
@@ -291,5 +337,6 @@ def worded(d: Descriptors, rng: np.random.Generator) -> str:
         text += f", {one(DIAGNOSES).replace('{p}', d.pathology)}"
     joint = one((". ", "; ", ". "))
     text = joint.join([text, *clauses]) + one((".", ""))
+    text = text.replace("{o}", d.organ or "organ")
     text = text[:1].upper() + text[1:]
     return text.lower() if rng.random() < 0.1 else text

@@ -97,7 +97,7 @@ class SamplingConfig(_Part):
     """Defaults of the few-step solver, tuned on measured contrast."""
 
     steps: int = Field(default=8, ge=1, le=200)
-    guidance: float = Field(default=1.0, ge=0.0)
+    guidance: float = Field(default=1.5, ge=0.0)
 
 
 class GeneratorConfig(_Part):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from .config import Domain
 from .errors import GeneratorError
 from .manifest import ManifestLine
+from .parallel import mapped
 from .volumes import read_volume, resample
 
 SIDES = (48, 64, 80, 96)  # voxels of a training window; larger tumors are seen through the largest one
@@ -43,26 +45,32 @@ def window_side(extent: int) -> int:
     return next((side for side in SIDES if side >= extent + 2 * CONTEXT), SIDES[-1])
 
 
-def cache_crops(lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, progress: bool = True) -> list[Crop]:
-    """Write one safetensors file per tumor of the manifest, unless it is there already.
+def cache_crops(
+    lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, workers: int = 0, progress: bool = True
+) -> list[Crop]:
+    """Write one safetensors file per tumor of the manifest, unless it is there already; ``workers``: processes.
 
     Each holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``. Raises
     :class:`GeneratorError` for unusable images, for a mask without the tumor label, and for one whose tumors are all
     too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    crops: list[Crop] = []
-    for line in tqdm(lines, desc="crops", disable=not progress):
-        index = folder / f"{_key(line, domain)}.json"
-        if not index.is_file():
-            names = []
-            for number, (ct, mask) in enumerate(_lesions(line, domain)):
-                name = f"{index.stem}-{number}.safetensors"
-                _save(folder / name, {"ct": ct, "mask": mask})
-                names.append(name)
-            _write_text(index, json.dumps(names))
-        crops += [Crop(folder / name, line.id) for name in json.loads(index.read_text())]
-    return crops
+    named = mapped(partial(_crops_of, folder=folder, domain=domain), lines, workers)
+    bar = tqdm(zip(lines, named, strict=True), total=len(lines), desc="crops", disable=not progress)
+    return [Crop(folder / name, line.id) for line, names in bar for name in names]
+
+
+def _crops_of(line: ManifestLine, folder: Path, domain: Domain) -> list[str]:
+    """The names of a manifest line's crops, which are written unless they are there."""
+    index = folder / f"{_key(line, domain)}.json"
+    if not index.is_file():
+        names = []
+        for number, (ct, mask) in enumerate(_lesions(line, domain)):
+            name = f"{index.stem}-{number}.safetensors"
+            _save(folder / name, {"ct": ct, "mask": mask})
+            names.append(name)
+        _write_text(index, json.dumps(names))
+    return list(json.loads(index.read_text()))
 
 
 def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:

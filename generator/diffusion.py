@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from .config import DiffusionConfig
@@ -22,12 +22,15 @@ def noise_schedule(config: DiffusionConfig) -> Any:
 
 
 def few_step_solver(config: DiffusionConfig, steps: int) -> Any:
-    """DPM-Solver++ (2M) over the training schedule, with its timesteps set."""
-    solver: Any = DPMSolverMultistepScheduler(
+    """UniPC of order 2 over the training schedule, with its timesteps set.
+
+    In 8 steps it keeps more of a tumor's texture than DPM-Solver++ (2M): docs/method.md.
+    """
+    solver: Any = UniPCMultistepScheduler(
         num_train_timesteps=config.steps,
         beta_schedule=config.beta_schedule,
         prediction_type=config.prediction_type,
-        algorithm_type="dpmsolver++",
+        solver_order=2,
         timestep_spacing="trailing",
     )
     solver.set_timesteps(steps)

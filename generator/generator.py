@@ -31,7 +31,7 @@ class Generator:
         self.device = torch.device(device)
         self.networks = build(config).to(self.device).eval().requires_grad_(False)
         assert config.text is not None
-        self.text_encoder = TextEncoder(config.text)
+        self.text_encoder = TextEncoder(config.text, self.device)
 
     @classmethod
     def untrained(cls, config: GeneratorConfig, seed: int = 0) -> Generator:

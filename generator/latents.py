@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from .config import Domain, TextConfig
 from .crops import Crop, healthy_context, load_crop, plain_tumor, random_window, without_noise
 from .denoiser import latent_mask
 from .manifest import ManifestLine
+from .parallel import mapped
 from .text_encoder import TextEncoder, pad
 
 WINDOW_VERSION = 6  # raised when a window or its healthy context is made otherwise than before
@@ -61,43 +63,56 @@ def cache_latents(
     *,
     views: int,
     seed: int,
+    workers: int = 0,
     progress: bool = True,
 ) -> list[Example]:
     """Encode ``views`` random windows of every crop, reading what an earlier run has left in ``folder``.
 
-    ``noisy``: ids of the manifest lines whose CT is smoothed first.
+    ``noisy``: ids of the manifest lines whose CT is smoothed first. ``workers``: processes that prepare windows.
 
     The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in.
     """
     folder = folder / f"latents-{weights_hash(autoencoder)}-{WINDOW_VERSION}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     device = next(autoencoder.parameters()).device
-    examples: list[Example] = []
     jobs = [(crop, view) for view in range(views) for crop in crops]
-    for (path, line), view in tqdm(jobs, desc="latents", disable=not progress):
-        file = folder / f"{path.stem}-{view}.safetensors"
-        if not file.is_file():
-            rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
-            ct, mask = load_crop(path)
-            ct, mask = random_window(ct, mask, rng)
-            smooth = without_noise(ct, domain) if line in noisy else ct
-            healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
-            m = torch.from_numpy(mask)[None, None].to(device, torch.float32)
-            images = torch.from_numpy(np.stack([smooth, healthy, plain_tumor(healthy, mask)]))[:, None].to(device)
-            latents = zip(("z", "z_healthy", "z_plain"), autoencoder.encode(normalize(images, domain)), strict=True)
-            tensors = {**dict(latents), "mask": latent_mask(m, domain.latent_factor)[0]}
-            _save(file, {name: tensor.half().cpu().contiguous() for name, tensor in tensors.items()})
-        examples.append(Example(**load_file(file), line=line))
-    return examples
+    files = [folder / f"{crop.path.stem}-{view}.safetensors" for crop, view in jobs]
+    missing = [number for number, file in enumerate(files) if not file.is_file()]
+    window = partial(_window, noisy=noisy, domain=domain, seed=seed)
+    windows = mapped(window, [jobs[number] for number in missing], workers)
+    bar = tqdm(windows, total=len(files), initial=len(files) - len(missing), desc="latents", disable=not progress)
+    for number, (images, mask) in zip(missing, bar, strict=True):
+        z, z_healthy, z_plain = autoencoder.encode(normalize(images.to(device), domain)).half().cpu()
+        tensors = {"z": z, "z_healthy": z_healthy, "z_plain": z_plain, "mask": latent_mask(mask, domain.latent_factor)}
+        _save(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
+    return [Example(**load_file(file), line=crop.line) for file, (crop, _) in zip(files, jobs, strict=True)]
 
 
-def cache_texts(lines: Sequence[ManifestLine], config: TextConfig, folder: Path, *, progress: bool = True) -> TextTable:
-    """Embed every distinct text of the manifest, or read what an earlier run has left in ``folder``."""
+def _window(job: tuple[Crop, int], noisy: set[str], domain: Domain, seed: int) -> tuple[Tensor, Tensor]:
+    """HU (3, 1, D, H, W) of a random window: CT, healthy context, that with a plain tumor; and mask (1, D, H, W)."""
+    (path, line), view = job
+    rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
+    ct, mask = random_window(*load_crop(path), rng)
+    smooth = without_noise(ct, domain) if line in noisy else ct
+    healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
+    images = np.stack([smooth, healthy, plain_tumor(healthy, mask)])[:, None]
+    return torch.from_numpy(images), torch.from_numpy(mask)[None]
+
+
+def cache_texts(
+    lines: Sequence[ManifestLine],
+    config: TextConfig,
+    folder: Path,
+    *,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> TextTable:
+    """Embed every distinct text of the manifest on ``device``, or read what an earlier run has left in ``folder``."""
     texts = sorted({text for line in lines for text in line.texts})
     key = hashlib.sha256("\n".join([config.model_dump_json(), *texts]).encode()).hexdigest()[:16]
     file = folder / f"texts-{key}.safetensors"
     if not file.is_file():
-        embedded = [e.half() for e in TextEncoder(config).embed(texts, progress=progress)]
+        embedded = [e.half() for e in TextEncoder(config, device).embed(texts, progress=progress)]
         starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
         folder.mkdir(parents=True, exist_ok=True)
         _save(file, {"flat": torch.cat(embedded), "starts": starts})

@@ -32,10 +32,14 @@ def text_config(encoder: str | None = None, max_tokens: int = 64) -> TextConfig:
 
 
 class TextEncoder:
-    """A frozen encoder: texts to token embeddings. Loaded when first used; embeddings of recent texts are kept."""
+    """A frozen encoder: texts to token embeddings. Loaded when first used; embeddings of recent texts are kept.
 
-    def __init__(self, config: TextConfig, keep: int = 1024) -> None:
+    ``device``: where it computes; the embeddings are handed out on the CPU.
+    """
+
+    def __init__(self, config: TextConfig, device: str | torch.device = "cpu", keep: int = 1024) -> None:
         self.config = config
+        self.device = torch.device(device)
         self._keep = keep
         self._cache: dict[str, Tensor] = {}
         self._model: nn.Module | None = None
@@ -71,8 +75,9 @@ class TextEncoder:
             for row, mask in zip(rows, tokens["attention_mask"], strict=True):
                 if mask.sum() == self.config.max_tokens:
                     self._warn_if_cut(texts[row])
-            hidden = self._model(**tokens).last_hidden_state.float()
-            embedded.update({i: h[m.bool()] for i, h, m in zip(rows, hidden, tokens["attention_mask"], strict=True)})
+            hidden = self._model(**tokens.to(self.device)).last_hidden_state.float().cpu()
+            masks = tokens["attention_mask"].bool().cpu()
+            embedded.update({i: h[m] for i, h, m in zip(rows, hidden, masks, strict=True)})
         return [embedded[i] for i in range(len(texts))]
 
     def _warn_if_cut(self, text: str) -> None:
@@ -96,7 +101,8 @@ class TextEncoder:
     def _load(self) -> None:
         self.check()
         self._tokenizer = _from_pretrained("AutoTokenizer", self.config.encoder)
-        self._model = _from_pretrained("AutoModel", self.config.encoder).eval().requires_grad_(False)
+        model = _from_pretrained("AutoModel", self.config.encoder).eval().requires_grad_(False)
+        self._model = model.to(self.device)
 
 
 class TextAdapter(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from .crops import SHIFT, SIDES, Crop, cache_crops, load_crop, random_window
 from .errors import GeneratorError
 from .folder import write_folder
 from .manifest import read_manifest
+from .parallel import mapped
 from .sheets import save_sheet
 
 CONTINUOUS_SHARE = 0.15  # of all steps, at the start, without codebook: codes that follow a moving encoder die
@@ -46,15 +49,17 @@ def train_autoencoder(
     config: GeneratorConfig | None = None,
     checkpoint_every: int = 200,
     sheet_every: int = 500,
+    workers: int = 0,
     progress: bool = True,
 ) -> Path:
     """Train on crops around the manifest's tumors and write a generator folder that holds the autoencoder only.
 
     ``cache``: where prepared crops are kept, to be shared with ``train_diffusion``; ``out`` by default. ``batch``
-    crops of ``crop``³ voxels per step and process. Losses: absolute error at three scales, commitment, and from
-    ``ADVERSARIAL_START`` on a patch discriminator (3D VQGAN; no perceptual network, which would have to be
-    downloaded). Everything random at a step follows from (seed, step, process), so a resumed run equals one that was
-    never interrupted. Raises :class:`GeneratorError` for unusable data or an ``out`` that holds something else.
+    crops of ``crop``³ voxels per step and process, prepared by ``workers`` processes (0: by this one). Losses:
+    absolute error at three scales, commitment, and from ``ADVERSARIAL_START`` on a patch discriminator (3D VQGAN; no
+    perceptual network, which would have to be downloaded). Everything random at a step follows from (seed, step,
+    process), so a resumed run equals one that was never interrupted. Raises :class:`GeneratorError` for unusable data
+    or an ``out`` that holds something else.
     """
     config = config or GeneratorConfig()
     check_settings(steps, batch, learning_rate, mixed_precision)
@@ -68,7 +73,7 @@ def train_autoencoder(
     accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
     accelerator.init_trackers("autoencoder")
     with accelerator.main_process_first():
-        crops = cache_crops(lines, (cache or out) / "crops", config.domain, progress=progress)
+        crops = cache_crops(lines, (cache or out) / "crops", config.domain, workers=workers, progress=progress)
 
     set_seed(seed)
     network = Autoencoder(config.autoencoder)
@@ -82,13 +87,16 @@ def train_autoencoder(
     adversary = PatchAdversarialLoss(criterion="least_squares")
     plain = accelerator.unwrap_model(network)
 
+    draw = partial(_batch, crops=crops, batch=batch, crop=crop, domain=config.domain)
+    seeds = [(seed, step, accelerator.process_index) for step in range(done, steps)]
+    drawn = mapped(draw, seeds, workers)
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="autoencoder", disable=not progress)
-    for step in bar:
-        rng = np.random.default_rng([seed, step, accelerator.process_index])
+    for step, images in zip(bar, drawn, strict=True):
         _set_rate(optimizer, learning_rate * _warmup_cosine(step, steps))
-        images = _batch(crops, batch, crop, rng, config.domain).to(accelerator.device)
+        images = images.to(accelerator.device)
         quantized = step >= CONTINUOUS_SHARE * steps
         if quantized and (step % REVIVE_EVERY == 0 or step - 1 < CONTINUOUS_SHARE * steps):
+            rng = np.random.default_rng([seed, step, accelerator.process_index, 1])
             _revive_codes(plain, images, rng, everything=step - 1 < CONTINUOUS_SHARE * steps)
         adversarial = step >= ADVERSARIAL_START * steps
 
@@ -117,14 +125,16 @@ def train_autoencoder(
             _sheet(out / "sheets" / f"autoencoder-{step + 1:06d}.png", images, output, config.domain)
 
     if accelerator.is_main_process:
-        _standardize(plain, crops, crop, seed, config.domain, accelerator.device)
+        _standardize(plain, mapped(partial(draw, batch=4), [(seed, 0x5D, i) for i in range(64)], workers))
         training = {"autoencoder": {"steps": steps, **facts, "crops": len(crops)}}
         write_folder(out, config.model_copy(update={"training": training}), plain)
     accelerator.end_training()
     return out
 
 
-def _batch(crops: list[Crop], batch: int, crop: int, rng: np.random.Generator, domain: Domain) -> Tensor:
+def _batch(seed: Sequence[int], crops: list[Crop], batch: int, crop: int, domain: Domain) -> Tensor:
+    """Random windows (B, 1, D, H, W) in [-1, 1]."""
+    rng = np.random.default_rng(seed)
     windows = [random_window(*load_crop(crops[int(i)].path), rng, crop)[0] for i in rng.integers(0, len(crops), batch)]
     return normalize(torch.from_numpy(np.stack(windows)[:, None]), domain)
 
@@ -167,12 +177,10 @@ def _revive_codes(network: Autoencoder, images: Tensor, rng: np.random.Generator
 
 
 @torch.no_grad()
-def _standardize(
-    network: Autoencoder, crops: list[Crop], crop: int, seed: int, domain: Domain, device: torch.device
-) -> None:
-    """Measure the latents' mean and SD per channel on 256 crops."""
-    rng = np.random.default_rng([seed, 0x5D])
-    z = torch.cat([network.vqvae.encode(_batch(crops, 4, crop, rng, domain).to(device)) for _ in range(64)])
+def _standardize(network: Autoencoder, batches: Iterable[Tensor]) -> None:
+    """Measure the latents' mean and SD per channel."""
+    device = network.latent_mean.device
+    z = torch.cat([network.vqvae.encode(images.to(device)) for images in batches])
     network.latent_mean.copy_(z.mean(dim=(0, 2, 3, 4)))
     network.latent_sd.copy_(z.std(dim=(0, 2, 3, 4)))
 

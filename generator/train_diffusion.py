@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .folder import write_folder
 from .generator import Networks, load_autoencoder
 from .latents import Example, TextTable, cache_latents, cache_texts, weights_hash
 from .manifest import ManifestLine, read_manifest
+from .parallel import ahead
 from .sampling import sample_latents
 from .sheets import save_sheet
 from .text_encoder import text_config
@@ -56,8 +57,8 @@ class WordHeads(nn.Module):
         self.words = words
         self.heads = nn.ModuleDict({field: nn.Linear(width, len(values)) for field, values in words.items()})
 
-    def loss(self, pooled: Tensor, lines: Sequence[ManifestLine]) -> tuple[Tensor, float]:
-        """Mean cross-entropy over the lines that give a descriptor, and the share told right."""
+    def loss(self, pooled: Tensor, lines: Sequence[ManifestLine]) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy over the lines that give a descriptor, and the share told right (NaN: none gives one)."""
         losses, right = [pooled.sum() * 0.0], []
         for field, values in self.words.items():
             rows = [i for i, line in enumerate(lines) if line.descriptors.get(field) in values]
@@ -67,8 +68,22 @@ class WordHeads(nn.Module):
                 truth = torch.tensor([values.index(str(lines[i].descriptors[field])) for i in rows]).to(pooled.device)
                 scores = said[rows]
                 losses.append(F.cross_entropy(scores, truth))
-                right.append(float((scores.argmax(1) == truth).float().mean()))
-        return torch.stack(losses).sum() / max(1, len(losses) - 1), float(np.mean(right)) if right else math.nan
+                right.append((scores.argmax(1) == truth).float().mean())
+        share = torch.stack(right).mean() if right else pooled.new_tensor(math.nan)
+        return torch.stack(losses).sum() / max(1, len(losses) - 1), share
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What a training step draws, on the CPU: B windows, their texts, timesteps, dropped texts and the noise's seed."""
+
+    latents: tuple[Tensor, ...]  # z, z_healthy, z_plain, mask: float16, (B, C, d, h, w)
+    tokens: Tensor
+    token_mask: Tensor
+    t: Tensor
+    drop: Tensor
+    noise_seed: int
+    lines: list[ManifestLine]
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,7 @@ class Batch:
     mask: Tensor
     tokens: Tensor
     token_mask: Tensor
+    drop: Tensor
     lines: list[ManifestLine]
 
 
@@ -131,6 +147,7 @@ def train_diffusion(
     ema_decay: float = 0.999,
     checkpoint_every: int = 200,
     sheet_every: int = 500,
+    workers: int = 0,
     data: str = "",
     licence: str = "",
     progress: bool = True,
@@ -140,9 +157,9 @@ def train_diffusion(
     ``autoencoder``: a folder that ``train_autoencoder`` wrote (or a generator's). ``views``: random windows of each
     tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
     descriptors; ``VOXELWISE_PER_TEXT_STEP`` times as many of the voxelwise path follow, before the U-Net joins.
-    ``cache``: where crops, latents and text embeddings are kept, ``out`` by default. The folder holds the moving
-    average of the weights. Everything random at a step follows from (seed, step, process). Raises
-    :class:`GeneratorError` for unusable data or folders.
+    ``cache``: where crops, latents and text embeddings are kept, ``out`` by default; ``workers``: processes that
+    prepare them (0: this one). The folder holds the moving average of the weights. Everything random at a step follows
+    from (seed, step, process). Raises :class:`GeneratorError` for unusable data or folders.
     """
     check_settings(steps, batch, learning_rate, mixed_precision)
     lines = read_manifest(manifest)
@@ -171,35 +188,41 @@ def train_diffusion(
         }
     )
     with accelerator.main_process_first():
-        examples = _training_set(lines, vqgan.to(accelerator.device), config, cache or out, views, seed, progress)
+        vqgan = vqgan.to(accelerator.device)
+        examples = _training_set(lines, vqgan, config, cache or out, views, seed, workers, progress)
 
     assert config.text is not None
     assert config.denoiser is not None
     set_seed(seed)
     network = Trained(Denoiser(config.denoiser, config.autoencoder, config.text), examples.words)
     network.denoiser.tumor_sd.copy_(_tumor_sd(examples))
-    average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     network, optimizer = accelerator.prepare(network, optimizer)
     accelerator.register_for_checkpointing(average)
-    average.to(accelerator.device)
     done = load_checkpoint(accelerator, out) if resumed else 0
+    average.to(accelerator.device)  # after the checkpoint, which comes back on the CPU
     schedule = noise_schedule(config.diffusion)
     plain = accelerator.unwrap_model(network)
 
     if not done and text_steps:
         _teach_words(plain, examples, text_steps, seed, progress)
         _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
+    timesteps = config.diffusion.steps
+    windows = ahead(
+        lambda step: _windows(
+            examples, batch, timesteps, np.random.default_rng([seed, 1, step, accelerator.process_index])
+        ),
+        range(done, steps),
+    )
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
-    for step in bar:
-        rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
+    for step, given in zip(bar, windows, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _rate(step, steps)
-        drawn = _batch(examples, batch, plain.denoiser, schedule, rng)
-        drop = torch.from_numpy(rng.random(len(drawn.t)) < TEXT_DROPOUT).to(drawn.t.device)
+        drawn = _noised(given, plain.denoiser, schedule)
         with accelerator.autocast():
             predicted, said = network(
-                drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, drawn.tokens, drawn.token_mask, drop
+                drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, drawn.tokens, drawn.token_mask, drawn.drop
             )
             loss = _denoising_loss(predicted, drawn)
             words, right = plain.heads.loss(said, drawn.lines)
@@ -210,8 +233,9 @@ def train_diffusion(
         average.step(network.parameters())
 
         if step % 20 == 0:
-            accelerator.log({"loss": float(loss.detach()), "words": float(words.detach()), "right": right}, step=step)
-            bar.set_postfix_str(f"loss {float(loss.detach()):.3f}, words {100 * right:.0f} %")
+            logged = {"loss": float(loss.detach()), "words": float(words.detach()), "right": float(right)}
+            accelerator.log(logged, step=step)
+            bar.set_postfix_str(f"loss {logged['loss']:.3f}, words {100 * logged['right']:.0f} %")
         last = step + 1 == steps
         if (step + 1) % checkpoint_every == 0 or last:
             save_checkpoint(accelerator, out, step + 1)
@@ -250,13 +274,16 @@ def _training_set(
     cache: Path,
     views: int,
     seed: int,
+    workers: int,
     progress: bool,
 ) -> TrainingSet:
-    crops = cache_crops(lines, cache / "crops", config.domain, progress=progress)
+    crops = cache_crops(lines, cache / "crops", config.domain, workers=workers, progress=progress)
     noisy = {line.id for line in lines if line.noisy}
-    examples = cache_latents(crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, progress=progress)
+    examples = cache_latents(
+        crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, workers=workers, progress=progress
+    )
     assert config.text is not None
-    texts = cache_texts(lines, config.text, cache, progress=progress)
+    texts = cache_texts(lines, config.text, cache, device=next(vqgan.parameters()).device, progress=progress)
     by_side: dict[int, list[Example]] = {}
     for example in examples:
         by_side.setdefault(example.z.shape[-1], []).append(example)
@@ -304,25 +331,45 @@ def _batch_of(bucket: list[Example], batch: int) -> int:
     return max(1, round(batch * (BATCH_LATENT_SIDE / bucket[0].z.shape[-1]) ** 3))
 
 
-def _batch(examples: TrainingSet, size: int, denoiser: Denoiser, schedule: Any, rng: np.random.Generator) -> Batch:
-    device = denoiser.tumor_sd.device
+def _windows(examples: TrainingSet, size: int, timesteps: int, rng: np.random.Generator) -> Windows:
     chosen = _draw(examples.buckets, size, rng)
     lines = [examples.lines[e.line] for e in chosen]
     tokens, token_mask = examples.texts([str(rng.choice(line.texts)) for line in lines])
-    z, z_healthy, z_plain, mask = _stacked(chosen, device)
-    z0 = denoiser.added(z, z_healthy)
-    plain = denoiser.added(z_plain, z_healthy)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    noise = torch.randn(z0.shape, generator=generator).to(z0)
-    t = torch.from_numpy(rng.integers(0, schedule.config["num_train_timesteps"], len(chosen))).to(device)
-    z_t = schedule.add_noise(z0, noise, t)
-    v = target(schedule, z0, noise, t)
-    return Batch(z_t, t, v, z_healthy, plain, mask, tokens.to(z0), token_mask.to(device), lines)
+    return Windows(
+        latents=_stacked(chosen),
+        tokens=tokens,
+        token_mask=token_mask,
+        t=torch.from_numpy(rng.integers(0, timesteps, len(chosen))),
+        drop=torch.from_numpy(rng.random(len(chosen)) < TEXT_DROPOUT),
+        noise_seed=int(rng.integers(2**62)),
+        lines=lines,
+    )
 
 
-def _stacked(examples: Sequence[Example], device: torch.device) -> Iterator[Tensor]:
-    for name in ("z", "z_healthy", "z_plain", "mask"):
-        yield torch.stack([getattr(e, name) for e in examples]).float().to(device)
+def _noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:
+    device = denoiser.tumor_sd.device
+    z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in given.latents)
+    z0, plain = denoiser.added(z, z_healthy), denoiser.added(z_plain, z_healthy)
+    generator = torch.Generator(device).manual_seed(given.noise_seed)
+    noise = torch.randn(z0.shape, generator=generator, device=device)
+    t = given.t.to(device)
+    return Batch(
+        z_t=schedule.add_noise(z0, noise, t),
+        t=t,
+        target=target(schedule, z0, noise, t),
+        z_healthy=z_healthy,
+        plain=plain,
+        mask=mask,
+        tokens=given.tokens.to(device),
+        token_mask=given.token_mask.to(device),
+        drop=given.drop.to(device),
+        lines=given.lines,
+    )
+
+
+def _stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
+    """z, z_healthy, z_plain and mask of windows of one size, float16: (B, C, d, h, w) each."""
+    return tuple(torch.stack([getattr(e, name) for e in examples]) for name in ("z", "z_healthy", "z_plain", "mask"))
 
 
 def _denoising_loss(predicted: Tensor, batch: Batch) -> Tensor:
@@ -347,7 +394,8 @@ def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int,
         _, pooled = network.denoiser.adapter(tokens.to(device), mask.to(device))
         loss, right = network.heads.loss(pooled, drawn)
         _update(optimizer, loss, taught)
-        bar.set_postfix_str(f"{100 * right:.0f} % right")
+        if step % 20 == 0:
+            bar.set_postfix_str(f"{100 * float(right):.0f} % right")
 
 
 def _teach_voxelwise(
@@ -360,14 +408,16 @@ def _teach_voxelwise(
     denoiser = network.denoiser
     taught = list(denoiser.voxelwise.parameters())
     optimizer = torch.optim.AdamW(taught, 2e-3)
+    timesteps = schedule.config["num_train_timesteps"]
+    windows = ahead(
+        lambda step: _windows(examples, batch, timesteps, np.random.default_rng([seed, 4, step])), range(steps)
+    )
     bar = tqdm(range(steps), desc="voxelwise path", disable=not progress)
-    for step in bar:
-        rng = np.random.default_rng([seed, 4, step])
+    for step, given in zip(bar, windows, strict=True):
         optimizer.param_groups[0]["lr"] = 2e-3 * _rate(step, steps)
-        drawn = _batch(examples, batch, denoiser, schedule, rng)
-        drop = torch.from_numpy(rng.random(len(drawn.t)) < TEXT_DROPOUT).to(drawn.t.device)
+        drawn = _noised(given, denoiser, schedule)
         with torch.no_grad():
-            _, pooled = denoiser.adapter(drawn.tokens, drawn.token_mask, drop)
+            _, pooled = denoiser.adapter(drawn.tokens, drawn.token_mask, drawn.drop)
         z_far = far_from_tumor(drawn.z_healthy, drawn.mask)
         predicted = denoiser.voxelwise(drawn.z_t, drawn.t, z_far, drawn.plain, drawn.mask, pooled)
         loss = _denoising_loss(predicted, drawn)
@@ -399,7 +449,7 @@ def _sheet(
     chosen = [bucket[int(i)] for i in rng.integers(0, len(bucket), number)]
     texts = [examples.lines[e.line].texts[0] for e in chosen]
     device = next(denoiser.parameters()).device
-    z, z_healthy, z_plain, mask = _stacked(chosen, device)
+    z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in _stacked(chosen))
     tokens, token_mask = examples.texts(texts)
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(device)
     sampled = sample_latents(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 import time
 import typing
@@ -281,12 +282,21 @@ def test_the_training_wordings_hold_no_held_out_one_but_plain_terms() -> None:
     """What the shipped generator is trained on; else its text control would be measured on learned wordings."""
     plain = {"hypodense", "isodense", "hyperdense", "homogeneous", "heterogeneous", "well-defined", "ill-defined"}
     plain |= {"solid", "cystic", "necrotic", "calcified"}
-    path = Path(held_out.__file__).with_name("training_wordings.py")
-    source = re.sub(r"\s+", " ", path.read_text(encoding="utf-8").lower())
+    paths = [Path(held_out.__file__).with_name(name) for name in ("training_wordings.py", "broad_wordings.json")]
+    source = re.sub(r"\s+", " ", " ".join(path.read_text(encoding="utf-8") for path in paths).lower())
     for table in (held_out.ADJECTIVES, held_out.FEATURES):
         for field in ("attenuation", "texture", "composition", "margin"):
             for forms in table[field].values():
                 assert not [form for form in forms if form.lower() in source and form not in plain]
+
+
+def test_no_training_wording_of_several_words_stands_in_a_fresh_prompt() -> None:
+    folder = Path(held_out.__file__).parent
+    prompts = (folder / "fresh_prompts.jsonl").read_text(encoding="utf-8").lower().replace("{organ}", "{o}")
+    broad = json.loads((folder / "broad_wordings.json").read_text(encoding="utf-8"))
+    wordings = [w.lower() for values in broad.values() for kinds in values.values() for kind in kinds for w in kind]
+    assert len(wordings) > 3000
+    assert not [w for w in wordings if len(re.findall(r"\w+", w)) > 1 and w in prompts]
 
 
 def test_held_out_prompts_state_every_descriptor() -> None:
