@@ -38,9 +38,7 @@ PHANTOM_SEED = 7_000_000
 SPACING = (1.0, 1.0, 1.0)
 SIZE_MIX = {"small": 0.35, "medium": 0.5, "large": 0.15}
 SMALLEST_MM, LARGEST_MM = 7.0, 62.0
-MARGIN_MM = (
-    20  # (voxels too) context around a tumor in a crop: what the largest training window needs, and room to shift
-)
+MARGIN_MM = 20  # and voxels: context around a tumor, what the largest training window needs, and room to shift
 INSIDE_SHARE = 0.85
 TEXTS = 10
 PHANTOM_SPACINGS = ((2.5, 2.2, 2.2), (3.0, 1.5, 1.5), (1.5, 1.8, 1.8))
@@ -211,7 +209,8 @@ def main() -> None:
     args = parser.parse_args()
     (args.out / "crops").mkdir(parents=True, exist_ok=True)
     given = (args.out, args.seed)
-    with ProcessPoolExecutor(args.jobs) as pool:
+    pool = ProcessPoolExecutor(args.jobs)
+    try:
         jobs = [
             pool.submit(from_real_case, args.data, *given, number, args.per_real_case)
             for number in range(len(real_names(args.data)))
@@ -222,6 +221,8 @@ def main() -> None:
             for organ in ORGANS
         ]
         lines = [line for job in tqdm(jobs, desc="CT and phantoms") for line in job.result()]
+    finally:
+        pool.shutdown(cancel_futures=True)
     (args.out / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     print(f"{len(lines)} lesions in {args.out / 'manifest.jsonl'}")
 

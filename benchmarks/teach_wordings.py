@@ -1,10 +1,10 @@
 """Teach a trained generator's text adapter more wordings, without a picture.
 
-    python benchmarks/teach_wordings.py --generator generator/default --out DIR
+    python benchmarks/teach_wordings.py --generator runs/diffusion --out DIR
 
 For random descriptors, the adapter's answer to a broad wording (``broad_wordings.json``) is drawn to what it answered,
 on average, to the wordings that it was trained on. The denoiser and everything else stay as they are: what it learned
-to draw for a known wording it then draws for a new one. The last tenth of the new wordings, never taught, tells how
+to draw for a known wording it then draws for a new one. The last tenth of the new wordings is not taught: it tells how
 well that carries over.
 """
 
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from training_wordings import BROAD_NOUNS, BROAD_OPENINGS, Words, broad, worded
 
+from nnunet_textomorph.generator.folder import write_folder
 from nnunet_textomorph.generator.generator import load_generator
 from nnunet_textomorph.generator.text_encoder import TextAdapter, TextEncoder, pad
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
@@ -80,7 +81,7 @@ def meanings(number: int, words: Words, encoder: TextEncoder, rng: np.random.Gen
     ]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def targets(adapter: TextAdapter, of: list[Meaning]) -> tuple[Tensor, Tensor]:
     """The mean answers to each meaning's known wordings: context (N, K, W) and pooled (N, P)."""
     contexts, pooled = [], []
@@ -88,7 +89,7 @@ def targets(adapter: TextAdapter, of: list[Meaning]) -> tuple[Tensor, Tensor]:
         context, vector = adapter(*pad(meaning.known))
         contexts.append(context.mean(0))
         pooled.append(vector.mean(0))
-    return torch.stack(contexts).clone(), torch.stack(pooled).clone()
+    return torch.stack(contexts), torch.stack(pooled)
 
 
 class Readers(nn.Module):
@@ -131,8 +132,9 @@ def teach(adapter: TextAdapter, of: list[Meaning], steps: int, rate: float, rng:
     context, pooled = targets(adapter.eval(), of)
     readers = Readers(pooled, of)
     context_sd, pooled_sd = context.std(0).mean(), pooled.std(0).mean()
-    fixed = {id(adapter.null_context), id(adapter.null_pooled)}
-    optimizer = torch.optim.AdamW([p for p in adapter.parameters() if id(p) not in fixed], rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(
+        adapter.parameters(), rate, weight_decay=1e-2
+    )  # "no text" gets no gradient, and stays
     adapter.train()
     bar = tqdm(range(steps), desc="wordings")
     for step in bar:
@@ -161,9 +163,9 @@ def answers(adapter: TextAdapter, of: list[Meaning]) -> tuple[Tensor, list[Meani
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--generator", type=Path, help="a generator folder; the shipped one by default")
+    parser.add_argument("--generator", type=Path, required=True, help="a folder that textomorph train diffusion wrote")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--meanings", type=int, default=3000)
+    parser.add_argument("--meanings", type=int, default=1800)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
@@ -181,7 +183,9 @@ def main() -> None:
     for name, network in (("before", before), ("after", adapter)):
         print(f"{name}: new wordings that were taught: {readers.right(*answers(network, of[:300]))}")
         print(f"{name}: new wordings kept back: {readers.right(*answers(network, unseen))}")
-    generator.save(args.out)
+    facts = {"meanings": args.meanings, "steps": args.steps, "rate": args.rate, "seed": args.seed}
+    training = {**generator.config.training, "wordings": facts}
+    write_folder(args.out, generator.config.model_copy(update={"training": training}), generator.networks)
     print(f"wrote {args.out}")
 
 

@@ -5,8 +5,9 @@
     python benchmarks/text_control.py --drawn        # the same rulers on lesions drawn with known descriptors
     python benchmarks/text_control.py --autoencoded  # on drawn lesions, encoded, decoded, implanted: the most to reach
 
-Contexts and wordings are ones that the shipped generator never saw: six held-out CT of Dataset901, abdomen_ct, phantoms
-of new seeds; prompts that the training grammar cannot produce (``held_out_prompts.py``, ``fresh_prompts.jsonl``).
+Contexts are ones that the shipped generator never saw: six held-out CT of Dataset901, abdomen_ct, phantoms of new
+seeds. So are the prompts: ``held_out_prompts.py`` in wordings that share only plain terms of the field with the
+training's, ``fresh_prompts.jsonl`` as sentences, which hold single words and a dozen short phrases of the training's.
 Attenuation, texture and margin are asked for in every combination. Beside the accuracy stands that of shuffled texts:
 each implant judged by the text of another, which falls to chance if, and only if, the looks come from the text.
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The shipped generator from nothing: about 12 minutes on one GPU with 16 cores (it was trained on an H200).
 #   benchmarks/train_default_generator.sh ../shared/data/Dataset901_SoftTissueSarcoma runs/default
-# Run it again after an interruption: every step continues where it was.
+# Run it again after an interruption: the two trainings continue where they were.
 set -euo pipefail
 dataset=$1
 runs=$2

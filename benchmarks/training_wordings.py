@@ -292,11 +292,6 @@ def broad() -> Words:
     }
 
 
-def broadly_worded(d: Descriptors, rng: np.random.Generator) -> str:
-    """As :func:`worded`, with ``broad()`` words and more kinds of sentences."""
-    return worded(d, rng, broad(), BROAD_OPENINGS, BROAD_NOUNS)
-
-
 def worded(
     d: Descriptors,
     rng: np.random.Generator,

@@ -55,22 +55,23 @@ def cache_crops(
     too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    named = mapped(partial(_crops_of, folder=folder, domain=domain), lines, workers)
-    bar = tqdm(zip(lines, named, strict=True), total=len(lines), desc="crops", disable=not progress)
-    return [Crop(folder / name, line.id) for line, names in bar for name in names]
+    indices = [folder / f"{_key(line, domain)}.json" for line in lines]
+    missing = [(line, index) for line, index in zip(lines, indices, strict=True) if not index.is_file()]
+    written = mapped(partial(_write_crops, domain=domain), missing, workers)
+    for _ in tqdm(written, total=len(lines), initial=len(lines) - len(missing), desc="crops", disable=not progress):
+        pass
+    named = zip(lines, indices, strict=True)
+    return [Crop(folder / name, line.id) for line, index in named for name in json.loads(index.read_text())]
 
 
-def _crops_of(line: ManifestLine, folder: Path, domain: Domain) -> list[str]:
-    """The names of a manifest line's crops, which are written unless they are there."""
-    index = folder / f"{_key(line, domain)}.json"
-    if not index.is_file():
-        names = []
-        for number, (ct, mask) in enumerate(_lesions(line, domain)):
-            name = f"{index.stem}-{number}.safetensors"
-            _save(folder / name, {"ct": ct, "mask": mask})
-            names.append(name)
-        _write_text(index, json.dumps(names))
-    return list(json.loads(index.read_text()))
+def _write_crops(job: tuple[ManifestLine, Path], domain: Domain) -> None:
+    """Write a manifest line's crops, and last the index that names them."""
+    line, index = job
+    names = []
+    for number, (ct, mask) in enumerate(_lesions(line, domain)):
+        names.append(f"{index.stem}-{number}.safetensors")
+        _save(index.with_name(names[-1]), {"ct": ct, "mask": mask})
+    _write_text(index, json.dumps(names))
 
 
 def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:

@@ -24,20 +24,21 @@ class _Mapped(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self.function(self.items[index])
-        except GeneratorError as error:  # as a value: torch would wrap it in a worker's traceback
+        except (GeneratorError, OSError) as error:  # as a value: torch would wrap it in a worker's traceback
             return error
 
 
 def mapped(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """``function`` of each item, in order, computed by ``workers`` processes (0: by this one).
 
-    ``function`` must be picklable; tensors in its results are handed over in shared memory. Raises what it raises.
+    ``function`` must be picklable, and where processes are spawned (macOS, Windows) the calling script needs its
+    ``if __name__ == "__main__"``. Tensors in results are handed over in shared memory, of which two results a worker
+    wait. Raises :class:`GeneratorError` and ``OSError`` as ``function`` does; other errors come in torch's wrapping.
     """
-    loader = DataLoader(
-        _Mapped(function, items), batch_size=None, num_workers=workers, collate_fn=_as_it_is, prefetch_factor=None
-    )
+    workers = min(workers, len(items))
+    loader = DataLoader(_Mapped(function, items), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
     for result in loader:
-        if isinstance(result, GeneratorError):
+        if isinstance(result, (GeneratorError, OSError)):
             raise result
         yield result
 

@@ -125,7 +125,7 @@ def train_autoencoder(
             _sheet(out / "sheets" / f"autoencoder-{step + 1:06d}.png", images, output, config.domain)
 
     if accelerator.is_main_process:
-        _standardize(plain, mapped(partial(draw, batch=4), [(seed, 0x5D, i) for i in range(64)], workers))
+        _standardize(plain, mapped(partial(draw, batch=4), [(seed, i, 0, 2) for i in range(64)], workers))
         training = {"autoencoder": {"steps": steps, **facts, "crops": len(crops)}}
         write_folder(out, config.model_copy(update={"training": training}), plain)
     accelerator.end_training()
@@ -178,7 +178,7 @@ def _revive_codes(network: Autoencoder, images: Tensor, rng: np.random.Generator
 
 @torch.no_grad()
 def _standardize(network: Autoencoder, batches: Iterable[Tensor]) -> None:
-    """Measure the latents' mean and SD per channel."""
+    """Measure the latents' mean and SD per channel, on batches of images (B, 1, D, H, W) in [-1, 1]."""
     device = network.latent_mean.device
     z = torch.cat([network.vqvae.encode(images.to(device)) for images in batches])
     network.latent_mean.copy_(z.mean(dim=(0, 2, 3, 4)))

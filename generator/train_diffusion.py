@@ -78,17 +78,17 @@ class Windows:
     """What a training step draws, on the CPU: B windows, their texts, timesteps, dropped texts and the noise's seed."""
 
     latents: tuple[Tensor, ...]  # z, z_healthy, z_plain, mask: float16, (B, C, d, h, w)
-    tokens: Tensor
-    token_mask: Tensor
-    t: Tensor
-    drop: Tensor
+    tokens: Tensor  # (B, L, width)
+    token_mask: Tensor  # (B, L), True where there is a token
+    t: Tensor  # (B,), int
+    drop: Tensor  # (B,), True where the text is left out
     noise_seed: int
     lines: list[ManifestLine]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A training step's windows with their noise: (B, C, d, h, w), ``t`` (B,), texts and manifest lines."""
+    """A training step's windows with their noise, on the device: (B, C, d, h, w); the rest as in :class:`Windows`."""
 
     z_t: Tensor
     t: Tensor
@@ -159,7 +159,8 @@ def train_diffusion(
     descriptors; ``VOXELWISE_PER_TEXT_STEP`` times as many of the voxelwise path follow, before the U-Net joins.
     ``cache``: where crops, latents and text embeddings are kept, ``out`` by default; ``workers``: processes that
     prepare them (0: this one). The folder holds the moving average of the weights. Everything random at a step follows
-    from (seed, step, process). Raises :class:`GeneratorError` for unusable data or folders.
+    from (seed, step, process) but the adapter's dropout, whose generator's state is in the checkpoint; the noise of a
+    seed is another on a GPU. Raises :class:`GeneratorError` for unusable data or folders.
     """
     check_settings(steps, batch, learning_rate, mixed_precision)
     lines = read_manifest(manifest)
@@ -208,13 +209,13 @@ def train_diffusion(
     if not done and text_steps:
         _teach_words(plain, examples, text_steps, seed, progress)
         _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
-    timesteps = config.diffusion.steps
-    windows = ahead(
-        lambda step: _windows(
-            examples, batch, timesteps, np.random.default_rng([seed, 1, step, accelerator.process_index])
-        ),
-        range(done, steps),
-    )
+    schedule_steps = config.diffusion.steps
+
+    def draw(step: int) -> Windows:
+        rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
+        return _windows(examples, batch, schedule_steps, rng)
+
+    windows = ahead(draw, range(done, steps))
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
     for step, given in zip(bar, windows, strict=True):
         for group in optimizer.param_groups:
@@ -331,15 +332,16 @@ def _batch_of(bucket: list[Example], batch: int) -> int:
     return max(1, round(batch * (BATCH_LATENT_SIDE / bucket[0].z.shape[-1]) ** 3))
 
 
-def _windows(examples: TrainingSet, size: int, timesteps: int, rng: np.random.Generator) -> Windows:
-    chosen = _draw(examples.buckets, size, rng)
+def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.random.Generator) -> Windows:
+    """Windows of one size; ``schedule_steps``: of the noise schedule, among which timesteps are drawn."""
+    chosen = _draw(examples.buckets, batch, rng)
     lines = [examples.lines[e.line] for e in chosen]
     tokens, token_mask = examples.texts([str(rng.choice(line.texts)) for line in lines])
     return Windows(
         latents=_stacked(chosen),
         tokens=tokens,
         token_mask=token_mask,
-        t=torch.from_numpy(rng.integers(0, timesteps, len(chosen))),
+        t=torch.from_numpy(rng.integers(0, schedule_steps, len(chosen))),
         drop=torch.from_numpy(rng.random(len(chosen)) < TEXT_DROPOUT),
         noise_seed=int(rng.integers(2**62)),
         lines=lines,
@@ -347,6 +349,7 @@ def _windows(examples: TrainingSet, size: int, timesteps: int, rng: np.random.Ge
 
 
 def _noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:
+    """What the denoiser is to see and to predict of windows, on its device."""
     device = denoiser.tumor_sd.device
     z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in given.latents)
     z0, plain = denoiser.added(z, z_healthy), denoiser.added(z_plain, z_healthy)
@@ -408,10 +411,12 @@ def _teach_voxelwise(
     denoiser = network.denoiser
     taught = list(denoiser.voxelwise.parameters())
     optimizer = torch.optim.AdamW(taught, 2e-3)
-    timesteps = schedule.config["num_train_timesteps"]
-    windows = ahead(
-        lambda step: _windows(examples, batch, timesteps, np.random.default_rng([seed, 4, step])), range(steps)
-    )
+    schedule_steps = schedule.config["num_train_timesteps"]
+
+    def draw(step: int) -> Windows:
+        return _windows(examples, batch, schedule_steps, np.random.default_rng([seed, 4, step]))
+
+    windows = ahead(draw, range(steps))
     bar = tqdm(range(steps), desc="voxelwise path", disable=not progress)
     for step, given in zip(bar, windows, strict=True):
         optimizer.param_groups[0]["lr"] = 2e-3 * _rate(step, steps)

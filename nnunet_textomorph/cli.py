@@ -57,7 +57,12 @@ _training_options = with_options(
         click.option("--resume", is_flag=True, help="Continue the run in --out after an interruption."),
         click.option("--cache", type=FILE, help="Where prepared crops and latents are kept; --out by default."),
         click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no"),
-        click.option("--workers", type=click.IntRange(0), default=0, help="Processes that prepare what it trains on."),
+        click.option(
+            "--workers",
+            type=click.IntRange(0),
+            default=0,
+            help="Processes, per GPU, that prepare crops, latents and the autoencoder's batches.",
+        ),
         click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
         click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets."),
     ]

@@ -290,7 +290,7 @@ def test_the_training_wordings_hold_no_held_out_one_but_plain_terms() -> None:
                 assert not [form for form in forms if form.lower() in source and form not in plain]
 
 
-def test_no_training_wording_of_several_words_stands_in_a_fresh_prompt() -> None:
+def test_no_broad_wording_of_several_words_stands_in_a_fresh_prompt() -> None:
     folder = Path(held_out.__file__).parent
     prompts = (folder / "fresh_prompts.jsonl").read_text(encoding="utf-8").lower().replace("{organ}", "{o}")
     broad = json.loads((folder / "broad_wordings.json").read_text(encoding="utf-8"))

@@ -284,6 +284,11 @@ def test_the_voxelwise_path_learns_what_the_texts_say(manifest, diffusion_run, t
     assert contrast_hu(TEXTS["hyper"][0]) > 15.0
 
 
+def test_worker_processes_change_nothing(part, manifest, tmp_path):
+    _, run, uninterrupted = part
+    assert same_weights(run(manifest, tmp_path / "out", workers=2), uninterrupted)
+
+
 # --- killed and continued ---------------------------------------------------------------------------------------
 
 
