@@ -37,6 +37,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
+from .references import Reference, clauses_of, reference_of
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, sentences_of
 
@@ -321,9 +322,21 @@ class _Reader:
         """The last organ that was named at all, were it only in *renal vein*."""
         self.location = Location()
         self.concluding = False
+        self.subject: list[Lesion] = []
+        """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
-        s = Sentence(text)
+        for clause in clauses_of(text):
+            self._read(clause, text, context)
+
+    def _read(self, clause: str, text: str, context: Context) -> None:
+        s = Sentence(clause)
+        reference = reference_of(clause)
+        self.subject = self._referred(reference, s) if reference else []
+        if reference and self.subject:
+            s = Sentence(reference.clause)
+            self.current = self.subject
+        s.text = text
         if not s.tokens or (context.skipped and not _is_finding(s)):
             return
         context.skipped = False
@@ -596,8 +609,47 @@ class _Reader:
         live = [lesion for lesion in self.recent if not lesion.dropped]
         return {"latter": live[-1:], "former": live[-2:-1]}.get(word, [])
 
+    def _referred(self, reference: Reference, s: Sentence) -> list[Lesion]:
+        """The lesions told of before that the subject of a clause stands for; none: it tells of a new one."""
+        live = [x for x in self.recent if not x.dropped]
+        if any(x.plural and x.members < x.count for x in live[-1:]) or not live:
+            return []
+        row = len(live) - next((i for i, x in enumerate(reversed(live)) if x.organ != live[-1].organ), len(live))
+        found = self._pointed_at(reference, live, live[row:])
+        place = location_in(s, 0, len(s.tokens), found[0].organ) if found else Location()
+        sizes = [z.mm for z in s.sizes if not z.prior and not z.distance]
+        if not all(_fits(Facts(location=place, sizes=sizes), x) for x in found):
+            return []
+        return found
+
+    def _pointed_at(self, reference: Reference, live: Sequence[Lesion], row: Sequence[Lesion]) -> list[Lesion]:
+        """``row``: the lesions of the organ spoken of last, in their order."""
+        if reference.word in ("former", "latter"):
+            pair = self.current if len(self.current) == 2 else live[-2:]
+            if reference.count:
+                return list(live[-reference.count :]) if reference.word == "latter" else []
+            return [] if len(pair) < 2 else [pair[0] if reference.word == "former" else pair[1]]
+        if len(row) < 2:
+            row = live
+        if reference.ordinal is not None:
+            last = max(1, reference.count) + reference.ordinal
+            return list(row[reference.ordinal : last]) if 2 <= len(row) >= last else []
+        if reference.word == "last":
+            return list(row[-max(1, reference.count) :])
+        if reference.by_size:
+            sized = sorted((x for x in row if x.sizes), key=lambda x: reference.by_size * max(x.sizes))
+            return sized[-1:] if len(sized) > 1 else []
+        if reference.place:
+            placed = [x for x in live if reference.place in f"{x.location}".split()]
+            return placed if len(placed) == 1 or (reference.plural and placed) else []
+        rest = [x for x in row if x not in self.current]
+        wanted = reference.count or (len(rest) if reference.plural else 1)
+        return rest if rest and len(rest) == wanted and len(rest) < len(row) else []
+
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
         live = [lesion for lesion in self.recent if not lesion.dropped]
+        if self.subject:
+            return self.subject
         first = s.tokens[:2]
         if "both" in first:
             return live[-2:]

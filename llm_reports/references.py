@@ -1,0 +1,115 @@
+"""Words that stand for a lesion told of before: *the latter*, *the smaller one*, *the other two*, *that on the left*.
+
+They are found in the text of a clause, before it is read; which lesions they mean is for ``extraction`` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
+_LARGER = frozenset("larger bigger greater largest biggest".split())
+_SMALLER = frozenset("smaller lesser smallest".split())
+_REST = frozenset("other others remaining".split())
+_PLACES = frozenset("left right upper lower superior inferior".split())
+_WORD = (
+    "former|latter|first|second|third|fourth|last|larger|bigger|greater|largest|biggest|smaller|lesser|smallest|"
+    "others?|remaining|(?:left|right|upper|lower|superior|inferior)(?=[ -](?:sided )?(?:one|lesion|mass|tumou?r)\\b)"
+    "(?:-sided)?|(?:left|right)-sided"
+)
+_THINGS = "ones?|lesions?|mass(?:es)?|tumou?rs?|nodules?|cysts?|foc(?:us|i)"
+_SUBJECT = re.compile(
+    rf"\bthe (?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
+    rf"(?: (?P<noun>{_THINGS}))?(?= |,|$)",
+    re.IGNORECASE,
+)
+_BEFORE = r"(?:[,;] (?:and |but |while |whereas )?|\s(?:and|but|while|whereas) )(?=the )"
+_PAIRED = re.compile(_BEFORE, re.IGNORECASE)
+_VERB = re.compile(
+    r"^,? ?(?:too,? |also |again |likewise |still |now |both |most likely |probably |presumably )*"
+    r"(?:is|are|was|were|has|have|had|does|do|did|can|could|may|might|must|shows?|enhances?|measures?|represents?|"
+    r"remains?|appears?|contains?|meets?|suggests?|corresponds?|demonstrates?|lies|looks?|fits?|being|washes|wash|"
+    r"displays?|exhibits?|abuts?|communicates?|arises?|lacks?|favou?rs?|seems?)\b",
+    re.IGNORECASE,
+)
+_FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
+
+
+class Reference(NamedTuple):
+    """A subject that stands for lesions told of before, and the clause with *it* or *they* in its place."""
+
+    word: str
+    """The word that tells which: *latter*, *smaller*, *left*."""
+    count: int
+    """How many of them, where the text says so."""
+    plural: bool
+    clause: str
+
+    @property
+    def ordinal(self) -> int | None:
+        return _ORDINALS.get(self.word)
+
+    @property
+    def by_size(self) -> int:
+        """1: the larger one, -1: the smaller one."""
+        return (self.word in _LARGER) - (self.word in _SMALLER)
+
+    @property
+    def rest(self) -> bool:
+        return self.word in _REST
+
+    @property
+    def place(self) -> str:
+        return self.word if self.word in _PLACES else ""
+
+
+def clauses_of(sentence: str) -> Iterator[str]:
+    """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
+    subjects = [m for m in _SUBJECT.finditer(sentence) if m.group("noun") or not _names_another_thing(sentence, m)]
+    begin = 0
+    for match in subjects:
+        lead = sentence[begin : match.start()]
+        divides = _PAIRED.search(lead[-10:] + "the ") if lead.strip() else None
+        if divides is None or not _is_paired(match, subjects, sentence):
+            continue
+        yield sentence[begin : match.start() - len(lead[-10:]) + divides.start()].rstrip(" ,;")
+        begin = match.start()
+    yield sentence[begin:]
+
+
+def _is_paired(match: re.Match[str], subjects: list[re.Match[str]], sentence: str) -> bool:
+    """Whether a clause before has such a subject too: *the first is a cyst and the second ...*."""
+    earlier = [m for m in subjects if m.start() < match.start()]
+    word = match.group("word").lower()
+    if word == "former":
+        return any(m.group("word").lower() == "latter" for m in subjects)
+    return any(m.start() == 0 or m.group("word").lower() == "former" for m in earlier)
+
+
+def _names_another_thing(sentence: str, match: re.Match[str]) -> bool:
+    """Whether the word only describes a noun after it: *the left kidney*, *the other organs*."""
+    after = sentence[match.end() :]
+    if match.group("word").lower() in ("former", "latter"):
+        return False
+    return not (_VERB.match(after) or re.match(r"^(?:,| an? |\.?$)", after) or _FURTHER.match(after))
+
+
+def reference_of(clause: str) -> Reference | None:
+    """The subject of a clause, where it stands for lesions told of before."""
+    match = _SUBJECT.match(clause.lstrip())
+    if match is None:
+        return None
+    clause = clause.lstrip()
+    if not match.group("noun") and _names_another_thing(clause, match):
+        return None
+    after = clause[match.end() :]
+    word = match.group("word").lower().removesuffix("-sided")
+    noun = (match.group("noun") or "").lower()
+    plural = bool(match.group("count")) or word == "others" or noun.endswith(("s", "foci")) and not noun.endswith("ss")
+    plural = plural and noun != "focus"
+    count = {"two": 2, "three": 3}.get((match.group("count") or "").lower(), 0)
+    subject = "They" if plural else "It"
+    verb = "" if _VERB.match(after) or after.startswith((",", " (")) else (" are" if plural else " is")
+    return Reference(word, count, plural, f"{subject}{verb}{after}")
