@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -247,6 +247,8 @@ class Facts:
     uncertain: bool = False
     name: str = ""
     """What the report calls it: the number in *lesion 2*."""
+    noun: str = ""
+    """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
 
     @property
     def pathology(self) -> str | None:
@@ -264,6 +266,8 @@ class Lesion(Facts):
     members: int = 0
     """How many lesions of a plural have since been described one by one."""
     dropped: bool = False
+    concluded: bool = False
+    """First told of in a conclusion."""
 
     def add(self, facts: Facts, text: str) -> None:
         """Take over what another sentence says."""
@@ -327,7 +331,11 @@ class _Reader:
 
     def read(self, text: str, context: Context) -> None:
         for clause in clauses_of(text):
-            self._read(clause, text, context)
+            listed = _diagnoses_apart(clause) if not context.skipped else []
+            for part in listed:
+                self._read(part, text, replace(context, conclusion=True))
+            if not listed:
+                self._read(clause, text, context)
 
     def _read(self, clause: str, text: str, context: Context) -> None:
         s = Sentence(clause)
@@ -362,6 +370,7 @@ class _Reader:
         elif any(c.has("gone") and not _in_phase_only(s, c) for c in s.cues):
             self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
+        self._liken(s)
         self._move_on(s, nouns)
 
     @property
@@ -418,12 +427,24 @@ class _Reader:
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
+        if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
+            count = 2  # "both kidneys contain masses"
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
             count = count or 2
         uncertain = noun.pathology is None and _is_doubted(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
         name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
-        return Facts(organ, location, called=noun.pathology, plural=plural, count=count, uncertain=uncertain, name=name)
+        head = s.tokens[noun.end - 1]
+        return Facts(
+            organ,
+            location,
+            called=noun.pathology,
+            plural=plural,
+            count=count,
+            uncertain=uncertain,
+            name=name,
+            noun="" if head in ("lesion", "lesions") or noun.pathology else head,
+        )
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
         places = [p for p in places_of(s) if not p.reference]
@@ -472,8 +493,8 @@ class _Reader:
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
-                elif target and target.diagnoses and _is_preferred(s, noun):
-                    target.diagnoses.insert(0, noun.pathology)
+                elif (target or loose).diagnoses and _is_preferred(s, noun):
+                    (target or loose).diagnoses.insert(0, noun.pathology)
                 else:
                     (target or loose).diagnoses.append(noun.pathology)
             elif noun.role == "nothing" and noun.pathology and cue_before(s, noun, ()):
@@ -486,6 +507,7 @@ class _Reader:
             found = self._same(s, f, noun, context)
             if not found:
                 found = [self._opened(f, s.text)]
+                found[0].concluded = context.conclusion
             for lesion in found:
                 if lesion.uncertain or not f.uncertain:  # "a solid tumor cannot be ruled out" does not make it solid
                     lesion.add(f, s.text)
@@ -494,7 +516,9 @@ class _Reader:
 
     def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
         """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
-        lesion = Lesion(f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name)
+        lesion = Lesion(
+            f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name, noun=f.noun
+        )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
             template.members += 1
@@ -516,8 +540,12 @@ class _Reader:
         definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
-        if self._is_only_named(f):  # "Ductal carcinoma. Tumor of 5 cm ..."
+        if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
+        if not context.conclusion and not counted:
+            named = [x for x in self.recent if x.concluded and self._is_only_named(f, x)]
+            if len(named) == 1 and named[0].location.equals(f.location):
+                return named  # "Impression: Left renal AML. Findings: The left kidney has a nodule ..."
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
@@ -531,6 +559,8 @@ class _Reader:
             wanted = [lesion for lesion in fitting if not f.location or f.location.equals(lesion.location)] or fitting
             if f.called in _SOLID:
                 wanted = [lesion for lesion in wanted if "cystic" not in lesion.says("composition")] or wanted
+            if "bilateral" in phrase and {"left", "right"} <= {x.location.side for x in wanted}:
+                return [x for x in wanted if x.location.side]
             if "both" in phrase or f.count:
                 wanted = wanted[-(f.count or 2) :]
             elif not context.conclusion and not definite:
@@ -571,8 +601,9 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
-        told = self.recent[-len(loose.diagnoses) :]
-        if "respectively" in s.tokens and len(told) == len(loose.diagnoses):
+        told = self.subject or self.recent[-len(loose.diagnoses) :]
+        each = "respectively" in s.tokens or (len(self.subject) > 1 and "or" not in s.tokens)
+        if each and len(told) == len(loose.diagnoses):
             for lesion, pathology in zip(told, loose.diagnoses, strict=True):
                 lesion.add(Facts(called=pathology, diagnoses=[pathology], uncertain=True), s.text)
             return
@@ -596,11 +627,24 @@ class _Reader:
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
 
-    def _is_only_named(self, f: Facts) -> bool:
+    def _liken(self, s: Sentence) -> None:
+        """*It behaves identically*: what is said of the lesion before holds for this one too."""
+        found = _ALIKE.search(" ".join(s.tokens))
+        if len(self.current) != 1 or not found or any(c.has("negation") for c in s.cues):
+            return
+        lesion = self.current[0]
+        live = [x for x in self.recent if not x.dropped and x.organ == lesion.organ]
+        at = live.index(lesion) if lesion in live else 0
+        if at and s.text in lesion.evidence:
+            kept = [st for st in live[at - 1].statements if not st.negated and not lesion.says(st.field)]
+            if "behav" in found.group() or "enhance" in found.group():
+                kept = [st for st in kept if st.field in ("attenuation", "enhancement")]
+            lesion.add(Facts(statements=kept, uncertain=True), s.text)
+
+    def _is_only_named(self, f: Facts, named: Lesion) -> bool:
         """Whether the report has named a diagnosis, and nothing but it, which the lesion now told of can have."""
-        if len(self.current) != 1 or f.plural or f.called:
+        if f.plural or f.called:
             return False
-        named = self.current[0]
         known = named.statements or named.sizes or named.plural or named.dropped or named.called in (None, "cyst")
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
 
@@ -651,7 +695,7 @@ class _Reader:
         if self.subject:
             return self.subject
         first = s.tokens[:2]
-        if "both" in first:
+        if "both" in first and (self.organ in HOSTS or self.organ is None):
             return live[-2:]
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
@@ -678,8 +722,8 @@ class _Reader:
         targets = [x for x in targets if x in fitting] or targets
         place = location_in(s, 0, len(s.tokens), organ or self.organ)
         placed = [x for x in fitting if place and x.location.equals(place) and not x.diagnoses]
-        if placed and not is_plural(s, noun.hit):
-            return placed[-1:]
+        if placed:
+            return placed if is_plural(s, noun.hit) else placed[-1:]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
         if len(targets) > 1:
@@ -755,6 +799,13 @@ def _compared_with(s: Sentence) -> str | None:
     return None
 
 
+_NOT_BEFORE = r"(?! (?:to|as|compared|on|than|with) (?:the |in )?(?:before|prior|previous|last|earlier))"
+_ALIKE = re.compile(
+    r"\b(?:(?:behaves?|enhances?|appears?|looks?) "
+    r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
+    r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
+    rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology))\b{_NOT_BEFORE}"
+)
 _SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
 """What is not called a cyst."""
 
@@ -765,6 +816,37 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
         return False
     cystic = "cystic" in lesion.says("composition") or "none" in lesion.says("enhancement")
     return pathology != "cyst" or cystic
+
+
+_LIST = re.compile(r"[,;] (?:and )?| and ")
+_LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
+
+
+def _diagnoses_apart(clause: str) -> list[str]:
+    """The items of a list of diagnoses, each with its place: *cyst in segment 3, metastasis in segment 8*."""
+    if not _LIST.search(clause) or len(clause) > 300:
+        return []
+    s = Sentence(clause)
+    named = [h for h in s.hits if pathology_of(h)]
+    if len(named) < 2 or s.sizes or _LIST_VERBS & set(s.tokens) or history_tokens(s):
+        return []
+    items: list[str] = []
+    for part in _LIST.split(clause):
+        if _is_placed_diagnosis(part):
+            items.append(part)
+        elif items:
+            items[-1] += f", {part}"
+        else:
+            return []
+    return items if len(items) > 1 else []
+
+
+def _is_placed_diagnosis(text: str) -> bool:
+    s = Sentence(text)
+    named = [h for h in s.hits if pathology_of(h) and not s.is_negated(h)]
+    placed = any(h.has("organ", "site") and h.name("organ") in (None, *HOSTS) for h in s.hits)
+    others = any(h.has("other", "artifact") for h in s.hits)
+    return len(named) == 1 and placed and not others and not any(c.has("diagnosis") for c in s.cues)
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
@@ -902,6 +984,8 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
         return False  # "a mass in the renal sinus measures ..."
     if not is_size and between[:1] in (["that"], ["which"]):  # "septa that do not enhance"
         return True
+    if not is_size and between[:2] == [",", "which"] and s.tokens[other.end - 1] in _LESION_PARTS:
+        return True
     if set(between) & {"and", "but", "with", ",", ";", "(", ")"} and not (
         is_size and len(between) <= 1 and "with" not in between
     ):
@@ -930,6 +1014,8 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     before = [n for n in before if n.role != "other" or not s.is_negated(n.hit)]
     if before and before[-1].role in ("other", "nothing", "artifact"):
+        if "it" in s.tokens[before[-1].end : start]:
+            return False  # "compared with the parenchyma it is hypodense"
         if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
             return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):
@@ -970,6 +1056,9 @@ def _is_preferred(s: Sentence, noun: Noun) -> bool:
     if not before or s.chunks[before[-1].start] == s.chunks[noun.hit.start]:
         return False
     after = s.tokens[noun.end : noun.end + 4]
+    doubted = {s.chunks[c.start] for c in s.cues if c.has("doubt")}
+    if s.chunks[before[-1].start] in doubted and {"must", "should", "assumed"} & set(after):
+        return True  # "although a cyst is not excluded, a metastasis must be assumed"
     more = any(a in ("more", "most") and b in ("likely", "probable") for a, b in pairwise(after))
     return more or bool(_PREFERRED & set(after) and "not" not in after and "less" not in after)
 
@@ -1071,6 +1160,8 @@ def _likeness(f: Facts, lesion: Lesion) -> float:
         points += 1
     if not f.pathology and lesion.pathology == "cyst":
         points -= 1
+    if f.noun and f.noun == lesion.noun:
+        points += 1
     for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
         mine, its = f.says(name), lesion.says(name)
         if mine and its:

@@ -718,6 +718,7 @@ NOT_A_LESION: tuple[str, ...] = (
     "hypertrophied? column|columns of bertin",
     "dromedary hump",
     "arterioportal|arterio_portal shunt|shunts|shunting",
+    "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
@@ -750,6 +751,7 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "looks|look like",
     "fits|fit|fitting|matches|matching|evocative|reminiscent with|of?",
     "points|pointing|point to|towards|toward",
+    "meets|meet|fulfils|fulfills|fulfil|fulfill the? imaging|diagnostic? criteria for|of",
     "in favor|favour|line|accordance|agreement of|with",
     "argues|speaks|argue|speak for",
     "can|could not be? reliably|clearly|safely|confidently? differentiated|distinguished|distinguishable from",
@@ -855,7 +857,7 @@ PSEUDO_NEGATION: tuple[str, ...] = (
 )
 POST_NEGATION: tuple[str, ...] = (
     "can|could not be seen|identified|demonstrated|detected|shown|found|appreciated|discerned|recognized|recognised|"
-    "visualized|visualised|confirmed|established|elicited",
+    "visualized|visualised|confirmed|established|elicited|reproduced|verified|substantiated|found_again",
     "absent|excluded|unlikely|ruled_out",
     "less likely|probable",
     "improbable|not_likely|not_probable",

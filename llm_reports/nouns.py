@@ -151,7 +151,7 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
     comma = 0
     while i > 0:
         token = s.tokens[i - 1]
-        if i - 1 in taken or token in ";:().!?|-" or token in _BREAKS:
+        if i - 1 in taken or token in ";:().!?|-" or (token in _BREAKS and not _is_content(s, i - 1)):
             break
         if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
             break
@@ -167,6 +167,11 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
     if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
         return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
     return i
+
+
+def _is_content(s: Sentence, i: int) -> bool:
+    """Whether *containing* is the end of an adjective: *a fat containing nodule*."""
+    return s.tokens[i] == "containing" and s.tokens[i - 1] in ("fat", "gas", "air", "fluid", "calcium", "lipid")
 
 
 def _is_adjective(s: Sentence, i: int) -> bool:
@@ -301,7 +306,7 @@ _DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
-_AFTER_PRONOUN = words("is in measures lies shows was one at has appears of that which with a @ , (")
+_AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
 
 def _counts(s: Sentence) -> bool:
@@ -320,6 +325,8 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
     for i, token in enumerate(s.tokens[:-1]):
         begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";", "is")
         exists = s.tokens[max(0, i - 2) : i] == ["there", "is"] and any(is_lesion_noun(h) and h.end < i for h in s.hits)
+        if counted and token == "that" and i == 0 and s.tokens[1] in ("in", "on", "at"):  # "that on the left is a cyst"
+            found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
             continue
         if token == "another" and s.tokens[i + 1] == "one" and begins:
@@ -432,7 +439,9 @@ def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
     whole = next((n for n in before if n.role == "lesion"), None)
     if s.tokens[noun.end - 1] not in ("nodule", "nodules") or whole is None:
         return False
-    cystic = any(st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements)
+    cystic = whole.pathology == "cyst" or any(
+        st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements
+    )
     has = set(s.tokens[whole.end : noun.start]) & words("with contains containing shows has")
     between = s.tokens[whole.end : noun.end]
     return bool(cystic and has) and not set(between) & words("segment lobe pole head tail kidney liver pancreas")

@@ -9,17 +9,20 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .lexicon import words
+
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-_LARGER = frozenset("larger bigger greater largest biggest".split())
-_SMALLER = frozenset("smaller lesser smallest".split())
-_REST = frozenset("other others remaining".split())
-_PLACES = frozenset("left right upper lower superior inferior".split())
+_LARGER = words("larger bigger greater largest biggest")
+_SMALLER = words("smaller lesser smallest")
+_REST = words("other others remaining")
+_PLACES = words("left right upper lower superior inferior")
 _WORD = (
     "former|latter|first|second|third|fourth|last|larger|bigger|greater|largest|biggest|smaller|lesser|smallest|"
     "others?|remaining|(?:left|right|upper|lower|superior|inferior)(?=[ -](?:sided )?(?:one|lesion|mass|tumou?r)\\b)"
     "(?:-sided)?|(?:left|right)-sided"
 )
 _THINGS = "ones?|lesions?|mass(?:es)?|tumou?rs?|nodules?|cysts?|foc(?:us|i)"
+_THING_IN_PLURAL = re.compile(r"(?:[^su]s|foci)$")
 _SUBJECT = re.compile(
     rf"\bthe (?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
     rf"(?: (?P<noun>{_THINGS}))?(?= |,|$)",
@@ -107,8 +110,7 @@ def reference_of(clause: str) -> Reference | None:
     after = clause[match.end() :]
     word = match.group("word").lower().removesuffix("-sided")
     noun = (match.group("noun") or "").lower()
-    plural = bool(match.group("count")) or word == "others" or noun.endswith(("s", "foci")) and not noun.endswith("ss")
-    plural = plural and noun != "focus"
+    plural = bool(match.group("count")) or word == "others" or _THING_IN_PLURAL.search(noun) is not None
     count = {"two": 2, "three": 3}.get((match.group("count") or "").lower(), 0)
     subject = "They" if plural else "It"
     verb = "" if _VERB.match(after) or after.startswith((",", " (")) else (" are" if plural else " is")

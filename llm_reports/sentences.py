@@ -338,7 +338,12 @@ def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
         return True
     if not spatial and _is_of_part(tokens, at):
         return True
+    if _BOUNDED & set(tokens[max(0, at - 5) : at]) and before[-1:] in (["than"], ["above"], ["exceeding"], ["exceeds"]):
+        return True  # "none exceeding 15 mm"
     return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
+
+
+_BOUNDED = words("none neither not")
 
 
 # Scope of negation and of other cues
@@ -351,12 +356,17 @@ _VERBS = words(
 )
 
 
-def _chunks(tokens: Sequence[str], cues: Sequence[Hit]) -> list[int]:
-    """For each token the number of its chunk; commas, brackets and words such as *but* divide chunks."""
+def _chunks(tokens: Sequence[str], cues: Sequence[Hit], hits: Sequence[Hit]) -> list[int]:
+    """For each token the number of its chunk; commas, brackets and words such as *but* divide chunks.
+
+    *But* between two adjectives does not: *homogeneous but weak enhancement*.
+    """
     stops = {h.start for h in cues if h.has("stop")}
+    adjectives = [h for h in hits if h.has("say", "mod") and not (h.has("lesion", "head") or _names(h))]
+    joining = {h.end for h in adjectives if tokens[h.end : h.end + 1] == ["but"]} & {h.start - 1 for h in adjectives}
     chunks, current = [], 0
     for i, token in enumerate(tokens):
-        if (token in _PUNCTUATION and token != ":") or i in stops:
+        if (token in _PUNCTUATION and token != ":") or (i in stops and i not in joining):
             current += 1
         chunks.append(current)
     return chunks
@@ -395,6 +405,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
+            if i > 0 and s.tokens[i] == "and":  # "it is hypodense and not seen on the arterial phase"
+                continue
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
                 negated[i] = True
                 i -= 1
@@ -410,7 +422,8 @@ def _lesser(s: Sentence) -> Iterator[Hit]:
         return
     for i, token in enumerate(s.tokens):
         if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
-            yield from (h for h in s.hits if i < h.start <= i + 4 and h.has("lesion"))
+            fat = any(h.has("artifact") and h.end <= i for h in s.hits)  # "fat is more likely than metastasis"
+            yield from (h for h in s.hits if i < h.start <= i + 4 and (h.has("lesion") or (fat and _names(h))))
 
 
 def _answers(tokens: Sequence[str], cue: Hit) -> bool:
@@ -424,6 +437,9 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
     """Where the scope of a negation that looks forward ends."""
     if tokens[cue.start] in ("none", "neither") and "nor" not in tokens[cue.end :]:  # "neither lesion shows washout"
         return next((i for i in range(cue.end, len(tokens)) if tokens[i] in _PUNCTUATION or i in stops), len(tokens))
+    nor = next((i for i in range(cue.end, len(tokens)) if tokens[i] == "nor"), None)
+    if tokens[cue.start] == "neither" and nor and not any(t in _ENDS for t in tokens[cue.end : nor]):
+        return nor  # "neither a focal mass nor a cyst"
     if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         at = cue.end
         while at < len(tokens) - 1 and tokens[at] in ("a", "an", "any", "the", "clearly", "definitely"):
@@ -790,17 +806,20 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
 
 def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Iterator[Statement]:
     own = [t.value for t in head.terms if t.kind == "say"]
-    if s.is_negated(head) and _in_several_phases(s, head):
+    remains = {"residual", "viable", "remaining"} & set(s.tokens[max(0, head.start - 3) : head.start])
+    if s.is_negated(head) and (remains or _in_several_phases(s, head)):
         mods = [(m, v) for m, v in mods if v != "arterial"]
-    values = [*own, *(value for _, value in mods)] or ["rim"] * _is_of_wall(s, head)
+    wall = _wall_that_enhances(s, head)
+    values = [*own, *(value for _, value in mods)] or ["rim"] * (wall is not None or _is_of_wall(s, head))
     start = min([head.start, *(m.start for m, _ in mods)])
+    start = start if wall is None else min(start, wall)
     end = max([head.end, *(m.end for m, _ in mods)])
     negated = s.is_negated(head) or any(s.is_negated(m) for m, _ in mods)
     if "none" in values:
         gone = any(v == "none" for _, v in mods)
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
-        if negated and not _TYPICAL & set(s.tokens[max(0, start - 2) : start]):
+        if negated and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
             yield Statement("enhancement", "none", start, end, False)
     else:
         value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
@@ -819,7 +838,20 @@ def _in_several_phases(s: Sentence, head: Hit) -> bool:
 
 
 _TYPICAL = words("typical characteristic classic classical expected usual")  # "not the typical enhancement of an FNH"
+_ABOUT = words("about regarding concerning whether assess assessment")  # "no statement about enhancement"
 _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
+
+
+def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
+    """The wall that is the subject of a verb: *the wall is thick and enhances*."""
+    if s.tokens[head.start] not in ("enhances", "enhance"):
+        return None
+    for i in range(head.start - 1, max(-1, head.start - 6), -1):
+        if s.tokens[i] in ("wall", "walls", "rim"):
+            return i if s.tokens[i - 1] in ("the", "its", "their") or i == 0 else None
+        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of", "that", "which"):
+            return None
+    return None
 
 
 def _is_of_wall(s: Sentence, head: Hit) -> bool:
@@ -876,7 +908,7 @@ class Sentence:
         long = {i for h in self.hits if h.end - h.start > 1 for i in range(h.start, h.end)}
         self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
         self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
-        self.chunks = _chunks(self.tokens, self.cues)
+        self.chunks = _chunks(self.tokens, self.cues, self.hits)
         self._negated = _negated_tokens(self)
         read = (
             _after_contrast(self, st)
