@@ -601,6 +601,7 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
+        self._name_primary(s)
         told = self.subject or self.recent[-len(loose.diagnoses) :]
         each = "respectively" in s.tokens or (len(self.subject) > 1 and "or" not in s.tokens)
         if each and len(told) == len(loose.diagnoses):
@@ -611,6 +612,15 @@ class _Reader:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
+
+    def _name_primary(self, s: Sentence) -> None:
+        """*Metastatic RCC*: the one kidney lesion without a diagnosis is the RCC."""
+        for hit in s.hits:
+            organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology_of(hit) or "")
+            if organ and s.is_origin(hit) and s.tokens[hit.start - 1] == "metastatic" and not history_tokens(s):
+                told = [x for x in self.recent if not x.dropped and x.organ == organ]
+                if len(told) == 1 and told[0].pathology is None:
+                    told[0].add(Facts(diagnoses=[pathology_of(hit) or ""], uncertain=True), s.text)
 
     def _implied(
         self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
@@ -656,8 +666,8 @@ class _Reader:
     def _referred(self, reference: Reference, s: Sentence) -> list[Lesion]:
         """The lesions told of before that the subject of a clause stands for; none: it tells of a new one."""
         live = [x for x in self.recent if not x.dropped]
-        if any(x.plural and x.members < x.count for x in live[-1:]) or not live:
-            return []
+        if not live or any(x.plural and x.members < x.count and x.organ == live[-1].organ for x in self.recent):
+            return []  # it is one of those that were counted, and not yet told of
         row = len(live) - next((i for i, x in enumerate(reversed(live)) if x.organ != live[-1].organ), len(live))
         found = self._pointed_at(reference, live, live[row:])
         place = location_in(s, 0, len(s.tokens), found[0].organ) if found else Location()
@@ -670,16 +680,16 @@ class _Reader:
         """``row``: the lesions of the organ spoken of last, in their order."""
         if reference.word in ("former", "latter"):
             pair = self.current if len(self.current) == 2 else live[-2:]
-            if reference.count:
-                return list(live[-reference.count :]) if reference.word == "latter" else []
+            if reference.number:
+                return list(live[-reference.number :]) if reference.word == "latter" else []
             return [] if len(pair) < 2 else [pair[0] if reference.word == "former" else pair[1]]
         if len(row) < 2:
             row = live
         if reference.ordinal is not None:
-            last = max(1, reference.count) + reference.ordinal
+            last = max(1, reference.number) + reference.ordinal
             return list(row[reference.ordinal : last]) if 2 <= len(row) >= last else []
         if reference.word == "last":
-            return list(row[-max(1, reference.count) :])
+            return list(row[-max(1, reference.number) :])
         if reference.by_size:
             sized = sorted((x for x in row if x.sizes), key=lambda x: reference.by_size * max(x.sizes))
             return sized[-1:] if len(sized) > 1 else []
@@ -687,7 +697,7 @@ class _Reader:
             placed = [x for x in live if reference.place in f"{x.location}".split()]
             return placed if len(placed) == 1 or (reference.plural and placed) else []
         rest = [x for x in row if x not in self.current]
-        wanted = reference.count or (len(rest) if reference.plural else 1)
+        wanted = reference.number or (len(rest) if reference.plural else 1)
         return rest if rest and len(rest) == wanted and len(rest) < len(row) else []
 
     def _spoken_of(self, s: Sentence) -> list[Lesion]:
@@ -714,6 +724,9 @@ class _Reader:
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+        sites = [p.organ for p in places_of(s) if not p.reference and noun.end <= p.start < noun.end + 3]
+        if organ is None and sites and any(x.organ == sites[0] for x in self.recent):  # "metastasis in segment 8"
+            organ = sites[0]
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
         likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
@@ -733,7 +746,7 @@ class _Reader:
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
         several = is_plural(s, noun.hit) and context.conclusion
-        if several or {"multifocal", "multiple", "both", "all"} & set(s.tokens):
+        if several or {"multifocal", "multiple", "both", "all", "bilateral"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
             if lesion in fitting:

@@ -305,6 +305,7 @@ _DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
+_WHICH_ONE = words("upper lower left right first second third other larger smaller anterior posterior")
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
@@ -324,6 +325,7 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
     found = []
     for i, token in enumerate(s.tokens[:-1]):
         begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";", "is")
+        begins = begins or (token == "one" and i < 4 and s.tokens[i - 1] in _WHICH_ONE)
         exists = s.tokens[max(0, i - 2) : i] == ["there", "is"] and any(is_lesion_noun(h) and h.end < i for h in s.hits)
         if counted and token == "that" and i == 0 and s.tokens[1] in ("in", "on", "at"):  # "that on the left is a cyst"
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))

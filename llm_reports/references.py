@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
     word: str
     """The word that tells which: *latter*, *smaller*, *left*."""
-    count: int
+    number: int
     """How many of them, where the text says so."""
     plural: bool
     clause: str

@@ -640,6 +640,20 @@ def _after_contrast(s: Sentence, st: Statement) -> Statement:
     return Statement("enhancement", "none", st.start, st.end, False)
 
 
+def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
+    """*After contrast there is no change in density*: nothing enhances."""
+    text = " ".join(s.tokens)
+    match = _NO_RISE.search(text)
+    if match and _CONTRAST_GIVEN.search(text) and not any(_enhancement_word(h) for h in s.hits):
+        start = len(text[: match.start()].split())
+        yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
+
+
+_NO_RISE = re.compile(
+    r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
+    r"(?:its )?(?:density|attenuation|hu)\b"
+)
+_CONTRAST_GIVEN = re.compile(r"\b(?:after|following|post) (?:iv |intravenous )?(?:contrast|injection)\b")
 _SAME = words("same similar identical equal no unchanged constant")
 _COMPARED_WITH = words("parenchyma gland cortex surrounding tissue background")
 _PHASE_REACH = 9
@@ -912,7 +926,7 @@ class Sentence:
         self._negated = _negated_tokens(self)
         read = (
             _after_contrast(self, st)
-            for st in (*_standing(self), *_paired(self), *_compared(self))
+            for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self))
             if not _inside_areas(self, st)
         )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
