@@ -330,6 +330,8 @@ class _Reader:
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
+        if _QUESTION.search(text):
+            return
         for clause in clauses_of(text):
             listed = _diagnoses_apart(clause) if not context.skipped else []
             for part in listed:
@@ -341,6 +343,8 @@ class _Reader:
         s = Sentence(clause)
         reference = reference_of(clause)
         self.subject = self._referred(reference, s) if reference else []
+        if reference and reference.rest and reference.plural and not self.subject:
+            self.current = []  # "the others are smaller than 2 cm" says nothing of the largest
         if reference and self.subject:
             s = Sentence(reference.clause)
             self.current = self.subject
@@ -433,7 +437,8 @@ class _Reader:
             count = count or 2
         uncertain = noun.pathology is None and _is_doubted(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
-        name = after[0] if after and after[0].isdigit() and len(after[0]) < 3 and not noun.pathology else ""
+        numbered = bool(after) and ((after[0].isdigit() and len(after[0]) < 3) or _is_lettered(s, noun))
+        name = after[0] if numbered and not noun.pathology else ""
         head = s.tokens[noun.end - 1]
         return Facts(
             organ,
@@ -614,10 +619,12 @@ class _Reader:
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _name_primary(self, s: Sentence) -> None:
-        """*Metastatic RCC*: the one kidney lesion without a diagnosis is the RCC."""
+        """*Metastatic RCC*, *given the RCC*: the one kidney lesion without a diagnosis is the RCC."""
         for hit in s.hits:
             organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology_of(hit) or "")
-            if organ and s.is_origin(hit) and s.tokens[hit.start - 1] == "metastatic" and not history_tokens(s):
+            metastatic = s.is_origin(hit) and s.tokens[hit.start - 1] == "metastatic"
+            given = s.tokens[max(0, hit.start - 2) : hit.start] == ["given", "the"]
+            if organ and (metastatic or given) and not history_tokens(s):
                 told = [x for x in self.recent if not x.dropped and x.organ == organ]
                 if len(told) == 1 and told[0].pathology is None:
                     told[0].add(Facts(diagnoses=[pathology_of(hit) or ""], uncertain=True), s.text)
@@ -816,6 +823,7 @@ _NOT_BEFORE = r"(?! (?:to|as|compared|on|than|with) (?:the |in )?(?:before|prior
 _ALIKE = re.compile(
     r"\b(?:(?:behaves?|enhances?|appears?|looks?) "
     r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
+    r"|of the same (?:kind|type|nature)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology))\b{_NOT_BEFORE}"
 )
@@ -831,6 +839,7 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
     return pathology != "cyst" or cystic
 
 
+_QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
@@ -865,6 +874,13 @@ def _is_placed_diagnosis(text: str) -> bool:
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _is_lettered(s: Sentence, noun: Noun) -> bool:
+    """Whether a lesion has a letter: *Lesion B is a cyst*."""
+    letter, after = s.tokens[noun.end], s.tokens[noun.end + 1 : noun.end + 2]
+    begins = noun.start == 0 and letter in tuple("abcdef") and s.tokens[noun.hit.start] in ("lesion", "mass", "nodule")
+    return begins and bool(after) and after[0] in (*_LINKS, "in", "(", ":", ",", "-")
 
 
 def _is_finding(s: Sentence) -> bool:

@@ -244,7 +244,7 @@ def nouns_of(
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
         start = _phrase_start(s, hit, taken)
-        if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit):
+        if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
@@ -288,6 +288,19 @@ def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -
     if s.tokens[hit.end - 1] in _MAKEUP:
         return not pathology_of(hit)
     return s.tokens[hit.end - 1] in _DENSITIES and s.tokens[start] not in ("a", "an")
+
+
+def _is_landmark(s: Sentence, start: int) -> bool:
+    """Whether a lesion told of before only says where another thing lies: *next to the mass there is ...*."""
+    beside = s.tokens[max(0, start - 2) : start] in _BESIDE or s.tokens[max(0, start - 1)] in (
+        "beside",
+        "near",
+        "behind",
+    )
+    return beside and s.tokens[start] in ("the", "this")
+
+
+_BESIDE = (["next", "to"], ["adjacent", "to"], ["close", "to"], ["lateral", "to"], ["medial", "to"], ["anterior", "to"])
 
 
 def _is_primary(s: Sentence, hit: Hit) -> bool:
@@ -439,7 +452,11 @@ def _only_names(s: Sentence, noun: Noun) -> bool:
 def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
     """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*."""
     whole = next((n for n in before if n.role == "lesion"), None)
-    if s.tokens[noun.end - 1] not in ("nodule", "nodules") or whole is None:
+    if s.tokens[noun.end - 1] not in ("nodule", "nodules"):
+        return False
+    if s.tokens[:2] in (["inside", "it"], ["within", "it"], ["in", "it"]):
+        return True
+    if whole is None:
         return False
     cystic = whole.pathology == "cyst" or any(
         st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements
@@ -517,7 +534,7 @@ class Location:
     parts: tuple[str, ...] = ()
 
     def contradicts(self, other: Location) -> bool:
-        if self.side and other.side and self.side != other.side:
+        if self.side and other.side and self.side != other.side and "both" not in (self.side, other.side):
             return True
         return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
 

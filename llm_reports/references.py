@@ -99,8 +99,16 @@ def _names_another_thing(sentence: str, match: re.Match[str]) -> bool:
     return not (_VERB.match(after) or re.match(r"^(?:,| an? |\.?$)", after) or _FURTHER.match(after))
 
 
+_OBJECT = re.compile(
+    rf",? (?:in|for|of) the (?P<word>former|latter|first|second|third)(?: {_THINGS})?[.,;]?$", re.IGNORECASE
+)
+
+
 def reference_of(clause: str) -> Reference | None:
-    """The subject of a clause, where it stands for lesions told of before."""
+    """The subject of a clause, where it stands for lesions told of before, or its end: *... in the former*."""
+    found = _OBJECT.search(clause)
+    if found:
+        return Reference(found.group("word").lower(), 0, False, clause[: found.start()])
     match = _SUBJECT.match(clause.lstrip())
     if match is None:
         return None

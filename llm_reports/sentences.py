@@ -277,6 +277,7 @@ _PRIOR_BEFORE = words(
 )
 _PRIOR_AFTER = words("previously formerly earlier before initially in on prior ago")
 _DISTANCE_AFTER = words("from away above below proximal distal deep cranial caudal off beyond inside beneath")
+_GROWN = words("smaller larger bigger shrunk grown decreased increased enlarged")
 _NOW = words("now currently today measures measuring")
 
 
@@ -294,12 +295,16 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
         ends = tokens[i] in ".,;)" or (tokens[i] == ":" and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@":
             break
-        if tokens[i] in _PRIOR_BEFORE:
+        if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
+    if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
+        return any(t[0] == "@" for t in tokens[:at])
+    if tokens[at - 1] == "after" and at > 1 and tokens[at - 2][0] == "@":  # "28 mm after 33 mm"
+        return True
     if at > 0 and tokens[at - 1] == "from":
         return True
-    if at > 1 and tokens[at - 1] == "(" and tokens[at - 2][0] == "@":  # 23 mm (20 mm)
-        return True
+    if at > 1 and tokens[at - 1] == "(" and (tokens[at - 2][0] == "@" or tokens[at - 2] in _GROWN):  # 23 mm (20 mm)
+        return tokens[at - 2] not in _GROWN or "compared" in tokens[: at - 2]  # "compared to ... it is smaller (92 mm)"
     after = tokens[at + 1 : at + 4]
     if not after or after[0] not in _PRIOR_AFTER:
         return False
@@ -436,7 +441,9 @@ def _answers(tokens: Sequence[str], cue: Hit) -> bool:
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
     """Where the scope of a negation that looks forward ends."""
     if tokens[cue.start] in ("none", "neither") and "nor" not in tokens[cue.end :]:  # "neither lesion shows washout"
-        return next((i for i in range(cue.end, len(tokens)) if tokens[i] in _PUNCTUATION or i in stops), len(tokens))
+        inside = range(cue.end, len(tokens))
+        comma = (i for i in inside if tokens[i] == "," and not _list_goes_on(tokens, i, stops))
+        return min(next(comma, len(tokens)), next((i for i in inside if tokens[i] in _ENDS or i in stops), len(tokens)))
     nor = next((i for i in range(cue.end, len(tokens)) if tokens[i] == "nor"), None)
     if tokens[cue.start] == "neither" and nor and not any(t in _ENDS for t in tokens[cue.end : nor]):
         return nor  # "neither a focal mass nor a cyst"
@@ -732,7 +739,10 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
         linked = next((i for i, t in enumerate(between) if t in _COPULAR), None)
         if linked is not None:
             between = between[linked + 1 :]
-    gap = sum(3 if t in ("with", "and") else 1 for t in between if t not in lexicon.SKIPPED)
+    joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
+    joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
+    heavy = ("with",) if joined else ("with", "and")
+    gap = sum(3 if t in heavy else 1 for t in between if t not in lexicon.SKIPPED) - joined
     return gap if mod.start < head.start else gap + 1
 
 
@@ -862,8 +872,12 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
         if s.tokens[i] in ("wall", "walls", "rim"):
+            if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
+                return i  # "with a wall that enhances"
             return i if s.tokens[i - 1] in ("the", "its", "their") or i == 0 else None
-        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of", "that", "which"):
+        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
+            return None
+        if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
             return None
     return None
 
