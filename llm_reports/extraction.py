@@ -384,6 +384,14 @@ class _Reader:
 
     def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
+        gone = [c for c in s.cues if c.has("gone")]
+        of_property = any(
+            h.has("say", "head") and h.end <= c.start and s.chunks[h.start] == s.chunks[c.start]
+            for c in gone
+            for h in s.hits
+        )
+        if of_property:  # "washout is no longer seen"
+            return
         if not nouns and not any(h.has("organ") for h in s.hits):
             for lesion in self.current:
                 lesion.dropped = True
@@ -590,6 +598,7 @@ class _Reader:
                     lesion.dropped = True
             return
         if loose.statements or loose.sizes or loose.denied:
+            targets = self._members(targets, loose, s.text)
             if self._implied(s, loose, nouns, targets, context):
                 place = self.location if context.label else location_in(s, 0, len(s.tokens), self.organ)
                 parts = _split(s, Facts(self.organ, sizes=loose.sizes, plural=True), 0)
@@ -628,6 +637,24 @@ class _Reader:
                 told = [x for x in self.recent if not x.dropped and x.organ == organ]
                 if len(told) == 1 and told[0].pathology is None:
                     told[0].add(Facts(diagnoses=[pathology_of(hit) or ""], uncertain=True), s.text)
+
+    def _members(self, targets: list[Lesion], loose: Facts, text: str) -> list[Lesion]:
+        """*There are two lesions. They measure 8 and 19 mm*: each of those counted gets its size."""
+        whole = targets[0] if len(targets) == 1 else None
+        if whole is None or not whole.plural or whole.sizes or whole.members:
+            return targets
+        if len(loose.sizes) < 2 or whole.count != len(loose.sizes):
+            return targets
+        members = []
+        for mm in loose.sizes:
+            part = Facts(whole.organ, whole.location, sizes=[mm])
+            members.append(self._opened(part, text, listed=True))
+            members[-1].sizes.append(mm)
+            whole.dropped = False  # until all have what was said of it
+        whole.dropped = True
+        loose.sizes = []
+        self.current = members
+        return members
 
     def _implied(
         self, s: Sentence, loose: Facts, nouns: Sequence[Noun], targets: Sequence[Lesion], context: Context
@@ -1013,6 +1040,10 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
         return False  # "a mass in the renal sinus measures ..."
     if not is_size and between[:1] in (["that"], ["which"]):  # "septa that do not enhance"
         return True
+    if (
+        is_size and between[:2] == [",", "which"] and other.hit.name("other") != "state"
+    ):  # "the duct, which is 7 mm wide"
+        return True
     if not is_size and between[:2] == [",", "which"] and s.tokens[other.end - 1] in _LESION_PARTS:
         return True
     if set(between) & {"and", "but", "with", ",", ";", "(", ")"} and not (
@@ -1082,6 +1113,10 @@ _PREFERRED = words("favored favoured preferred likelier")
 def _is_preferred(s: Sentence, noun: Noun) -> bool:
     """Whether a later diagnosis is put before an earlier one: *oncocytoma possible, but RCC more likely*."""
     before = [h for h in s.hits if pathology_of(h) and h.end <= noun.start]
+    last = not any(pathology_of(h) and h.start >= noun.end for h in s.hits)
+    if before and last and "latter" in s.tokens[noun.end :]:  # "metastasis and lymphoma, the latter being favored"
+        at = s.tokens.index("latter", noun.end)
+        return bool((_PREFERRED | {"likely"}) & set(s.tokens[at : at + 5])) and "less" not in s.tokens[at : at + 5]
     if not before or s.chunks[before[-1].start] == s.chunks[noun.hit.start]:
         return False
     after = s.tokens[noun.end : noun.end + 4]
@@ -1112,7 +1147,9 @@ def _are_parts(s: Sentence, noun: Noun) -> bool:
 def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     """Several lesions where sizes follow a plural: *two lesions, 2 cm in segment 4 and 3 cm in segment 8*."""
     sizes = [z for z in s.sizes if z.mm in f.sizes and not z.prior and not z.distance and z.token >= begin]
-    if not f.plural or len(sizes) < 2 or set(s.tokens) & words("largest biggest dominant ranging up maximum"):
+    upper = set(s.tokens) & words("largest biggest dominant ranging up maximum")
+    sided = upper == {"up"} and {"left", "right"} <= set(s.tokens)  # "on the right up to 3 cm and on the left up to 2"
+    if not f.plural or len(sizes) < 2 or (upper and not sided):
         return [f]
     ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
     starts = [begin] + [z.token for z in sizes[:-1]]

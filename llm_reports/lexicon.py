@@ -859,6 +859,7 @@ POST_NEGATION: tuple[str, ...] = (
     "can|could not be seen|identified|demonstrated|detected|shown|found|appreciated|discerned|recognized|recognised|"
     "visualized|visualised|confirmed|established|elicited|reproduced|verified|substantiated|found_again",
     "absent|excluded|unlikely|ruled_out",
+    "is|are lacking|missing|nil",
     "less likely|probable",
     "improbable|not_likely|not_probable",
     "not detectable|measurable|demonstrable|observable|perceptible|noticeable|appreciable|recordable|provable",
@@ -868,7 +869,8 @@ POST_NEGATION: tuple[str, ...] = (
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"
-    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise"
+    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise|"
+    "with_the_exception_of|with_exception_of|save_for"
 )
 
 SKIPPED = words(

@@ -292,11 +292,8 @@ def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -
 
 def _is_landmark(s: Sentence, start: int) -> bool:
     """Whether a lesion told of before only says where another thing lies: *next to the mass there is ...*."""
-    beside = s.tokens[max(0, start - 2) : start] in _BESIDE or s.tokens[max(0, start - 1)] in (
-        "beside",
-        "near",
-        "behind",
-    )
+    beside = s.tokens[max(0, start - 2) : start] in _BESIDE
+    beside = beside or s.tokens[max(0, start - 1)] in ("beside", "near", "behind")
     return beside and s.tokens[start] in ("the", "this")
 
 

@@ -40,6 +40,16 @@ _VERB = re.compile(
 _FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
 
 
+_LEAD = re.compile(
+    r"^(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )", re.IGNORECASE
+)
+_KIND = r"(?:\w+[ -]){1,2}(?:lesion|mass|tumou?r|nodule|one)"
+_OF_ONE = re.compile(rf"the {_KIND}\b", re.IGNORECASE)
+_ELLIPSIS = re.compile(
+    rf"(?:,| and|,? while|,? whereas|, and) the (?P<subject>{_KIND}) (?=(?:probably |likely )?an? )", re.IGNORECASE
+)
+
+
 class Reference(NamedTuple):
     """A subject that stands for lesions told of before, and the clause with *it* or *they* in its place."""
 
@@ -70,6 +80,12 @@ class Reference(NamedTuple):
 
 def clauses_of(sentence: str) -> Iterator[str]:
     """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
+    sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
+    sentence = _LEAD.sub("", sentence)
+    if "; the " in sentence:
+        for part in sentence.split("; "):
+            yield from clauses_of(part)
+        return
     subjects = [m for m in _SUBJECT.finditer(sentence) if m.group("noun") or not _names_another_thing(sentence, m)]
     begin = 0
     for match in subjects:

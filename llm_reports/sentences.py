@@ -174,6 +174,12 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b((?:hyper|hypo|de)?vascular|(?:hyper)?arterial|recogn|visual|character|local)is(e[ds]?|ing|able|ation)\b",
             r"\1iz\2",
         ),
+        (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
+        (
+            r"\bdo(?:es)? not enhance (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            "enhances less than",
+        ),
+        (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         (r"\b(it|there|that)'s\b", r"\1 is"),
@@ -408,6 +414,11 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             inside = (i for i in range(first, last) if s.tokens[i] in _INSIDE and _is_property(first, i, starts))
             last = next(inside, last)
             negated[first : last + 1] = [True] * (last + 1 - first)
+        elif cue.has("gone"):
+            for hit in s.hits:  # "washout is no longer seen"
+                shown = any(t.kind == "say" and t.name == "enhancement" for t in hit.terms)
+                if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
+                    negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             if i > 0 and s.tokens[i] == "and":  # "it is hypodense and not seen on the arterial phase"
