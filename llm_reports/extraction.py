@@ -451,7 +451,7 @@ class _Reader:
         return Facts(
             organ,
             location,
-            called=noun.pathology,
+            called=noun.pathology or (self.current[-1].called if _is_another(s, noun) and self.current else None),
             plural=plural,
             count=count,
             uncertain=uncertain,
@@ -461,6 +461,8 @@ class _Reader:
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
         places = [p for p in places_of(s) if not p.reference]
+        denied = [p for p in places if p.start > noun.end and s.is_negated(Hit(p.start, p.end, ()))]
+        places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
         within = [p for p in here if noun.start <= p.start < noun.end]
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
@@ -703,7 +705,12 @@ class _Reader:
         if not live or any(x.plural and x.members < x.count and x.organ == live[-1].organ for x in self.recent):
             return []  # it is one of those that were counted, and not yet told of
         row = len(live) - next((i for i, x in enumerate(reversed(live)) if x.organ != live[-1].organ), len(live))
-        found = self._pointed_at(reference, live, live[row:])
+        if reference.word == "that":  # "that in segment 3"
+            beginning = location_in(s, 0, min(7, len(s.tokens)), live[-1].organ)
+            found = [x for x in live[row:] if x.location.equals(beginning)]
+            found = found if len(found) == 1 and not found[0].plural else []
+        else:
+            found = self._pointed_at(reference, live, live[row:])
         place = location_in(s, 0, len(s.tokens), found[0].organ) if found else Location()
         sizes = [z.mm for z in s.sizes if not z.prior and not z.distance]
         if not all(_fits(Facts(location=place, sizes=sizes), x) for x in found):
@@ -901,6 +908,11 @@ def _is_placed_diagnosis(text: str) -> bool:
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _is_another(s: Sentence, noun: Noun) -> bool:
+    """Whether a pronoun stands for one more of the same: *a second one has formed*."""
+    return noun.hit.name("lesion") == "pronoun" and s.tokens[max(0, noun.hit.start - 2)] in ("a", "another")
 
 
 def _is_lettered(s: Sentence, noun: Noun) -> bool:

@@ -315,6 +315,7 @@ _DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
+_FURTHER = words("second third further new smaller larger similar")
 _WHICH_ONE = words("upper lower left right first second third other larger smaller anterior posterior")
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
@@ -336,7 +337,12 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
     for i, token in enumerate(s.tokens[:-1]):
         begins = i == 0 or s.tokens[i - 1] in ("the", "and", ",", "while", ":", ";", "is")
         begins = begins or (token == "one" and i < 4 and s.tokens[i - 1] in _WHICH_ONE)
-        exists = s.tokens[max(0, i - 2) : i] == ["there", "is"] and any(is_lesion_noun(h) and h.end < i for h in s.hits)
+        begins = begins or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
+        exists = s.tokens[max(0, i - 2) : i] == ["there", "is"]
+        exists = exists and (
+            any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
+        )
+        exists = exists or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
         if counted and token == "that" and i == 0 and s.tokens[1] in ("in", "on", "at"):  # "that on the left is a cyst"
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
@@ -451,6 +457,9 @@ def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
     whole = next((n for n in before if n.role == "lesion"), None)
     if s.tokens[noun.end - 1] not in ("nodule", "nodules"):
         return False
+    after = s.tokens[noun.end : noun.end + 3]
+    if after in (["in", "its", "wall"], ["within", "its", "wall"], ["along", "its", "wall"]):
+        return True  # "there is a nodule in its wall"
     if s.tokens[:2] in (["inside", "it"], ["within", "it"], ["in", "it"]):
         return True
     if whole is None:

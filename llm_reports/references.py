@@ -115,6 +115,8 @@ def _names_another_thing(sentence: str, match: re.Match[str]) -> bool:
     return not (_VERB.match(after) or re.match(r"^(?:,| an? |\.?$)", after) or _FURTHER.match(after))
 
 
+_PLACED = re.compile(r"(?:that|this one|the one) (?:in|on|at) ", re.IGNORECASE)
+_END_OF_PLACE = re.compile(r"(?=\s)")
 _OBJECT = re.compile(
     rf",? (?:in|for|of) the (?P<word>former|latter|first|second|third)(?: {_THINGS})?[.,;]?$", re.IGNORECASE
 )
@@ -125,10 +127,16 @@ def reference_of(clause: str) -> Reference | None:
     found = _OBJECT.search(clause)
     if found:
         return Reference(found.group("word").lower(), 0, False, clause[: found.start()])
-    match = _SUBJECT.match(clause.lstrip())
+    clause = clause.lstrip()
+    if _PLACED.match(clause):
+        rest = next((clause[m.start() :] for m in _END_OF_PLACE.finditer(clause) if _VERB.match(clause[m.end() :])), "")
+        bracket = re.search(r" \(|, ", clause)
+        if bracket and len(clause) - len(rest) > bracket.start():
+            rest = clause[bracket.start() :]
+        return Reference("that", 0, False, f"It{rest}") if rest else None
+    match = _SUBJECT.match(clause)
     if match is None:
         return None
-    clause = clause.lstrip()
     if not match.group("noun") and _names_another_thing(clause, match):
         return None
     after = clause[match.end() :]

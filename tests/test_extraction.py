@@ -232,6 +232,45 @@ def test_the_measure_can_fail() -> None:
     assert len(result.errors) == 2
 
 
+TWO = "There is a 3 cm lesion in segment 2 and a 1 cm lesion in segment 7 of the liver. "
+
+
+@pytest.mark.parametrize(
+    ("text", "pathologies"),
+    [
+        ("The former is a metastasis, whereas the latter is a cyst.", ["metastasis", "cyst"]),
+        ("The first is a metastasis and the second a cyst.", ["metastasis", "cyst"]),
+        ("The smaller is a cyst; the larger one represents a metastasis.", ["metastasis", "cyst"]),
+        ("The former is a metastasis. The other is a cyst.", ["metastasis", "cyst"]),
+        ("In summary, the first is a metastasis while the other one is a cyst.", ["metastasis", "cyst"]),
+        ("That in segment 7 is a cyst. That in segment 2 is a metastasis.", ["metastasis", "cyst"]),
+        ("Metastasis in segment 2, cyst in segment 7.", ["metastasis", "cyst"]),
+        ("The latter is a metastasis.", [None, "metastasis"]),
+        ("A metastasis is suspected in the former.", ["metastasis", None]),
+    ],
+)
+def test_words_that_stand_for_a_lesion(text: str, pathologies: list[str | None]) -> None:
+    found = extract_lesions(TWO + text)
+    assert [x.descriptors.size_mm for x in found][:2] == [30, 10]
+    assert [x.descriptors.pathology for x in found][:2] == pathologies
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The pancreas shows neither a focal mass nor a fluid collection nor a calcification.", []),
+        ("3 cm renal mass that is neither cystic, calcified nor ill-defined.", [{"size_mm": 30.0}]),
+        ("3 cm renal mass. No statement about enhancement is possible.", [{"size_mm": 30.0}]),
+        ("3 cm renal mass, hypovascular. Washout is no longer seen.", [{"size_mm": 30.0, "enhancement": "hypo"}]),
+        ("3 cm renal mass. Is it a cyst? No.", [{"size_mm": 30.0}]),
+        ("Renal cysts, none exceeding 15 mm.", [{"composition": "cystic", "pathology": "cyst"}]),
+    ],
+)
+def test_what_is_denied_is_not_stated(text: str, expected: list[dict[str, object]]) -> None:
+    found = [x.descriptors.model_dump(exclude_none=True, exclude={"organ"}) for x in extract_lesions(text)]
+    assert found == expected
+
+
 def test_findings_and_impression_are_one_lesion() -> None:
     report = """INDICATION: Rule out HCC. History of melanoma.
     FINDINGS: In segment 7 there is a 3.1 x 2.8 cm lesion, darker than the surrounding liver, with blurred margins.
