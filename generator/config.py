@@ -96,7 +96,7 @@ class DiffusionConfig(_Part):
 class SamplingConfig(_Part):
     """Defaults of the few-step solver: what texture and margin gain by guidance, contrast exceeds (docs/method.md)."""
 
-    steps: int = Field(default=8, ge=1, le=200)
+    steps: int = Field(default=10, ge=1, le=200)
     guidance: float = Field(default=1.5, ge=0.0)
 
 
