@@ -156,8 +156,8 @@ def has_words(text: str) -> bool:
 def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:
     """Undo the decoder's blur in part, by an unsharp mask (D, H, W).
 
-    With it, well-defined drawn lesions keep 0.94 of the contrast's step over 4 mm (benchmarks/text_control.py
-    --autoencoded --implants 60). More would overshoot.
+    With it, well-defined drawn lesions keep 1.04 of the contrast's step over 4 mm (benchmarks/text_control.py
+    --autoencoded --implants 60): no more than that.
     """
     blurred = ndimage.gaussian_filter(image, [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm])
     return image + SHARPEN * (image - blurred)
