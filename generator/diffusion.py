@@ -24,7 +24,7 @@ def noise_schedule(config: DiffusionConfig) -> Any:
 def few_step_solver(config: DiffusionConfig, steps: int) -> Any:
     """UniPC of order 2 over the training schedule, with its timesteps set.
 
-    In 8 steps it keeps more of a tumor's texture than DPM-Solver++ (2M): docs/method.md.
+    In as few steps it keeps more of a tumor's texture than DPM-Solver++ (2M): docs/method.md.
     """
     solver: Any = UniPCMultistepScheduler(
         num_train_timesteps=config.steps,
