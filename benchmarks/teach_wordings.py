@@ -2,9 +2,10 @@
 
     python benchmarks/teach_wordings.py --generator runs/diffusion --out DIR
 
-For random descriptors, the adapter's answer to a broad wording (``broad_wordings.json``) is drawn to what it answered,
-on average, to the wordings that it was trained on. The denoiser and everything else stay as they are: what it learned
-to draw for a known wording it then draws for a new one. The last tenth of the new wordings is not taught: it tells how
+For random descriptors, the adapter's answer to a broad wording (put together from ``broad_wordings.json``) or to a
+whole sentence of one of several writers (``sentences.jsonl``) is drawn to what it answered, on average, to the wordings
+that it was trained on. The denoiser and everything else stay as they are: what it learned to draw for a known wording
+it then draws for a new one. With ``--keep-back 0.1`` a tenth of the new words and sentences is not taught: it tells how
 well that carries over.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +33,8 @@ from nnunet_textomorph.llm_reports.phrasing import rephrase
 
 ORGANS = ("soft tissue", "liver", "pancreas", "kidney")
 KNOWN, NEW = 4, 6  # wordings of each meaning: those that give the target, those that are taught
+SENTENCES = Path(__file__).with_name("sentences.jsonl")
 OLD_SHARE = 0.25  # of a batch: known wordings, which are to stay as they are
-KEPT_BACK = 0.1  # of the new words of each value
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,41 @@ def split(words: Words, share: float) -> tuple[Words, Words]:
     return part(words, False), part(words, True)
 
 
-def meanings(number: int, words: Words, encoder: TextEncoder, rng: np.random.Generator) -> list[Meaning]:
-    """Random descriptors, each with known and new texts that state the same of them."""
-    stated, texts = [], []
+def _known(d: Descriptors, rng: np.random.Generator) -> list[str]:
+    return [(worded if i % 2 else rephrase)(d, rng) for i in range(KNOWN)]
+
+
+def built(number: int, words: Words, rng: np.random.Generator) -> list[tuple[Descriptors, list[str]]]:
+    """Random descriptors, each with new texts that are put together from ``words``."""
+    found = []
     for _ in range(number):
         d = random_descriptors(str(rng.choice(ORGANS)), rng)
         d = d.model_copy(update={"size_mm": round(float(rng.uniform(7.0, 62.0)), 1)})
         keep = {field: value for field, value in d.model_dump().items() if value is not None and rng.random() < 0.8}
         d = Descriptors.model_validate(keep if len(keep) > 1 else d.model_dump())
-        stated.append(d)
-        texts += [(worded if i % 2 else rephrase)(d, rng) for i in range(KNOWN)]
-        texts += [worded(d, rng, words, BROAD_OPENINGS, BROAD_NOUNS) for _ in range(NEW)]
-    embedded = [e.half() for e in encoder.embed(texts, progress=True)]
-    per = KNOWN + NEW
-    return [
-        Meaning(d, embedded[i * per : i * per + KNOWN], embedded[i * per + KNOWN : (i + 1) * per])
-        for i, d in enumerate(stated)
-    ]
+        found.append((d, [worded(d, rng, words, BROAD_OPENINGS, BROAD_NOUNS) for _ in range(NEW)]))
+    return found
+
+
+def written(rng: np.random.Generator) -> list[tuple[Descriptors, list[str]]]:
+    """The writers' sentences, each with its descriptors and, where it names the organ, one of ``ORGANS``."""
+    found = []
+    for line in SENTENCES.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        text = entry.pop("text")
+        organ = str(rng.choice(ORGANS)) if "{organ}" in text else None
+        found.append((Descriptors.model_validate({**entry, "organ": organ}), [text.replace("{organ}", organ or "")]))
+    return found
+
+
+def embedded(
+    of: list[tuple[Descriptors, list[str]]], encoder: TextEncoder, rng: np.random.Generator
+) -> list[Meaning]:
+    """Descriptors and new texts, with known texts that state the same."""
+    known = [_known(d, rng) for d, _ in of]
+    texts = [text for old, (_, new) in zip(known, of, strict=True) for text in (*old, *new)]
+    answers = iter([e.half() for e in encoder.embed(texts, progress=True)])
+    return [Meaning(d, [next(answers) for _ in range(KNOWN)], [next(answers) for _ in new]) for d, new in of]
 
 
 @torch.no_grad()
@@ -168,21 +188,29 @@ def main() -> None:
     parser.add_argument("--meanings", type=int, default=1800)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=3e-4)
+    parser.add_argument("--keep-back", type=float, default=0.0, help="share that is not taught, to test on")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     generator = load_generator(args.generator)
-    adapter = generator.networks.denoiser.adapter
-    taught, kept_back = split(broad(), KEPT_BACK)
-    of = meanings(args.meanings, taught, generator.text_encoder, rng)
-    unseen = meanings(300, kept_back, generator.text_encoder, rng)
+    adapter, encoder = generator.networks.denoiser.adapter, generator.text_encoder
+    sentences = written(rng)
+    rng.shuffle(sentences)  # type: ignore[arg-type]
+    number_kept = round(args.keep_back * len(sentences))
+    words, unseen = broad(), {}
+    if number_kept:
+        words, words_kept = split(words, args.keep_back)
+        unseen["words kept back"] = embedded(built(300, words_kept, rng), encoder, rng)
+        unseen["sentences kept back"] = embedded(sentences[:number_kept], encoder, rng)
+    of = embedded(built(args.meanings, words, rng) + sentences[number_kept:], encoder, rng)
     before = copy.deepcopy(adapter)
     adapter.requires_grad_(True)
     readers = teach(adapter, of, args.steps, args.rate, rng)
     for name, network in (("before", before), ("after", adapter)):
-        print(f"{name}: new wordings that were taught: {readers.right(*answers(network, of[:300]))}")
-        print(f"{name}: new wordings kept back: {readers.right(*answers(network, unseen))}")
+        print(f"{name}: what was taught: {readers.right(*answers(network, of))}")
+        for kept, those in unseen.items():
+            print(f"{name}: {kept}: {readers.right(*answers(network, those))}")
     facts = {"meanings": args.meanings, "steps": args.steps, "rate": args.rate, "seed": args.seed}
     training = {**generator.config.training, "wordings": facts}
     write_folder(args.out, generator.config.model_copy(update={"training": training}), generator.networks)
