@@ -91,9 +91,7 @@ def written(rng: np.random.Generator) -> list[tuple[Descriptors, list[str]]]:
     return found
 
 
-def embedded(
-    of: list[tuple[Descriptors, list[str]]], encoder: TextEncoder, rng: np.random.Generator
-) -> list[Meaning]:
+def embedded(of: list[tuple[Descriptors, list[str]]], encoder: TextEncoder, rng: np.random.Generator) -> list[Meaning]:
     """Descriptors and new texts, with known texts that state the same."""
     known = [_known(d, rng) for d, _ in of]
     texts = [text for old, (_, new) in zip(known, of, strict=True) for text in (*old, *new)]

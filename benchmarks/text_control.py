@@ -1,13 +1,14 @@
 """Does the tumor obey its text? Measured on voxels, by rulers that share nothing with the describer.
 
     python benchmarks/text_control.py [--implants 120] [--generator DIR] [--steps K] [--guidance G] [--sheet PNG]
-    python benchmarks/text_control.py --prompts fresh  # a second set of prompts, whole sentences by one writer
+    python benchmarks/text_control.py --prompts fresh    # a second set of prompts, whole sentences by one writer
+    python benchmarks/text_control.py --prompts fresh-2  # a third, of another
     python benchmarks/text_control.py --drawn        # the same rulers on lesions drawn with known descriptors
     python benchmarks/text_control.py --autoencoded  # on drawn lesions, encoded, decoded, implanted: the most to reach
 
 Contexts are ones that the shipped generator never saw: six held-out CT of Dataset901, abdomen_ct, phantoms of new
 seeds. So are the prompts: ``held_out_prompts.py`` in wordings that share only plain terms of the field with the
-training's, ``fresh_prompts.jsonl`` as sentences, which hold single words and a dozen short phrases of the training's.
+training's, ``fresh_prompts.jsonl`` and ``fresh_prompts_2.jsonl`` as sentences by writers who had seen no other wording.
 Attenuation, texture and margin are asked for in every combination. Beside the accuracy stands that of shuffled texts:
 each implant judged by the text of another, which falls to chance if, and only if, the looks come from the text.
 
@@ -25,7 +26,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -118,22 +119,26 @@ def asked_for(number: int, organs: list[str], rng: np.random.Generator) -> list[
 
 
 @cache
-def _fresh_prompts() -> list[dict[str, str]]:
-    path = Path(__file__).with_name("fresh_prompts.jsonl")
+def _written(file: str) -> list[dict[str, str]]:
+    path = Path(__file__).with_name(file)
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def fresh_prompts(d: Descriptors) -> list[str]:
-    """Ten sentences by a writer who had seen neither the training wordings nor ``held_out_prompts.py``."""
+def written_prompts(d: Descriptors, file: str) -> list[str]:
+    """The file's sentences, ten or twenty, that ask for ``d``."""
     asked = {field: getattr(d, field) for field in FIELDS}
     return [
         p["text"].replace("{organ}", str(d.organ))
-        for p in _fresh_prompts()
+        for p in _written(file)
         if {field: p[field] for field in FIELDS} == asked
     ]
 
 
-PROMPTS = {"held-out": held_out_prompts, "fresh": fresh_prompts}
+PROMPTS = {
+    "held-out": held_out_prompts,
+    "fresh": partial(written_prompts, file="fresh_prompts.jsonl"),
+    "fresh-2": partial(written_prompts, file="fresh_prompts_2.jsonl"),
+}
 
 
 class PerfectDenoiser:

@@ -34,7 +34,7 @@ class Context:
 
 def contexts(phantoms: int = 2, data: Path = DATA) -> list[Context]:
     """The six held-out cases of Dataset901, liver and kidneys of abdomen_ct, ``phantoms`` per organ."""
-    found = list(_sarcoma(data / "Dataset901_SoftTissueSarcoma")) + list(_abdomen(data / "abdomen_ct"))
+    found = list(_sarcoma(data)) + list(_abdomen(data / "abdomen_ct"))
     for organ in ORGANS:
         for index in range(phantoms):
             case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False)
@@ -43,15 +43,33 @@ def contexts(phantoms: int = 2, data: Path = DATA) -> list[Context]:
     return found
 
 
-def _sarcoma(folder: Path) -> Iterator[Context]:
+@dataclass(frozen=True)
+class RealTumor:
+    """A CT (D, H, W) in HU with a tumor in ``mask`` (bool) and the soft tissue around it in ``host`` (bool)."""
+
+    name: str
+    ct_hu: np.ndarray
+    mask: np.ndarray
+    host: np.ndarray
+    spacing: Spacing
+
+
+def real_tumors(data: Path = DATA) -> Iterator[RealTumor]:
+    """The tumors of the six held-out cases of Dataset901."""
+    folder = data / "Dataset901_SoftTissueSarcoma"
     for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
         name = path.name.removesuffix("_0000.nii.gz")
         if name.endswith(HELD_OUT):
             volume = read_volume(path)
             labels = read_volume(folder / "labelsTr" / f"{name}.nii.gz", integer=True).array
-            away = ndimage.distance_transform_edt(labels != 2, volume.spacing) > 18.0
-            host = ndimage.binary_closing(labels == 1, iterations=2) & away
-            yield Context(name, "Dataset901", "soft tissue", volume.array, host, volume.spacing)
+            host = ndimage.binary_closing(labels == 1, iterations=2) & (labels != 2)
+            yield RealTumor(name, volume.array, labels == 2, host, volume.spacing)
+
+
+def _sarcoma(data: Path) -> Iterator[Context]:
+    for tumor in real_tumors(data):
+        host = tumor.host & (ndimage.distance_transform_edt(~tumor.mask, tumor.spacing) > 18.0)
+        yield Context(tumor.name, "Dataset901", "soft tissue", tumor.ct_hu, host, tumor.spacing)
 
 
 def _abdomen(folder: Path) -> Iterator[Context]:

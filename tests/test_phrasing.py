@@ -282,12 +282,32 @@ def test_the_training_wordings_hold_no_held_out_one_but_plain_terms() -> None:
     """What the shipped generator is trained on; else its text control would be measured on learned wordings."""
     plain = {"hypodense", "isodense", "hyperdense", "homogeneous", "heterogeneous", "well-defined", "ill-defined"}
     plain |= {"solid", "cystic", "necrotic", "calcified"}
-    paths = [Path(held_out.__file__).with_name(name) for name in ("training_wordings.py", "broad_wordings.json")]
+    files = ("training_wordings.py", "broad_wordings.json", "sentences.jsonl")
+    paths = [Path(held_out.__file__).with_name(name) for name in files]
     source = re.sub(r"\s+", " ", " ".join(path.read_text(encoding="utf-8") for path in paths).lower())
     for table in (held_out.ADJECTIVES, held_out.FEATURES):
         for field in ("attenuation", "texture", "composition", "margin"):
             for forms in table[field].values():
                 assert not [form for form in forms if form.lower() in source and form not in plain]
+
+
+def runs(text: str, length: int) -> set[tuple[str, ...]]:
+    """Every ``length`` words of a text that follow each other."""
+    found = re.findall(r"[\w{}']+", text.lower())
+    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
+
+
+def test_no_six_words_in_a_row_are_both_in_a_fresh_prompt_and_in_a_training_sentence() -> None:
+    folder = Path(held_out.__file__).parent
+
+    def texts(name: str) -> list[str]:
+        return [json.loads(line)["text"] for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+
+    asked = texts("fresh_prompts.jsonl") + texts("fresh_prompts_2.jsonl")
+    taught = texts("sentences.jsonl")
+    assert len(asked) == 360
+    assert len(taught) > 1500
+    assert not set().union(*(runs(t, 6) for t in asked)) & set().union(*(runs(t, 6) for t in taught))
 
 
 def test_no_broad_wording_of_several_words_stands_in_a_fresh_prompt() -> None:
