@@ -67,3 +67,18 @@ def test_an_error_ahead_reaches_the_caller_in_its_turn() -> None:
     assert [next(results), next(results)] == [0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_a_caller_who_stops_half_way_leaves_no_thread_behind() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return number
+
+    before = threading.active_count()
+    results = ahead(make, range(100))
+    assert [next(results), next(results)] == [0, 1]
+    results.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+    assert made == [0, 1, 2]
