@@ -3,6 +3,7 @@
     python benchmarks/text_control.py [--implants 120] [--generator DIR] [--steps K] [--guidance G] [--sheet PNG]
     python benchmarks/text_control.py --prompts fresh    # a second set of prompts, whole sentences by one writer
     python benchmarks/text_control.py --prompts fresh-2  # a third, of another
+    python benchmarks/text_control.py --prompts known    # wordings of the training: what is lost in reading others?
     python benchmarks/text_control.py --drawn        # the same rulers on lesions drawn with known descriptors
     python benchmarks/text_control.py --autoencoded  # on drawn lesions, encoded, decoded, implanted: the most to reach
 
@@ -34,6 +35,7 @@ import torch
 from held_out_prompts import held_out_prompts
 from scipy import ndimage
 from tqdm import tqdm
+from training_wordings import worded
 from unseen import Context, contexts, place
 
 from nnunet_textomorph.generator.autoencoder import normalize
@@ -134,7 +136,14 @@ def written_prompts(d: Descriptors, file: str) -> list[str]:
     ]
 
 
+def known_prompts(d: Descriptors) -> list[str]:
+    """Wordings that the shipped generator was trained on."""
+    rng = np.random.default_rng(0)
+    return [worded(d, rng) for _ in range(40)]
+
+
 PROMPTS = {
+    "known": known_prompts,
     "held-out": held_out_prompts,
     "fresh": partial(written_prompts, file="fresh_prompts.jsonl"),
     "fresh-2": partial(written_prompts, file="fresh_prompts_2.jsonl"),
