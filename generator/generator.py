@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
-from .config import Domain, GeneratorConfig
+from .config import SOLVERS, Domain, GeneratorConfig, Solver
 from .crops import healthy_context, plain_tumor
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
@@ -62,6 +62,7 @@ class Generator:
         texts: Sequence[str],
         *,
         seed: int,
+        solver: Solver | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         host: np.ndarray | None = None,
@@ -74,6 +75,7 @@ class Generator:
             mask: the tumors' voxels, bool (B, D, H, W).
             texts: B descriptions.
             seed: of the noise; the same arguments give the same tumor.
+            solver: ``ddpm`` (ancestral), ``ddim``, ``dpmsolver++`` (2M) or ``unipc``; None for the generator's default.
             steps, guidance: of the solver; None for the generator's defaults.
             host: the organs' voxels, bool (B, D, H, W), whose level "isoattenuating" means; None: the tissue around.
 
@@ -82,11 +84,13 @@ class Generator:
             seams and with its noise is the caller's part.
 
         Raises:
-            GeneratorError: shapes that differ or are no multiple, NaN in the CT, a text without a word, too many steps.
+            GeneratorError: shapes that differ or are no multiple, NaN in the CT, a text without a word, an unknown
+                solver, too many steps.
         """
+        solver = self.config.sampling.solver if solver is None else solver
         steps = self.config.sampling.steps if steps is None else steps
         guidance = self.config.sampling.guidance if guidance is None else guidance
-        self._check(context_hu, mask, host, texts, steps, guidance)
+        self._check(context_hu, mask, host, texts, solver, steps, guidance)
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
         hosts = [None] * len(mask) if host is None else host.astype(bool)
@@ -97,7 +101,8 @@ class Generator:
         plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
         images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), self.domain)
         z_healthy, z_plain = self.networks.autoencoder.encode(images[:, None].to(self.device)).chunk(2)
-        noise = torch.randn(z_healthy.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        source = torch.Generator().manual_seed(seed)
+        noise = torch.randn(z_healthy.shape, generator=source).to(self.device)
         tokens, token_mask = self.text_encoder(texts)
         z = sample_latents(
             self.networks.denoiser,
@@ -108,6 +113,8 @@ class Generator:
             tokens.to(self.device),
             token_mask.to(self.device),
             noise,
+            source=source,
+            solver=solver,
             steps=steps,
             guidance=guidance,
         )
@@ -124,6 +131,7 @@ class Generator:
         mask: np.ndarray,
         host: np.ndarray | None,
         texts: Sequence[str],
+        solver: str,
         steps: int,
         guidance: float,
     ) -> None:
@@ -140,6 +148,8 @@ class Generator:
             )
         if not np.isfinite(context_hu).all():
             raise GeneratorError("The CT contains NaN or infinite voxels; repair the image first.")
+        if solver not in SOLVERS:
+            raise GeneratorError(f"The solver {solver!r} is unknown; give {', '.join(SOLVERS[:-1])} or {SOLVERS[-1]}.")
         if not 1 <= steps <= self.config.diffusion.steps:
             raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
         if not (math.isfinite(guidance) and guidance >= 0):

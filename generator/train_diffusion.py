@@ -456,7 +456,8 @@ def _sheet(
     device = next(denoiser.parameters()).device
     z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in _stacked(chosen))
     tokens, token_mask = examples.texts(texts)
-    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).to(device)
+    source = torch.Generator().manual_seed(seed)
+    noise = torch.randn(z.shape, generator=source).to(device)
     sampled = sample_latents(
         denoiser,
         config.diffusion,
@@ -466,6 +467,8 @@ def _sheet(
         tokens.to(device),
         token_mask.to(device),
         noise,
+        source=source,
+        solver=config.sampling.solver,
         steps=config.sampling.steps,
         guidance=config.sampling.guidance,
     )

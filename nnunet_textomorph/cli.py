@@ -111,6 +111,11 @@ def diffusion(data: Path, autoencoder: Path, out: Path, data_note: str, **settin
 @click.option("--diameter-mm", type=float, help="Of a ball of the tumor's volume; 25 if no tumor mask is given.")
 @click.option("--tumor-mask", type=FILE, help="Where the tumor is to be, instead of a random shape.")
 @click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option(
+    "--solver",
+    type=click.Choice(["ddpm", "ddim", "dpmsolver++", "unipc"]),
+    help="Of the diffusion; the generator's own by default. ddpm draws noise and wants 200 steps.",
+)
 @click.option("--steps", type=click.IntRange(1, 200), help="Of the solver; the generator's own by default.")
 @click.option("--guidance", type=click.FloatRange(0), help="Of the text; the generator's own by default.")
 @click.option("--seed", type=int, default=0)

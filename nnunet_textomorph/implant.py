@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage
 
-from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.config import Domain, Solver
 from nnunet_textomorph.generator.volumes import Spacing, box_around
 
 CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
@@ -47,6 +47,7 @@ class TumorGenerator(Protocol):
         texts: Sequence[str],
         *,
         seed: int,
+        solver: Solver | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         host: np.ndarray | None = None,
@@ -69,6 +70,7 @@ def implant(
     generator: TumorGenerator,
     rng: np.random.Generator,
     *,
+    solver: Solver | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     hu_range: tuple[float, float] | None = None,
@@ -83,7 +85,7 @@ def implant(
         text: the description.
         generator: see :class:`TumorGenerator`.
         rng: source of everything random.
-        steps, guidance: of the generator's solver; None for its defaults.
+        solver, steps, guidance: of the generator's sampling; None for its defaults.
         hu_range: limits that the CT was clipped to, to clip the tumor to as well.
         host_mask: bool (D, H, W), the tissue whose level and noise the tumor gets; None: what looks like the tissue
             around the tumor.
@@ -101,7 +103,7 @@ def implant(
     distance = ndimage.distance_transform_edt(~tumor, spacing)
     host = _host(ct, distance, None if host_mask is None else host_mask[around])
 
-    made = _generate(ct_hu, spacing, tumor_mask, host_mask, around, text, generator, rng, steps, guidance)
+    made = _generate(ct_hu, spacing, tumor_mask, host_mask, around, text, generator, rng, solver, steps, guidance)
     made += _offset(ct - made, host & (distance < HOST_MM[0] + 4.0))
     noise = _host_noise(ct, made, host, host & (distance <= CONTEXT_MM), spacing, rng)
     weight = _weight(distance)
@@ -150,6 +152,7 @@ def _generate(
     text: str,
     generator: TumorGenerator,
     rng: np.random.Generator,
+    solver: Solver | None,
     steps: int | None,
     guidance: float | None,
 ) -> np.ndarray:
@@ -177,6 +180,7 @@ def _generate(
         mask[None],
         [text],
         seed=int(rng.integers(2**31)),
+        solver=solver,
         steps=steps,
         guidance=guidance,
         host=None if host_mask is None else to_grid(host_mask.astype(np.float32))[None] >= 0.5,

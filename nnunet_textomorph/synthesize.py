@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator.config import Solver
 from nnunet_textomorph.generator.generator import has_words, load_generator
 from nnunet_textomorph.generator.latents import weights_hash
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
@@ -42,6 +43,7 @@ class SynthesisRequest:
     diameter_mm: float | None = None
     tumor_mask: str | None = None
     generator: str | None = None
+    solver: Solver | None = None
     steps: int | None = None
     guidance: float | None = None
     seed: int = 0
@@ -83,6 +85,7 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         prompt(request.text, request.organ),
         generator,
         rng,
+        solver=request.solver,
         steps=request.steps,
         guidance=request.guidance,
         host_mask=host,
@@ -96,6 +99,7 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         **_absolute(request),
         "prompt": prompt(request.text, request.organ),
         "tumor_diameter_mm": round(equivalent_diameter(tumor, image.spacing), 2),
+        "solver": request.solver or generator.config.sampling.solver,
         "steps": request.steps or generator.config.sampling.steps,
         "guidance": generator.config.sampling.guidance if request.guidance is None else request.guidance,
         "generator_weights": weights_hash(generator.networks),

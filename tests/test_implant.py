@@ -39,7 +39,7 @@ class Fake:
         self.specks = specks
         self.region_multiple = multiple
         self.domain = domain or Domain()
-        self.seen: list[tuple[np.ndarray, np.ndarray, list[str], int, int | None, float | None]] = []
+        self.seen: list[tuple[np.ndarray, np.ndarray, list[str], int, str | None, int | None, float | None]] = []
 
     def synthesize(
         self,
@@ -48,6 +48,7 @@ class Fake:
         texts: Sequence[str],
         *,
         seed: int,
+        solver: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         host: np.ndarray | None = None,
@@ -58,7 +59,7 @@ class Fake:
         assert not any(n % self.region_multiple for n in context_hu.shape[1:])
         assert np.isfinite(context_hu).all()
         self.host = host
-        self.seen.append((context_hu.copy(), mask.copy(), list(texts), seed, steps, guidance))
+        self.seen.append((context_hu.copy(), mask.copy(), list(texts), seed, solver, steps, guidance))
         tissue = (context_hu > -100.0) & ~mask
         level = np.array([np.median(c[t]) if t.any() else 40.0 for c, t in zip(context_hu, tissue, strict=True)])
         window = np.clip(context_hu, *self.domain.window_hu)
@@ -418,10 +419,11 @@ def test_the_text_the_options_and_a_drawn_seed_reach_the_generator():
     ct, tumor = scene()
     fake = Fake()
     for seed in (0, 0, 1):
-        implant(ct, (1.0, 1.0, 1.0), tumor, "a cyst", fake, np.random.default_rng(seed), steps=5, guidance=1.5)
+        rng = np.random.default_rng(seed)
+        implant(ct, (1.0, 1.0, 1.0), tumor, "a cyst", fake, rng, solver="ddim", steps=5, guidance=1.5)
     implant(ct, (1.0, 1.0, 1.0), tumor, "a cyst", fake, np.random.default_rng(0))
     assert [seen[2] for seen in fake.seen] == [["a cyst"]] * 4
-    assert [seen[4:] for seen in fake.seen] == [(5, 1.5)] * 3 + [(None, None)]
+    assert [seen[4:] for seen in fake.seen] == [("ddim", 5, 1.5)] * 3 + [(None, None, None)]
     first, same, other, _ = (seen[3] for seen in fake.seen)
     assert first == same != other
 

@@ -104,6 +104,26 @@ def test_request_json_holds_whole_paths_and_repeats_the_request(case: Case, monk
     np.testing.assert_array_equal(first, second)
 
 
+def test_the_solver_is_chosen_and_recorded(case: Case) -> None:
+    images = {}
+    for name, solver in (("own", None), ("unipc", "unipc"), ("ddim", "ddim")):
+        assert case.run(solver=solver, out=case.folder / name).exit_code == 0
+        facts = json.loads((case.folder / name / "request.json").read_text())
+        assert facts["solver"] == (solver or "unipc")
+        images[name] = read_volume(case.folder / name / "image.nii.gz").array
+    np.testing.assert_array_equal(images["own"], images["unipc"])
+    assert (images["ddim"] != images["unipc"]).any()
+
+
+def test_an_unknown_solver_is_named_beside_the_known(case: Case) -> None:
+    result = case.run(solver="euler")
+    assert result.exit_code == 2
+    (line,) = (line for line in result.output.splitlines() if line.startswith("Error"))
+    for part in ("--solver", "euler", "ddpm", "ddim", "dpmsolver++", "unipc"):
+        assert part in line
+    assert not case.out.exists()
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
 def test_the_preview_of_any_series_shows_the_same_planes(
     case: Case, axes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
