@@ -7,7 +7,16 @@ from torch import Tensor
 
 from .config import DiffusionConfig, Solver
 from .denoiser import Denoiser
-from .diffusion import build_solver
+from .diffusion import build_solver, estimate_z0
+
+NOISY = 0.1
+"""Alpha-bar below which a step's level in the tumor is the mean of two answers, to the noise and to the noise reversed.
+
+There the text alone should tell the level, but a denoiser takes the noise for a little of it: an isoattenuating tumor
+comes out too bright or too dark by chance. What the noise does to the level with one sign it does with the other with
+the opposite one, so the mean is free of it. Texture comes from the noise, and keeps the first answer's. Costs 3 calls
+of 10 more.
+"""
 
 
 @torch.no_grad()
@@ -43,15 +52,34 @@ def sample_latents(
     repeats = 2 if guided else 1
     plain = denoiser.added(z_plain, z_healthy)
     healthy_in, plain_in, mask_in = (torch.cat([given] * repeats) for given in (z_healthy, plain, mask))
+
+    def predict(z: Tensor, t: int) -> Tensor:
+        step = torch.full((len(z) * repeats,), t, dtype=torch.long, device=z.device)
+        prediction = denoiser(torch.cat([z] * repeats), step, healthy_in, plain_in, mask_in, context, pooled)
+        if not guided:
+            return prediction
+        with_text, without = prediction.chunk(2)
+        return without + guidance * (with_text - without)
+
     scheduler = build_solver(solver, config, steps)
+    shared_level = config.prediction_type == "v_prediction" and solver != "ddpm"
     drawing = {"generator": source} if solver == "ddpm" else {}
-    z = noise
-    for t in scheduler.timesteps:
-        z_in = torch.cat([z] * repeats)
-        step = torch.full((len(z_in),), int(t), dtype=torch.long, device=z.device)
-        prediction = denoiser(z_in, step, healthy_in, plain_in, mask_in, context, pooled)
-        if guided:
-            with_text, without = prediction.chunk(2)
-            prediction = without + guidance * (with_text - without)
+    share = (mask + 1.0) / 2.0
+    z, z0 = noise, torch.zeros_like(noise)
+    for t in scheduler.timesteps.tolist():
+        prediction = predict(z, t)
+        alpha_bar = scheduler.alphas_cumprod[t]
+        if shared_level and alpha_bar < NOISY:
+            opposite = 2.0 * torch.sqrt(alpha_bar) * z0 - z  # the estimate so far, with the noise reversed
+            z0 = estimate_z0(scheduler, z, prediction, torch.tensor([t]))
+            other = estimate_z0(scheduler, opposite, predict(opposite, t), torch.tensor([t]))
+            z0 = z0 + share * _mean_within(other - z0, share) / 2.0
+            prediction = (torch.sqrt(alpha_bar) * z - z0) / torch.sqrt(1.0 - alpha_bar)  # v, of that estimate
         z = scheduler.step(prediction, t, z, **drawing).prev_sample
     return denoiser.with_tumor(z, z_healthy)
+
+
+def _mean_within(values: Tensor, share: Tensor) -> Tensor:
+    """(B, C, 1, 1, 1): the mean of ``values`` (B, C, d, h, w) over the tumor, of which each voxel has ``share``."""
+    total = share.sum((2, 3, 4), keepdim=True).clamp(min=1e-6)
+    return (values * share).sum((2, 3, 4), keepdim=True) / total
