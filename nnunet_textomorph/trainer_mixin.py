@@ -62,17 +62,15 @@ class TextoMorphMixin:
         self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or self.num_val_iterations_per_epoch
         super().initialize()  # type: ignore[misc]
 
-    def on_train_start(self: Any) -> None:
-        """Check generator and banks, which validation alone does without, before any worker needs them."""
-        if not self.was_initialized:
-            self.initialize()
+    def get_dataloaders(self: Any) -> tuple[Any, Any]:
+        """nnU-Net's own, once generator and banks are checked; validation alone does without them."""
         try:
             load_generator(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
             self._textomorph_sources = self._find_textomorph_sources()
         except (UserError, GeneratorError) as error:
             self._end_textomorph(error)
         self._textomorph_counters = InjectionCounters()
-        super().on_train_start()  # type: ignore[misc]
+        return super().get_dataloaders()  # type: ignore[misc]
 
     def get_tr_and_val_datasets(self: Any) -> tuple[Any, Any]:
         """nnU-Net's own; the training one tells the transform whose patch it gets."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 SHAPE, SPACING = (20, 48, 56), (3.0, 1.5, 1.5)
 MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+INTENSITIES = {"mean": 90.0, "std": 30.0, "percentile_00_5": -20.0, "percentile_99_5": 140.0}
 Ball = tuple[tuple[int, int, int], float, int]  # centre in voxels, radius in mm, value
 
 
@@ -23,24 +26,76 @@ class TinyNnUNet:
     name: str = "Dataset985_Tiny"
     labels: dict[str, int | list[int]] = field(default_factory=lambda: {"background": 0, "liver": 1, "tumor": 2})
     splits: list[dict[str, list[str]]] = field(default_factory=list)
+    transpose_forward: list[int] = field(default_factory=lambda: [0, 1, 2])
 
     def __post_init__(self) -> None:
         for folder in (self.raw / "imagesTr", self.raw / "labelsTr", self.gt, self.results):
             folder.mkdir(parents=True)
-        dataset = {"channel_names": {"0": "CT"}, "labels": self.labels, "file_ending": ".nii.gz", "numTraining": 1}
-        plans = {
+        for path, content in (
+            (self.raw / "dataset.json", self.dataset_json),
+            (self.preprocessed / "dataset.json", self.dataset_json),
+            (self.preprocessed / "nnUNetPlans.json", self.plans),
+        ):
+            path.write_text(json.dumps(content))
+
+    @property
+    def dataset_json(self) -> dict[str, Any]:
+        made = {"channel_names": {"0": "CT"}, "labels": self.labels, "file_ending": ".nii.gz", "numTraining": 1}
+        if any(isinstance(value, list) for value in self.labels.values()):
+            made["regions_class_order"] = [v for k, v in self.labels.items() if k != "background" and isinstance(v, int)]
+        return made
+
+    @property
+    def plans(self) -> dict[str, Any]:
+        """What nnU-Net would plan, but smaller."""
+        network = {
+            "n_stages": 2,
+            "features_per_stage": [4, 8],
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": [[3, 3, 3]] * 2,
+            "strides": [[1, 1, 1], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1],
+            "n_conv_per_stage_decoder": [1],
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        }
+        resampling = {
+            f"resampling_fn_{what}{end}": value
+            for what in ("data", "seg", "probabilities")
+            for end, value in (("", "resample_data_or_seg_to_shape"), ("_kwargs", {"is_seg": what == "seg", "order": 1}))
+        }
+        configuration = {
+            "data_identifier": "nnUNetPlans_3d_fullres",
+            "preprocessor_name": "DefaultPreprocessor",
+            "batch_size": 2,
+            "patch_size": [16, 32, 32],
+            "median_image_size_in_voxels": list(SHAPE),
+            "spacing": [SPACING[axis] for axis in self.transpose_forward],
+            "normalization_schemes": ["CTNormalization"],
+            "use_mask_for_norm": [False],
+            **resampling,
+            "architecture": {
+                "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+                "arch_kwargs": network,
+                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+            },
+            "batch_dice": False,
+        }
+        return {
             "dataset_name": self.name,
             "plans_name": "nnUNetPlans",
             "image_reader_writer": "SimpleITKIO",
-            "transpose_forward": [0, 1, 2],
-            "configurations": {"3d_fullres": {"normalization_schemes": ["CTNormalization"]}},
+            "transpose_forward": self.transpose_forward,
+            "transpose_backward": [int(a) for a in np.argsort(self.transpose_forward)],
+            "configurations": {"3d_fullres": configuration},
+            "label_manager": "LabelManager",
+            "foreground_intensity_properties_per_channel": {"0": INTENSITIES},
         }
-        for path, content in (
-            (self.raw / "dataset.json", dataset),
-            (self.preprocessed / "dataset.json", dataset),
-            (self.preprocessed / "nnUNetPlans.json", plans),
-        ):
-            path.write_text(json.dumps(content))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -96,6 +151,23 @@ class TinyNnUNet:
             entries.append({"prediction_file": str(self.validation(fold) / f"{case}.nii.gz"), "metrics": metrics})
         content = {"metric_per_case": entries, "mean": {}}
         (self.validation(fold) / "summary.json").write_text(json.dumps(content))
+
+
+    def preprocess(self) -> None:
+        """The training data, on the grid that they have, as nnU-Net's preprocessing leaves them."""
+        folder = self.preprocessed / "nnUNetPlans_3d_fullres"
+        folder.mkdir()
+        for path in self.gt.glob("*.nii.gz"):
+            case = path.name.removesuffix(".nii.gz")
+            image = sitk.GetArrayFromImage(sitk.ReadImage(str(self.raw / "imagesTr" / f"{case}_0000.nii.gz")))
+            labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.int8)
+            image, labels = (a.transpose(self.transpose_forward)[None] for a in (image, labels))
+            hu = np.clip(image, INTENSITIES["percentile_00_5"], INTENSITIES["percentile_99_5"])
+            data = ((hu - INTENSITIES["mean"]) / INTENSITIES["std"]).astype(np.float32)
+            np.savez(folder / f"{case}.npz", data=data, seg=labels)
+            regions = [v for k, v in self.labels.items() if k != "background"]
+            places = {tuple(r) if isinstance(r, list) else r: np.argwhere(np.isin(labels, r)) for r in regions}
+            (folder / f"{case}.pkl").write_bytes(pickle.dumps({"class_locations": places}))
 
 
 def label_map(balls: Sequence[Ball]) -> np.ndarray:
