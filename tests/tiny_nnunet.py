@@ -42,20 +42,21 @@ class TinyNnUNet:
     def dataset_json(self) -> dict[str, Any]:
         made = {"channel_names": {"0": "CT"}, "labels": self.labels, "file_ending": ".nii.gz", "numTraining": 1}
         if any(isinstance(value, list) for value in self.labels.values()):
-            made["regions_class_order"] = [v for k, v in self.labels.items() if k != "background" and isinstance(v, int)]
+            named = [value for name, value in self.labels.items() if name not in ("background", "ignore")]
+            made["regions_class_order"] = [value[0] if isinstance(value, list) else value for value in named]
         return made
 
     @property
     def plans(self) -> dict[str, Any]:
         """What nnU-Net would plan, but smaller."""
         network = {
-            "n_stages": 2,
-            "features_per_stage": [4, 8],
+            "n_stages": 3,
+            "features_per_stage": [4, 4, 4],
             "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * 2,
-            "strides": [[1, 1, 1], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1],
-            "n_conv_per_stage_decoder": [1],
+            "kernel_sizes": [[3, 3, 3]] * 3,
+            "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1, 1],
+            "n_conv_per_stage_decoder": [1, 1],
             "conv_bias": True,
             "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
             "norm_op_kwargs": {"eps": 1e-05, "affine": True},
@@ -67,7 +68,10 @@ class TinyNnUNet:
         resampling = {
             f"resampling_fn_{what}{end}": value
             for what in ("data", "seg", "probabilities")
-            for end, value in (("", "resample_data_or_seg_to_shape"), ("_kwargs", {"is_seg": what == "seg", "order": 1}))
+            for end, value in (
+                ("", "resample_data_or_seg_to_shape"),
+                ("_kwargs", {"is_seg": what == "seg", "order": 1}),
+            )
         }
         configuration = {
             "data_identifier": "nnUNetPlans_3d_fullres",
@@ -152,7 +156,6 @@ class TinyNnUNet:
         content = {"metric_per_case": entries, "mean": {}}
         (self.validation(fold) / "summary.json").write_text(json.dumps(content))
 
-
     def preprocess(self) -> None:
         """The training data, on the grid that they have, as nnU-Net's preprocessing leaves them."""
         folder = self.preprocessed / "nnUNetPlans_3d_fullres"
@@ -165,7 +168,7 @@ class TinyNnUNet:
             hu = np.clip(image, INTENSITIES["percentile_00_5"], INTENSITIES["percentile_99_5"])
             data = ((hu - INTENSITIES["mean"]) / INTENSITIES["std"]).astype(np.float32)
             np.savez(folder / f"{case}.npz", data=data, seg=labels)
-            regions = [v for k, v in self.labels.items() if k != "background"]
+            regions = [v for k, v in self.labels.items() if k not in ("background", "ignore")]
             places = {tuple(r) if isinstance(r, list) else r: np.argwhere(np.isin(labels, r)) for r in regions}
             (folder / f"{case}.pkl").write_bytes(pickle.dumps({"class_locations": places}))
 
