@@ -163,6 +163,8 @@ def mine(
     out = mining_folder(dataset, out)
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists; replace it with --overwrite, or give --out another folder.")
+    if out.exists() and not (out / BANK_NAME).is_file():  # replacing deletes: not what may be something else
+        raise UserError(f"{out}: is no bank of missed lesions, so it is not replaced; give --out another folder.")
     plan_file = preprocessed / FILE_NAME
     plan = load_plan(plan_file) if plan_file.is_file() else infer_plan(dataset_json, where=str(preprocessed))
     ending = str(dataset_json["file_ending"])

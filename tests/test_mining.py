@@ -98,6 +98,9 @@ def test_an_interrupted_run_goes_on_and_nothing_is_overwritten_unasked(
     with pytest.raises(UserError, match="--overwrite"):
         mine("985")
     assert mine("985", overwrite=True).bank == resumed.bank
+    with pytest.raises(UserError, match="no bank"):
+        mine("985", out=dataset.raw, overwrite=True)
+    assert dataset.raw.is_dir()
 
 
 def test_processes_give_the_same_bank(dataset: TinyNnUNet) -> None:
