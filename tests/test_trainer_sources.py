@@ -126,6 +126,15 @@ def test_a_lesion_is_put_into_another_case_and_not_onto_a_tumor(dataset: TinyNnU
     assert any((batch["target"][0] == 2).any() for batch in batches)
 
 
+def test_a_mined_lesion_is_synthesized_into_a_batch(dataset: TinyNnUNet) -> None:
+    """The whole way, with the shipped generator."""
+    plan(dataset, steps=1)
+    mine("985")
+    (batch,) = load(dataset, batches=1)
+    assert (batch["target"][0] == 2).sum() > 0
+    assert torch.isfinite(batch["data"]).all()
+
+
 def test_a_trainer_of_ones_own_and_all_augmentation(dataset: TinyNnUNet, injected: Injected) -> None:
     class Mine(TextoMorphMixin, nnUNetTrainerDA5):
         textomorph_mix = {"targeted": 1.0}  # noqa: RUF012
@@ -198,7 +207,7 @@ def refused(dataset: TinyNnUNet, capsys: pytest.CaptureFixture[str], kind: type 
 
 
 def test_banks_that_do_not_fit_end_training_in_a_sentence(
-    dataset: TinyNnUNet, capsys: pytest.CaptureFixture[str]
+    dataset: TinyNnUNet, injected: Injected, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan(dataset)
     assert "textomorph mine" in refused(dataset, capsys)  # there is none
