@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nnunet_textomorph.cli_common import FILE, one_line_errors, with_options
-from nnunet_textomorph.cli_reports import reports
+from nnunet_textomorph.cli_reports import Asked, Endpoint, model_options, reports
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -167,6 +167,50 @@ def plan(
     click.echo(f"hosts:  {', '.join(f'{name} ({value})' for name, value in made.hosts.items())}")
     click.echo(f"tumors: {', '.join(f'{name} ({value})' for name, value in made.tumors.items())}")
     click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("-c", "--configuration", default="3d_fullres")
+@click.option("--trainer", default="nnUNetTrainer", help="Whose validation folders are read.")
+@click.option("-p", "--plans", default="nnUNetPlans")
+@click.option("--predictions", type=FILE, help="A folder of predictions, instead of validation folders.")
+@click.option("--images", type=FILE, help="Of --predictions, where they are not of the dataset's training cases.")
+@click.option("--labels", type=FILE, help="Likewise.")
+@click.option(
+    "--min-overlap", type=click.FloatRange(0, 1), default=0.0, help="Share of a lesion below which it counts as missed."
+)
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes.")
+@click.option("--out", type=FILE, help="A new folder; by default TextoMorphMissed beside nnU-Net's plans.")
+@click.option("--overwrite", is_flag=True)
+@model_options
+@one_line_errors
+def mine(
+    dataset: str, configuration: str, out: Path | None, workers: int, engine: str, concurrency: int, **settings: Any
+) -> None:
+    """Collect the lesions that a trained nnU-Net missed, to train on (trainer nnUNetTrainerTextoMorphTargeted).
+
+    They are described by measurement; with --engine openai a vision model looks at three views of each.
+    """
+    from nnunet_textomorph.mining import mine as run
+    from nnunet_textomorph.mining import mining_folder, summary_table
+
+    endpoint = Endpoint(concurrency=concurrency, **{name: settings.pop(name) for name in _MODEL_SETTINGS})
+    if engine == "offline":
+        mined = run(dataset, configuration, out=out, workers=workers, **settings)
+    else:
+        with Asked(endpoint, mining_folder(dataset, out)) as asked:
+            asked.warn()
+            model = asked.model()
+            mined = run(dataset, configuration, out=out, workers=concurrency, model=model, **settings)
+    if mined.unfinished:
+        folds = ", ".join(map(str, mined.unfinished))
+        click.echo(f"without a finished validation, hence not mined: folds {folds}", err=True)
+    click.echo(summary_table(mined.summary))
+    click.echo(f"wrote {len(mined.bank.lesions)} missed lesions to {mined.folder}")
+
+
+_MODEL_SETTINGS = set(Endpoint._fields) - {"concurrency", "no_deidentify", "dry_run"}
 
 
 if __name__ == "__main__":

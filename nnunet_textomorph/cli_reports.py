@@ -50,7 +50,7 @@ _engine_option = click.option(
     default="offline",
     help="Rules on this machine, or a language model at an OpenAI-compatible endpoint.",
 )
-_endpoint_options = with_options(
+model_options = with_options(
     [
         _engine_option,
         click.option("--model", help="Its name at the endpoint."),
@@ -76,6 +76,11 @@ _endpoint_options = with_options(
         ),
         click.option("--max-cost", type=click.FloatRange(0), help="Stop before it is passed; needs the prices."),
         click.option("--cache", type=FILE, help="File of the answers paid for; OUT.answers by default."),
+    ]
+)
+_endpoint_options = with_options(
+    [
+        model_options,
         click.option("--no-deidentify", is_flag=True, help="Send reports with names, dates and numbers. Not advised."),
         click.option("--dry-run", is_flag=True, help="Show prompts and the estimate, send nothing."),
     ]
@@ -111,7 +116,7 @@ def extract(source: Path, out: Path, engine: str, **options: Any) -> None:
         _summarize(corpus.extract(source, out), out)
         return
     check_new(out)
-    with _Asked(endpoint, out) as asked:
+    with Asked(endpoint, out) as asked:
         reader = asked.engine()
         shown, requests, tokens = corpus.preview_extraction(source, reader, SHOWN if endpoint.dry_run else 0)
         if not asked.announce(shown, requests, tokens):
@@ -151,7 +156,7 @@ def augment(
         _summarize(corpus.augment(source, out, wanted, encoder=judge, seed=seed), out)
         return
     check_new(out)
-    with _Asked(endpoint, out) as asked:
+    with Asked(endpoint, out) as asked:
         preview = corpus.preview_augmentation(source, wanted, SHOWN if endpoint.dry_run else 0)
         if not asked.announce(*preview):
             return
@@ -232,7 +237,7 @@ def describe(
     from nnunet_textomorph.llm_reports.vision import describe_views, lesion_messages
 
     describe_lesions(ct.array, labels.array, ct.spacing, host_label, tumor_label, organ)  # complains before any payment
-    with _Asked(Endpoint(**options), out or Path(f"{image.name}.views")) as asked:
+    with Asked(Endpoint(**options), out or Path(f"{image.name}.views")) as asked:
         prompts = list(lesion_messages(ct.array, labels.array, ct.spacing, tumor_label, organ))
         if not asked.announce(prompts[:SHOWN], len(prompts), sum(tokens_in(p) for p in prompts)):
             return
@@ -266,7 +271,7 @@ def _write(lines: Iterable[dict[str, Any]], out: Path | None) -> None:
             write(line)
 
 
-class _Asked:
+class Asked:
     """A language model while a command runs: what the user must know before and after."""
 
     def __init__(self, endpoint: Endpoint, out: Path) -> None:
@@ -284,7 +289,7 @@ class _Asked:
         self._model: ChatModel | None = None
         self.spending: Spending = Spending(prices, endpoint.max_cost)
 
-    def __enter__(self) -> _Asked:
+    def __enter__(self) -> Asked:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -315,9 +320,13 @@ class _Asked:
 
         return OpenAIEngine(self.model(), deidentified=not self._endpoint.no_deidentify)
 
+    def warn(self) -> None:
+        """Say where what is sent goes."""
+        _warn(self._endpoint)
+
     def announce(self, prompts: list[list[dict[str, Any]]], requests: int, tokens: int) -> bool:
         """Warn, estimate, and in a dry run show the prompts; False if nothing is to be sent."""
-        _warn(self._endpoint)
+        self.warn()
         if self._endpoint.dry_run:
             for messages in prompts:
                 click.echo("\n".join(_shown(message) for message in messages))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.llm_reports.descriptors import Pathology
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM, random_diameter
 
 FILE_NAME = "TextoMorphPlans.json"
@@ -21,7 +22,10 @@ TUMOR_NAME = re.compile(
     re.I,
 )
 ORGANS = ("liver", "pancreas", "kidney", "soft tissue")
-PATHOLOGIES = ("PDAC", "PNET", "cyst")  # classes that a label's name may ask for
+KINDS = ("random", "targeted", "class_specific")  # of requests: Eq. 3, Eq. 4, Eq. 5
+# how labels name the classes that descriptions know; other pathologies by their own name, as a word
+NAMED = {"cyst": r"\bcyst", "metastasis": r"metasta|\bmets?\b"}
+PATHOLOGIES = get_args(Pathology)
 
 Labels = dict[str, int | list[int]]
 
@@ -30,6 +34,9 @@ class TextoMorphPlans(BaseModel):
     """Checked contents of the file; an unknown key is an error.
 
     ``hosts`` and ``tumors`` map label names to values of the segmentation. ``probability``: of a tumor per patch.
+    ``mix``: weights of the kinds of tumors (random: Eq. 3, targeted: Eq. 4, class_specific: Eq. 5). ``missed``: the
+    bank of missed lesions for targeted ones; the one that ``textomorph mine`` wrote for the dataset when null.
+    ``class_weights``: of the tumor labels in class-specific ones; inverse to their frequency in the fold when null.
     ``size_mix``: weights of the size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a
     tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
     ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null.
@@ -42,7 +49,10 @@ class TextoMorphPlans(BaseModel):
     organ: str
     generator: str | None = None
     bank: str | None = None
+    missed: str | None = None
     probability: float = Field(default=0.5, ge=0.0, le=1.0)
+    mix: dict[str, float] = {"random": 1.0}
+    class_weights: dict[str, float] | None = None
     size_mix: dict[str, float] = {"small": 0.5, "medium": 0.4, "large": 0.1}
     smallest_mm: float = Field(default=6.0, gt=0.0)
     largest_mm: float = Field(default=60.0, gt=0.0)  # the largest that the shipped generator was trained on
@@ -56,15 +66,19 @@ class TextoMorphPlans(BaseModel):
     @field_validator("size_mix")
     @classmethod
     def _known_sizes(cls, mix: dict[str, float]) -> dict[str, float]:
-        unknown = set(mix) - set(SIZE_CLASSES_MM)
-        if unknown or min(mix.values(), default=0) < 0 or not any(weight > 0 for weight in mix.values()):
-            raise ValueError(f"give weights of {', '.join(SIZE_CLASSES_MM)}, none below 0 and at least one above")
-        return mix
+        return _weights(mix, SIZE_CLASSES_MM)
+
+    @field_validator("mix")
+    @classmethod
+    def _known_kinds(cls, mix: dict[str, float]) -> dict[str, float]:
+        return _weights(mix, KINDS)
 
     @model_validator(mode="after")
     def _something_to_do(self) -> TextoMorphPlans:
         if not self.host_values:
             raise ValueError("every value of hosts is one of tumors; no tissue is left to put tumors into")
+        if self.class_weights is not None:
+            _weights(self.class_weights, self.tumors, "class_weights: ")
         random_diameter(
             self.size_mix, np.random.default_rng(0), smallest_mm=self.smallest_mm, largest_mm=self.largest_mm
         )
@@ -73,10 +87,24 @@ class TextoMorphPlans(BaseModel):
     @property
     def host_values(self) -> list[int]:
         """Values of the segmentation that are host and not tumor."""
+        return self.values_of(self.hosts)
+
+    def values_of(self, hosts: Iterable[str]) -> list[int]:
+        """Values of these hosts that are not tumor."""
         values: set[int] = set()
-        for value in self.hosts.values():
-            values |= set(value) if isinstance(value, list) else {value}
+        for name in hosts:
+            values |= set(_listed(self.hosts[name]))
         return sorted(values - set(self.tumors.values()))
+
+    def hosts_of(self, tumor: str) -> list[str]:
+        """The hosts that a tumor label may lie in: those whose organ its name holds (liver_tumor), else all."""
+        plain = _plain(tumor)
+        return [host for host in self.hosts if organ_of(host) in plain] or list(self.hosts)
+
+    def hosts_like(self, host: str | None) -> list[str]:
+        """The hosts of the same organ as one of them (left and right kidney); all where it is none of them."""
+        organ = organ_of(host) if host in self.hosts and host is not None else None
+        return [name for name in self.hosts if organ in (None, organ_of(name))]
 
 
 def infer_plan(
@@ -99,7 +127,7 @@ def infer_plan(
     tumors = _tumors(labels, tumor_labels, where)
     rest: Labels = {k: v for k, v in labels.items() if k not in tumors and not _is_tumor(k)}
     hosts: Labels = {k: labels[k] for k in host_labels} or _healthy(_hosts(rest, list(tumors), where), labels)
-    return TextoMorphPlans(hosts=hosts, tumors=tumors, organ=_organ(next(iter(hosts))))
+    return TextoMorphPlans(hosts=hosts, tumors=tumors, organ=organ_of(next(iter(hosts))))
 
 
 def check_configuration(plans: dict[str, Any], configuration: str, where: str) -> None:
@@ -141,14 +169,14 @@ def write_plan(
     from nnunet_textomorph.generator.generator import load_generator
 
     load_generator(generator)
-    folder = _preprocessed(dataset)
+    folder = preprocessed_folder(dataset)
     nnunet_plans = folder / f"{plans}.json"
     if not nnunet_plans.is_file():
         raise UserError(f"{nnunet_plans}: no such file; run nnUNetv2_plan_and_preprocess -d {dataset} first.")
-    check_configuration(_read_json(nnunet_plans), configuration, str(nnunet_plans))
+    check_configuration(read_json(nnunet_plans), configuration, str(nnunet_plans))
     dataset_json = folder / "dataset.json"
     plan = infer_plan(
-        _read_json(dataset_json),
+        read_json(dataset_json),
         where=str(dataset_json),
         host_labels=host_labels,
         tumor_labels=tumor_labels,
@@ -188,8 +216,18 @@ def load_plan(path: Path) -> TextoMorphPlans:
 
 
 def pathology_of(tumor_name: str) -> str | None:
-    """The class that a label's name asks for (PDAC, PNET, cyst), if any."""
-    return next((p for p in PATHOLOGIES if re.search(p, tumor_name, re.I)), None)
+    """The class that a label's name asks for (PDAC, cyst, metastasis ...), if any."""
+    plain = _plain(tumor_name)
+    return next((p for p in PATHOLOGIES if re.search(NAMED.get(p, rf"\b{p}s?\b"), plain, re.I)), None)
+
+
+def lesion_values(plan: TextoMorphPlans, labels: Labels) -> list[int]:
+    """Values that no tumor may be put on: the plan's tumors, others named like one, and the ignore label."""
+    values = set(plan.tumors.values())
+    for name, value in labels.items():
+        if name == "ignore" or (_is_tumor(name) and name not in plan.hosts):
+            values |= set(_listed(value))
+    return sorted(values)
 
 
 def _check_channels(number: int, where: str) -> None:
@@ -211,32 +249,48 @@ def _tumors(labels: Labels, wanted: Sequence[str], where: str) -> dict[str, int]
 
 
 def _is_tumor(name: str) -> bool:
-    return bool(TUMOR_NAME.search(re.sub(r"[_\-]+", " ", name)))
+    return bool(TUMOR_NAME.search(_plain(name)))
 
 
 def _healthy(hosts: Labels, labels: Labels) -> Labels:
     """Hosts without the values that any label named like a tumor holds: KiTS's kidney region contains its masses."""
-    held = [value if isinstance(value, list) else [value] for name, value in labels.items() if _is_tumor(name)]
-    sick = {value for values in held for value in values}
+    sick = {value for name, values in labels.items() if _is_tumor(name) for value in _listed(values)}
     return {k: [v for v in value if v not in sick] if isinstance(value, list) else value for k, value in hosts.items()}
 
 
 def _hosts(rest: Labels, tumor_names: Sequence[str], where: str) -> Labels:
-    named = {k: v for k, v in rest.items() if any(_organ(k) in name.lower() for name in tumor_names)}
-    organs = {k: v for k, v in rest.items() if _organ(k) in ORGANS}
+    named = {k: v for k, v in rest.items() if any(organ_of(k) in name.lower() for name in tumor_names)}
+    organs = {k: v for k, v in rest.items() if organ_of(k) in ORGANS}
     for candidates in (named, rest, organs):
-        if candidates and len({_organ(k) for k in candidates}) == 1:
+        if candidates and len({organ_of(k) for k in candidates}) == 1:
             return candidates
     what = f"any of {', '.join(rest)} may hold tumors" if rest else "no label but the tumor's is left as its host"
     raise UserError(f"{where}: {what}; name the host with textomorph plan --host-label NAME.")
 
 
-def _organ(name: str) -> str:
-    plain = re.sub(r"[_\-]+", " ", name).lower().strip()
+def organ_of(name: str) -> str:
+    """The organ that a label's name holds; else the name itself, in plain words."""
+    plain = _plain(name)
     return next((organ for organ in ORGANS if organ in plain), plain)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _plain(name: str) -> str:
+    return re.sub(r"[_\-]+", " ", name).lower().strip()
+
+
+def _listed(value: int | list[int]) -> list[int]:
+    return value if isinstance(value, list) else [value]
+
+
+def _weights(weights: dict[str, float], known: Iterable[str], where: str = "") -> dict[str, float]:
+    unfit = min(weights.values(), default=0) < 0 or not any(weight > 0 for weight in weights.values())
+    if unfit or set(weights) - set(known):
+        raise ValueError(f"{where}give weights of {', '.join(known)}, none below 0 and at least one above")
+    return weights
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of nnU-Net's; :class:`UserError` where it is absent or no JSON."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -252,7 +306,8 @@ def _inherited(configurations: dict[str, Any], name: str) -> dict[str, Any]:
     return {**_inherited(configurations, parent), **own} if parent else own
 
 
-def _preprocessed(dataset: str) -> Path:
+def preprocessed_folder(dataset: str) -> Path:
+    """nnU-Net's folder of a dataset (name or number); :class:`UserError` where there is none."""
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
     base = os.environ.get("nnUNet_preprocessed")  # noqa: SIM112  # nnU-Net's own spelling

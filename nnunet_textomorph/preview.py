@@ -1,4 +1,4 @@
-"""A picture of one implant: before, after and difference in three planes through the tumor."""
+"""Pictures in three planes through a tumor: of an implant before and after, and of a lesion that was missed."""
 
 from __future__ import annotations
 
@@ -65,6 +65,32 @@ def save_preview(
     _save(figure, Path(path))
 
 
+def save_missed_picture(
+    path: str | os.PathLike[str],
+    ct_hu: np.ndarray,
+    lesion: np.ndarray,
+    predicted: np.ndarray,
+    spacing: Sequence[float],
+    title: str,
+    window: tuple[float, float] = (-175, 250),
+) -> None:
+    """Write a PNG of a missed lesion in the planes of :func:`save_preview`: it in yellow, predicted tumors in blue.
+
+    Arrays (D, H, W) on one grid, HU and bool; the lesion is not empty.
+    """
+    centre = mask_centre(lesion)
+    half = _half_width_mm(lesion, spacing)
+    figure = Figure(figsize=(9.6, 3.7), dpi=100, facecolor="white", layout="constrained")
+    figure.suptitle(_wrap(title), fontsize=10)
+    for axis, (panel, plane) in enumerate(zip(figure.subplots(1, 3), PLANES, strict=True)):
+        _draw(panel, ct_hu, axis, centre, spacing, half, {"cmap": "gray", "vmin": window[0], "vmax": window[1]})
+        panel.set_title(plane, fontsize=9)
+        _outline(panel, lesion, axis, centre, spacing)
+        if np.take(predicted, centre[axis], axis=axis).any():
+            _outline(panel, predicted, axis, centre, spacing, "#40a0ff")
+    _save(figure, Path(path))
+
+
 def mask_centre(mask: np.ndarray) -> tuple[int, int, int]:
     """The voxel (z, y, x) of a non-empty mask that is nearest to its centre of mass."""
     voxels = np.argwhere(mask)
@@ -105,13 +131,15 @@ def _draw(
     return drawn
 
 
-def _outline(panel: Axes, mask: np.ndarray, axis: int, centre: Sequence[int], spacing: Sequence[float]) -> None:
+def _outline(
+    panel: Axes, mask: np.ndarray, axis: int, centre: Sequence[int], spacing: Sequence[float], color: str = "#ffd000"
+) -> None:
     # padded, so that a tumor of one voxel or at the image's edge has a closed outline too
     plane = np.pad(np.take(mask, centre[axis], axis=axis).astype(np.float32), 1)
     vertical, horizontal = (i for i in range(3) if i != axis)
     x = (np.arange(plane.shape[1]) - 0.5) * spacing[horizontal]
     y = (np.arange(plane.shape[0]) - 0.5) * spacing[vertical]
-    panel.contour(x, y, plane, levels=[0.5], colors="#ffd000", linewidths=0.8)
+    panel.contour(x, y, plane, levels=[0.5], colors=color, linewidths=0.8)
 
 
 def _wrap(title: str, width: int = 110, lines: int = 3) -> str:

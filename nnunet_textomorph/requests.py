@@ -1,31 +1,75 @@
-"""Requests: which tumor, described how, is to be put where (Eq. 3: a random shape, a description from the bank)."""
+"""Requests: which tumor, described how, is to be put where.
+
+Eq. 3: a random shape, a description from the bank. Eq. 4: a missed lesion's shape and description. Eq. 5: a class's
+description, a random shape of its sizes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nnunet_textomorph.bank import draw
+from nnunet_textomorph.classes import TumorClass
 from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
+from nnunet_textomorph.missed import MissedShape
 from nnunet_textomorph.plan import TextoMorphPlans, pathology_of
-from nnunet_textomorph.shapes import random_diameter, random_shape
+from nnunet_textomorph.shapes import random_diameter, random_shape, varied_shape
 
 PLACES = 20  # host voxels tried as a shape's centre
-SHRINKS = 3  # times that a shape without room is drawn anew, smaller
+SHRINKS = 3  # times that a random shape without room is drawn anew, smaller
 SHRINK = 0.7
+LESIONS = 4  # missed lesions tried, until one has room
+SIZE_JITTER = 1.15  # the most that a class's size is scaled up or down
 GAP_VOXELS = 2  # between a new tumor's box and tumors that are there
 
 
 @dataclass(frozen=True)
 class Request:
-    """One tumor to synthesize: ``text``, ``mask`` bool (D, H, W), and the ``label`` that its voxels get."""
+    """One tumor to synthesize: ``text``, ``mask`` bool (D, H, W), the ``label`` that its voxels get, and its kind."""
 
     text: str
     mask: np.ndarray
     label: int
+    kind: str = "random"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What requests are drawn from. ``mix``: weights of the kinds; ``missed`` and ``classes`` as the kinds need them.
+
+    ``lesions``: values of the segmentation that nothing is put on; the plan's tumors if empty.
+    """
+
+    bank: DescriptionBank
+    mix: Mapping[str, float] = field(default_factory=lambda: {"random": 1.0})
+    missed: tuple[MissedShape, ...] = ()
+    classes: Mapping[str, TumorClass] = field(default_factory=dict)
+    lesions: tuple[int, ...] = ()
+
+
+def draw_request(
+    segmentation: np.ndarray,
+    spacing: Spacing,
+    plan: TextoMorphPlans,
+    sources: Sources,
+    rng: np.random.Generator,
+    kept: Sequence[int] | None = None,
+    case: str | None = None,
+) -> Request | None:
+    """A request of a kind drawn by ``sources.mix`` for a segmentation (D, H, W) of ``case``; None without room.
+
+    ``kept``: the size in voxels of the middle part in which tumors are to have their centres; None for all of it.
+    """
+    kind = _weighted(sources.mix, rng)
+    if kind == "targeted":
+        return targeted_request(segmentation, spacing, plan, sources.missed, rng, kept, case, sources.lesions)
+    if kind == "class_specific":
+        return class_request(segmentation, spacing, plan, sources.classes, rng, kept, sources.lesions)
+    return random_request(segmentation, spacing, plan, sources.bank, rng, kept, sources.lesions)
 
 
 def random_request(
@@ -35,26 +79,124 @@ def random_request(
     bank: DescriptionBank,
     rng: np.random.Generator,
     kept: Sequence[int] | None = None,
+    lesions: Sequence[int] = (),
 ) -> Request | None:
     """Eq. 3: a random tumor in the host tissue of a segmentation (D, H, W); None where there is no room.
 
-    A tumor that does not fit is drawn anew, smaller, a few times: a small host then gets small tumors. ``kept``: the
-    size in voxels of the middle part in which tumors are to have their centres; None for all of it.
+    A tumor that does not fit is drawn anew, smaller, a few times: a small host then gets small tumors. ``kept`` as of
+    :func:`draw_request`; ``lesions`` as of :class:`Sources`.
     """
-    host = np.isin(segmentation, plan.host_values)
+    name = str(rng.choice(list(plan.tumors)))
+    diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
+    mask = _random_mask(segmentation, spacing, plan, name, diameter, rng, kept, lesions)
+    return None if mask is None else Request(draw(bank, rng, pathology_of(name)), mask, plan.tumors[name])
+
+
+def targeted_request(
+    segmentation: np.ndarray,
+    spacing: Spacing,
+    plan: TextoMorphPlans,
+    missed: Sequence[MissedShape],
+    rng: np.random.Generator,
+    kept: Sequence[int] | None = None,
+    case: str | None = None,
+    lesions: Sequence[int] = (),
+) -> Request | None:
+    """Eq. 4: a lesion that was missed in another case, varied a little, in this one's host; None where none has room.
+
+    Never one of ``case`` itself. Its mask is mirrored, turned and scaled a little, its text its description or one of
+    that's variants. Other arguments as of :func:`random_request`.
+    """
+    others = [shape for shape in missed if shape.case != case]
+    if not others:
+        return None
+    for index in rng.permutation(len(others))[:LESIONS]:
+        chosen = others[index]
+        room = _room(segmentation, plan, plan.hosts_like(chosen.host), kept, lesions)
+        if room is None:
+            continue
+        shape = varied_shape(chosen.mask, chosen.spacing, spacing, rng)
+        mask = place(shape, room.host, rng, inside_share=plan.inside_share, forbidden=room.taken, centres=room.centres)
+        if mask is not None:
+            return Request(str(rng.choice(chosen.texts)), mask, plan.tumors[chosen.tumor], "targeted")
+    return None
+
+
+def class_request(
+    segmentation: np.ndarray,
+    spacing: Spacing,
+    plan: TextoMorphPlans,
+    classes: Mapping[str, TumorClass],
+    rng: np.random.Generator,
+    kept: Sequence[int] | None = None,
+    lesions: Sequence[int] = (),
+) -> Request | None:
+    """Eq. 5: a random shape of a wanted class: its description, its label, the size of one of its lesions or near it.
+
+    The class is drawn by its weight. One without lesions in the fold gets sizes by the plan's ``size_mix``. Other
+    arguments as of :func:`random_request`.
+    """
+    name = _weighted({name: each.weight for name, each in classes.items()}, rng)
+    chosen = classes[name]
+    if chosen.diameters_mm:
+        jitter = float(np.exp(rng.uniform(-1, 1) * np.log(SIZE_JITTER)))
+        diameter = float(np.clip(rng.choice(chosen.diameters_mm) * jitter, plan.smallest_mm, plan.largest_mm))
+    else:
+        diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
+    mask = _random_mask(segmentation, spacing, plan, name, diameter, rng, kept, lesions)
+    return None if mask is None else Request(chosen.bank.draw(rng), mask, plan.tumors[name], "class_specific")
+
+
+def _random_mask(
+    segmentation: np.ndarray,
+    spacing: Spacing,
+    plan: TextoMorphPlans,
+    name: str,
+    diameter: float,
+    rng: np.random.Generator,
+    kept: Sequence[int] | None,
+    lesions: Sequence[int],
+) -> np.ndarray | None:
+    """A random shape in the hosts of a tumor label; smaller ones where there is no room for the first."""
+    room = _room(segmentation, plan, plan.hosts_of(name), kept, lesions)
+    if room is None:
+        return None
+    for _ in range(1 + SHRINKS):
+        shape = random_shape(diameter, spacing, rng)
+        mask = place(shape, room.host, rng, inside_share=plan.inside_share, forbidden=room.taken, centres=room.centres)
+        if mask is not None:
+            return mask
+        diameter = max(plan.smallest_mm, SHRINK * diameter)
+    return None
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Bool arrays (D, H, W): host tissue, where tumors may have their centres, and what is taken by lesions."""
+
+    host: np.ndarray
+    centres: np.ndarray
+    taken: np.ndarray
+
+
+def _room(
+    segmentation: np.ndarray,
+    plan: TextoMorphPlans,
+    hosts: Sequence[str],
+    kept: Sequence[int] | None,
+    lesions: Sequence[int],
+) -> _Room | None:
+    host = np.isin(segmentation, plan.values_of(hosts))
     centres = host if kept is None else host & _middle(host.shape, kept)
     if not centres.any():
         return None
-    tumors = np.isin(segmentation, list(plan.tumors.values()))
-    name = str(rng.choice(list(plan.tumors)))
-    diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
-    for _ in range(1 + SHRINKS):
-        shape = random_shape(diameter, spacing, rng)
-        mask = place(shape, host, rng, inside_share=plan.inside_share, forbidden=tumors, centres=centres)
-        if mask is not None:
-            return Request(draw(bank, rng, pathology_of(name)), mask, plan.tumors[name])
-        diameter = max(plan.smallest_mm, SHRINK * diameter)
-    return None
+    return _Room(host, centres, np.isin(segmentation, list(lesions or plan.tumors.values())))
+
+
+def _weighted(weights: Mapping[str, float], rng: np.random.Generator) -> str:
+    names = list(weights)
+    share = np.array([weights[name] for name in names], dtype=float)
+    return names[int(rng.choice(len(names), p=share / share.sum()))]
 
 
 def place(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import cc3d
 import numpy as np
+from scipy import ndimage
 
 # Lower (included) and upper (excluded) equivalent diameter in mm of the size classes that results are reported by.
 SIZE_CLASSES_MM: dict[str, tuple[float, float]] = {
@@ -18,6 +19,8 @@ SIZE_CLASSES_MM: dict[str, tuple[float, float]] = {
 }
 
 SMALLEST_MM, LARGEST_MM = 5.0, 90.0  # what random_diameter draws at the open ends of the size classes
+
+TURN_DEGREES, SCALE = 15.0, 1.15  # the most that varied_shape turns a shape, and scales it up or down
 
 _WAVES = 12  # cosines that make up one deformation
 _SURFACE_POINTS = 400
@@ -126,6 +129,40 @@ def random_shape(
             break
         enough = min(level.size, enough + wanted - int(np.count_nonzero(mask)))
     return _tight(mask)
+
+
+def varied_shape(
+    mask: np.ndarray, spacing: Sequence[float], new_spacing: Sequence[float], rng: np.random.Generator
+) -> np.ndarray:
+    """A lesion's shape on another grid, randomly mirrored, turned by up to 15 degrees, and scaled by 1/1.15 to 1.15.
+
+    ``mask`` (bool (D, H, W), not empty) has voxels of ``spacing`` mm, the result of ``new_spacing`` mm, axis by axis.
+    Returns bool (D, H, W), the tight bounding box of one 26-connected component, of the scaled lesion's volume as far
+    as whole voxels and one component allow. Coarse slices are interpolated by distance from the border, not repeated.
+    """
+    old, new = np.asarray(spacing, dtype=float), np.asarray(new_spacing, dtype=float)
+    padded = np.pad(mask.astype(bool), 2)
+    depth = ndimage.distance_transform_edt(padded, old) - ndimage.distance_transform_edt(~padded, old)
+    scale = float(np.exp(rng.uniform(-1, 1) * np.log(SCALE)))
+    turn = _rotation(rng.normal(size=3), np.deg2rad(rng.uniform(0, TURN_DEGREES)))
+    to_new = scale * turn * rng.choice([-1.0, 1.0], 3)  # columns mirrored, then turned and scaled: mm to mm
+    half = np.abs(to_new) @ (np.array(mask.shape) * old / 2)
+    shape = np.ceil(2 * half / new).astype(int) + 3
+    to_old = np.linalg.inv(to_new) * new / old[:, None]  # of the new grid's voxels to the old one's
+    centre = (shape - 1) / 2 + rng.uniform(-0.5, 0.5, 3)
+    offset = (np.array(padded.shape) - 1) / 2 - to_old @ centre
+    level = ndimage.affine_transform(depth.astype(np.float32), to_old, offset, tuple(shape), order=1, mode="nearest")
+    volume = np.count_nonzero(mask) * np.prod(old) * scale**3
+    wanted = int(np.clip(round(volume / np.prod(new)), 1, level.size))
+    enough = level >= np.partition(level.ravel(), -wanted)[-wanted]
+    return _tight(cc3d.largest_k(enough, k=1, connectivity=26).astype(bool))
+
+
+def _rotation(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Rotation matrix (3, 3) about an axis by an angle in radians (Rodrigues)."""
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def _level_of(level: np.ndarray, voxels: int) -> float:

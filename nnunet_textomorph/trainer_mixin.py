@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 from nnunet_textomorph.bank import load_bank
+from nnunet_textomorph.classes import CENSUS_NAME, TumorClass, lesion_diameters, tumor_classes
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.generator import load_generator
-from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, check_configuration, infer_plan, load_plan
-from nnunet_textomorph.transform import InjectionCounters, TextoMorphTransform
+from nnunet_textomorph.llm_reports.bank import DescriptionBank
+from nnunet_textomorph.missed import (
+    MissedShape,
+    check_fits,
+    check_labels,
+    default_path,
+    load_missed,
+    shapes,
+    usable_lesions,
+)
+from nnunet_textomorph.plan import (
+    FILE_NAME,
+    TextoMorphPlans,
+    check_configuration,
+    infer_plan,
+    lesion_values,
+    load_plan,
+)
+from nnunet_textomorph.requests import Sources
+from nnunet_textomorph.transform import CurrentCase, InjectionCounters, NamedCases, TextoMorphTransform
 
 
 class TextoMorphMixin:
@@ -22,22 +42,40 @@ class TextoMorphMixin:
 
     The plan is ``TextoMorphPlans.json`` in the preprocessed dataset's folder; without one it is inferred, and the log
     says so. Validation and prediction are nnU-Net's own.
+
+    Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, and ``textomorph_epochs``; both instead of
+    what the plan says.
     """
 
+    textomorph_mix: ClassVar[dict[str, float] | None] = None
+    textomorph_epochs: ClassVar[int | None] = None
+
     def initialize(self: Any) -> None:
-        """Check plan, configuration and generator before anything is built; a mistake ends training in one line."""
+        """Read plan and schedule before anything is built; a mistake ends training in one line."""
         try:
             plan = self._textomorph_plan = self._read_textomorph_plan()
-            load_generator(plan.generator)  # the workers would find out too late, and without a clear line
-            load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
-        except (UserError, GeneratorError) as error:
-            self.print_to_log_file(f"TextoMorph: {error}")
-            raise SystemExit(2) from None
-        self._textomorph_counters = InjectionCounters()
-        self.num_epochs = plan.epochs or self.num_epochs
+        except UserError as error:
+            self._end_textomorph(error)
+        self._textomorph_case = CurrentCase()
+        self.num_epochs = self.textomorph_epochs or plan.epochs or self.num_epochs
         self.num_iterations_per_epoch = plan.iterations_per_epoch or self.num_iterations_per_epoch
         self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or self.num_val_iterations_per_epoch
         super().initialize()  # type: ignore[misc]
+
+    def get_dataloaders(self: Any) -> tuple[Any, Any]:
+        """nnU-Net's own, once generator and banks are checked; validation alone does without them."""
+        try:
+            load_generator(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
+            self._textomorph_sources = self._find_textomorph_sources()
+        except (UserError, GeneratorError) as error:
+            self._end_textomorph(error)
+        self._textomorph_counters = InjectionCounters()
+        return super().get_dataloaders()  # type: ignore[misc]
+
+    def get_tr_and_val_datasets(self: Any) -> tuple[Any, Any]:
+        """nnU-Net's own; the training one tells the transform whose patch it gets."""
+        training, validation = super().get_tr_and_val_datasets()  # type: ignore[misc]
+        return NamedCases(training, self._textomorph_case), validation
 
     def get_training_transforms(self: Any, patch_size: Any, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's own, after ours."""
@@ -49,6 +87,8 @@ class TextoMorphMixin:
             self._textomorph_counters,
             patch_size,
             Path(self.output_folder) / "textomorph_previews" if self.local_rank == 0 else None,
+            self._textomorph_sources,
+            self._textomorph_case,
         )
         return ComposeTransforms([ours, super().get_training_transforms(patch_size, *args, **kwargs)])  # type: ignore[misc]
 
@@ -74,5 +114,78 @@ class TextoMorphMixin:
         else:
             plan = infer_plan(self.dataset_json)
             self.print_to_log_file(f"TextoMorph: no {path}; inferred from the names of the labels:")
+        if self.textomorph_mix is not None:
+            plan = plan.model_copy(update={"mix": self.textomorph_mix})
         self.print_to_log_file(f"TextoMorph: {json.dumps(plan.model_dump(exclude_none=True))}")
         return plan
+
+    def _find_textomorph_sources(self: Any) -> Sources:
+        """What tumors are drawn from. Nothing of the fold's validation cases is in it."""
+        plan: TextoMorphPlans = self._textomorph_plan
+        kinds = {kind for kind, weight in plan.mix.items() if weight > 0}
+        bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
+        # what the loaders will read, not what the split file says: a trainer may choose its cases itself
+        training, validation = (set(dataset.identifiers) for dataset in self.get_tr_and_val_datasets())
+        return Sources(
+            bank,
+            plan.mix,
+            self._missed_shapes(training, validation) if "targeted" in kinds else (),
+            self._tumor_classes(bank, training) if "class_specific" in kinds else {},
+            tuple(lesion_values(plan, self.dataset_json["labels"])),
+        )
+
+    def _missed_shapes(self: Any, training: Collection[str], validation: Collection[str]) -> tuple[MissedShape, ...]:
+        plan: TextoMorphPlans = self._textomorph_plan
+        path = Path(plan.missed) if plan.missed else default_path(Path(self.preprocessed_dataset_folder_base))
+        bank = load_missed(path)
+        check_fits(bank, path, self.plans_manager.dataset_name, plan.tumors)
+        kept, left_out = usable_lesions(bank, training, validation)
+        reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+        if not kept:
+            raise UserError(
+                f"{path}: none of its {len(bank.lesions)} missed lesions may be used in fold {self.fold} ({reasons}); "
+                "mine more folds, or train another fold."
+            )
+        if not bank.external:
+            check_labels(kept, path, self._label_files({lesion.case for lesion in kept}))
+        self.print_to_log_file(
+            f"TextoMorph: {len(kept)} of {len(bank.lesions)} missed lesions kept, of "
+            f"{len({lesion.case for lesion in kept})} cases; left out: {reasons or 'none'} ({path})"
+        )
+        if bank.external:
+            self.print_to_log_file(
+                f"TextoMorph: WARNING: the missed lesions are of another set ({bank.source}); results on that set will "
+                "say nothing of unseen cases."
+            )
+        return shapes(kept, self.plans_manager.transpose_forward)
+
+    def _tumor_classes(self: Any, bank: DescriptionBank, training: Collection[str]) -> dict[str, TumorClass]:
+        plan: TextoMorphPlans = self._textomorph_plan
+        diameters = lesion_diameters(
+            plan,
+            training,
+            self._label_files(training),
+            self.plans_manager.image_reader_writer_class(),
+            Path(self.preprocessed_dataset_folder_base) / CENSUS_NAME,
+        )
+        classes = tumor_classes(plan, bank, diameters)
+        total = sum(each.weight for each in classes.values())
+        shares = (
+            f"{name} {len(each.diameters_mm)} lesions, drawn {100 * each.weight / total:.0f} %"
+            for name, each in classes.items()
+        )
+        self.print_to_log_file(f"TextoMorph: classes in this fold's training cases: {'; '.join(shares)}")
+        return classes
+
+    def _label_files(self: Any, cases: Collection[str]) -> dict[str, Path]:
+        """The label files of these cases, as nnU-Net keeps them for validation."""
+        folder = Path(self.preprocessed_dataset_folder_base) / "gt_segmentations"
+        files = {case: folder / f"{case}{self.dataset_json['file_ending']}" for case in cases}
+        for path in files.values():
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; run nnUNetv2_plan_and_preprocess again.")
+        return files
+
+    def _end_textomorph(self: Any, error: Exception) -> None:
+        self.print_to_log_file(f"TextoMorph: {error}")
+        raise SystemExit(2) from None

@@ -20,7 +20,7 @@ from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.implant import implant
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.preview import save_preview
-from nnunet_textomorph.requests import Request, random_request
+from nnunet_textomorph.requests import Request, Sources, draw_request
 
 PREVIEWS = 4
 TIMES = 512  # the latest durations that the median is taken of
@@ -67,6 +67,31 @@ class InjectionCounters:
         return injected, no_room, float(np.median(seconds)) if seconds else 0.0
 
 
+class CurrentCase:
+    """The case that a loader read last, in its own process: whose patch the transform gets."""
+
+    name: str | None = None
+
+
+class NamedCases:
+    """A dataset of nnU-Net's that notes in ``current`` which case it loads; everything else is the dataset's own."""
+
+    def __init__(self, dataset: Any, current: CurrentCase) -> None:
+        self.dataset, self.current = dataset, current
+
+    def load_case(self, identifier: str) -> Any:
+        self.current.name = identifier
+        return self.dataset.load_case(identifier)
+
+    def __getitem__(self, identifier: str) -> Any:
+        return self.load_case(identifier)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # not there yet while a worker unpickles it
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
 class TextoMorphTransform(BasicTransform):
     """Put a tumor into a patch with the plan's probability.
 
@@ -78,7 +103,8 @@ class TextoMorphTransform(BasicTransform):
     Random numbers come from numpy's global state, the only one that nnU-Net seeds differently in each worker. Nothing
     is kept from one patch to the next. ``spacing``: mm, in the patch's axis order. ``patch_size``: voxels of what the
     network gets. nnU-Net loads more, turns and scales it and keeps the middle, so tumors are centred there: elsewhere
-    most of them would be cut off.
+    most of them would be cut off. ``sources``: what tumors are drawn from; random ones from the plan's bank if None.
+    ``case``: tells whose patch it is, so that no lesion is put into the case that it comes from.
     """
 
     def __init__(
@@ -89,6 +115,8 @@ class TextoMorphTransform(BasicTransform):
         counters: InjectionCounters,
         patch_size: Sequence[int] | None = None,
         preview_folder: Path | None = None,
+        sources: Sources | None = None,
+        case: CurrentCase | None = None,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -96,7 +124,8 @@ class TextoMorphTransform(BasicTransform):
         self.mean = float(intensities["mean"])
         self.sd = max(float(intensities["std"]), 1e-8)
         self.hu_range = (float(intensities["percentile_00_5"]), float(intensities["percentile_99_5"]))
-        self.bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
+        self.sources = sources or Sources(load_bank(Path(plan.bank) if plan.bank else None, plan.organ))
+        self.case = case or CurrentCase()
         self.counters = counters
         self.patch_size = None if patch_size is None else [int(n) for n in patch_size]
         self.preview_folder = preview_folder
@@ -108,7 +137,9 @@ class TextoMorphTransform(BasicTransform):
         rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
         start = time.perf_counter()
         segmentation = data_dict["segmentation"][0].numpy()
-        request = random_request(segmentation, self.spacing, self.plan, self.bank, rng, self.patch_size)
+        request = draw_request(
+            segmentation, self.spacing, self.plan, self.sources, rng, self.patch_size, self.case.name
+        )
         if request is None:
             self.counters.no_room()
             return {"request": None}

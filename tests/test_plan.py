@@ -12,7 +12,7 @@ from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
 from nnunet_textomorph.llm_reports.errors import ReportError
-from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, load_plan, write_plan
+from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, load_plan, pathology_of, write_plan
 
 
 def dataset_json(labels: dict, channels: dict | None = None) -> dict:
@@ -204,3 +204,35 @@ def test_a_bank_of_another_organ_is_refused_and_one_of_the_hosts_taken(planned: 
 def test_a_dataset_that_is_not_there_is_named(planned: Path) -> None:
     with pytest.raises(UserError, match="77"):
         write_plan("77")
+
+
+@pytest.mark.parametrize(
+    ("name", "pathology"),
+    [
+        ("PDAC", "PDAC"),
+        ("liver_HCC", "HCC"),
+        ("cystic-lesion", "cyst"),
+        ("pseudocyst", "pseudocyst"),
+        ("liver metastases", "metastasis"),
+        ("tumor", None),
+        ("reduced_uptake", None),  # holds "UC" in the middle of a word
+    ],
+)
+def test_label_names_tell_the_class(name: str, pathology: str | None) -> None:
+    assert pathology_of(name) == pathology
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"mix": {"aimed": 1.0}}, "mix.*random, targeted, class_specific"),
+        ({"mix": {"random": 0.0}}, "mix.*above"),
+        ({"class_weights": {"cyst": 1.0}}, "class_weights.*tumor"),
+        ({"class_weights": {"tumor": -1.0}}, "class_weights.*below"),
+    ],
+)
+def test_unfit_weights_are_named(tmp_path: Path, change: dict, sentence: str) -> None:
+    content = {"hosts": {"liver": 1}, "tumors": {"tumor": 2}, "organ": "liver", **change}
+    (tmp_path / FILE_NAME).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=sentence):
+        load_plan(tmp_path / FILE_NAME)

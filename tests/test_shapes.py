@@ -12,6 +12,7 @@ from nnunet_textomorph.shapes import (
     random_diameter,
     random_shape,
     size_class,
+    varied_shape,
 )
 
 SPACINGS = [(1.0, 1.0, 1.0), (3.27, 0.98, 0.98), (5.0, 0.7, 0.7), (2.0, 2.0, 2.0)]
@@ -94,3 +95,36 @@ def test_the_mix_is_followed_and_mistakes_are_named():
         random_diameter({"large": 1}, rng, largest_mm=40)
     with pytest.raises(ValueError, match="no size class"):
         size_class(-1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(8, 40), st.sampled_from(SPACINGS), st.sampled_from(SPACINGS), seeds)
+def test_a_varied_shape_keeps_its_size_on_any_grid(diameter, old, new, seed):
+    mask = draw(diameter, old, seed)
+    varied = varied_shape(mask, old, new, np.random.default_rng(seed))
+    assert cc3d.connected_components(varied, connectivity=26).max() == 1
+    for axis in range(3):
+        assert varied.take(0, axis).any()
+        assert varied.take(-1, axis).any()
+    ratio = equivalent_diameter(varied, new) / equivalent_diameter(mask, old)
+    slack = 1.05 + 0.6 * np.prod(new) / (np.pi / 6 * diameter**3)
+    assert 1 / 1.15 / slack < ratio < 1.15 * slack
+
+
+def test_varied_shapes_are_mirrored_turned_and_scaled_a_little():
+    corner = np.zeros((12, 24, 24), bool)  # an L: its corner tells how it lies
+    corner[:, :6], corner[:, :, :6] = True, True
+    rng = np.random.default_rng(0)
+    varied = [varied_shape(corner, (2.0, 1.0, 1.0), (2.0, 1.0, 1.0), rng) for _ in range(40)]
+    assert len({mask.shape for mask in varied}) > 10
+    centres = np.array([np.argwhere(mask).mean(0) / (np.array(mask.shape) - 1) for mask in varied])
+    for axis in (1, 2):
+        assert 8 < (centres[:, axis] > 0.5).sum() < 32
+    assert all(0.5 < mask.sum() / corner.sum() < 1.6 for mask in varied)
+
+
+def test_one_coarse_slice_becomes_a_slab_of_its_volume():
+    mask = np.ones((1, 20, 20), bool)
+    varied = varied_shape(mask, (5.0, 1.0, 1.0), (1.0, 1.0, 1.0), np.random.default_rng(0))
+    assert 3 <= varied.shape[0] <= 12
+    assert 2000 / 1.16**3 < varied.sum() < 2000 * 1.16**3

@@ -89,6 +89,7 @@ def test_the_trainer_gives_its_patch_size_to_the_transform(tmp_path: Path) -> No
 
     class Trainer(TextoMorphMixin, Plain):
         _textomorph_plan, _textomorph_counters = make().plan, InjectionCounters()
+        _textomorph_sources, _textomorph_case = make().sources, module.CurrentCase()
 
     ours = Trainer().get_training_transforms(np.array([16, 24, 24]), "others").transforms[0]
     assert (ours.patch_size, ours.spacing) == ([16, 24, 24], SPACING)
