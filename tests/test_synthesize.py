@@ -106,13 +106,13 @@ def test_request_json_holds_whole_paths_and_repeats_the_request(case: Case, monk
 
 def test_the_solver_is_chosen_and_recorded(case: Case) -> None:
     images = {}
-    for name, solver in (("own", None), ("unipc", "unipc"), ("ddim", "ddim")):
+    for name, solver in (("own", None), ("unipc", "unipc"), ("ddpm", "ddpm")):
         assert case.run(solver=solver, out=case.folder / name).exit_code == 0
         facts = json.loads((case.folder / name / "request.json").read_text())
         assert facts["solver"] == (solver or "unipc")
         images[name] = read_volume(case.folder / name / "image.nii.gz").array
     np.testing.assert_array_equal(images["own"], images["unipc"])
-    assert (images["ddim"] != images["unipc"]).any()
+    assert (images["ddpm"] != images["unipc"]).any()
 
 
 def test_an_unknown_solver_is_named_beside_the_known(case: Case) -> None:
