@@ -95,6 +95,19 @@ class DiffusionConfig(_Part):
     prediction_type: Prediction = "v_prediction"
 
 
+class ContrastConfig(_Part):
+    """Text-driven contrastive learning (Eq. 2), for training.
+
+    ``weight``: of the term beside the denoising loss; 0: off. ``margin``: up to which tumors of contradicting texts are
+    pushed apart; 1: as far as the training set's tumors of such descriptors are. ``share`` of each batch takes part;
+    each of its windows costs two more passes of the denoiser.
+    """
+
+    weight: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    margin: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    share: float = Field(default=0.25, gt=0.0, le=1.0)
+
+
 class SamplingConfig(_Part):
     """Defaults of sampling: what texture and margin gain by guidance, contrast exceeds (docs/method.md).
 

@@ -104,11 +104,15 @@ def cache_texts(
     config: TextConfig,
     folder: Path,
     *,
+    more: Sequence[str] = (),
     device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> TextTable:
-    """Embed every distinct text of the manifest on ``device``, or read what an earlier run has left in ``folder``."""
-    texts = sorted({text for line in lines for text in line.texts})
+    """Embed every distinct text of the manifest and of ``more``, or read what an earlier run has left in ``folder``.
+
+    ``device``: where that is computed.
+    """
+    texts = sorted({text for line in lines for text in line.texts} | set(more))
     key = hashlib.sha256("\n".join([config.model_dump_json(), *texts]).encode()).hexdigest()[:16]
     file = folder / f"texts-{key}.safetensors"
     if not file.is_file():

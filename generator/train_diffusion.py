@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize
 from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
-from .config import DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction, SamplingConfig
+from .config import ContrastConfig, DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction, SamplingConfig
+from .contrast import Contrast, ContrastTexts, Features, Pairs, autoencoder_features
 from .crops import cache_crops
 from .denoiser import Denoiser, far_from_tumor
 from .diffusion import noise_schedule, target
@@ -84,6 +85,7 @@ class Windows:
     drop: Tensor  # (B,), True where the text is left out
     noise_seed: int
     lines: list[ManifestLine]
+    said: list[str]  # their texts
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,9 @@ def train_diffusion(
     workers: int = 0,
     data: str = "",
     licence: str = "",
+    contrast: ContrastConfig | None = None,
+    contrast_texts: ContrastTexts | None = None,
+    features: Features = autoencoder_features,
     progress: bool = True,
 ) -> Path:
     """Train on a manifest's tumors, on the latents of a trained autoencoder, and write a whole generator folder.
@@ -158,16 +163,26 @@ def train_diffusion(
     tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
     descriptors; ``VOXELWISE_PER_TEXT_STEP`` times as many of the voxelwise path follow, before the U-Net joins.
     ``cache``: where crops, latents and text embeddings are kept, ``out`` by default; ``workers``: processes that
-    prepare them (0: this one). The folder holds the moving average of the weights. Everything random at a step follows
-    from (seed, step, process) but the adapter's dropout, whose generator's state is in the checkpoint; the noise of a
-    seed is another on a GPU. Raises :class:`GeneratorError` for unusable data or folders.
+    prepare them (0: this one). ``contrast``: the term of Eq. 2, off by default; ``contrast_texts``: what the manifest's
+    texts say and what to contrast them with, None: the manifest's texts, which say their lines' descriptors;
+    ``features``: f of Eq. 2, which a resumed run has to be given again.
+
+    The folder holds the moving average of the weights. Everything random at a step follows from (seed, step, process)
+    but the adapter's dropout, whose generator's state is in the checkpoint; the noise of a seed is another on a GPU.
+    Raises :class:`GeneratorError` for unusable data or folders.
     """
     check_settings(steps, batch, learning_rate, mixed_precision)
     lines = read_manifest(manifest)
     base, vqgan = load_autoencoder(autoencoder)
     text, layout = text_config(text_encoder), denoiser or DenoiserConfig()
-    facts = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    facts: dict[str, Any] = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    others = None
+    if contrast is not None and contrast.weight:
+        others = contrast_texts or ContrastTexts.of_manifest(lines)
+        others.check(lines)
+        facts["contrast"] = {**contrast.model_dump(), "texts": others.digest}
     run = {
+        "contrast": None,
         **facts,
         "prediction_type": prediction_type,
         "autoencoder": weights_hash(vqgan),
@@ -190,7 +205,8 @@ def train_diffusion(
     )
     with accelerator.main_process_first():
         vqgan = vqgan.to(accelerator.device)
-        examples = _training_set(lines, vqgan, config, cache or out, views, seed, workers, progress)
+        more = () if others is None else others.texts
+        examples = _training_set(lines, more, vqgan, config, cache or out, views, seed, workers, progress)
 
     assert config.text is not None
     assert config.denoiser is not None
@@ -210,31 +226,47 @@ def train_diffusion(
         _teach_words(plain, examples, text_steps, seed, progress)
         _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
     schedule_steps = config.diffusion.steps
+    term = None
+    if contrast is not None and others is not None:
+        windows_of_all = [example for bucket in examples.buckets for example in bucket]
+        term = Contrast.of_training_set(
+            contrast, others, schedule, windows_of_all, examples.lines, features, seed=seed, device=accelerator.device
+        )
 
-    def draw(step: int) -> Windows:
+    def draw(step: int) -> tuple[Windows, Pairs | None]:
         rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
-        return _windows(examples, batch, schedule_steps, rng)
+        given = _windows(examples, batch, schedule_steps, rng)
+        # of another stream, so that everything else is drawn as without contrast
+        rng = np.random.default_rng([seed, 5, step, accelerator.process_index])
+        return given, None if term is None else _pairs(term, given, examples.texts, rng)
 
     windows = ahead(draw, range(done, steps))
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
-    for step, given in zip(bar, windows, strict=True):
+    for step, (given, pairs) in zip(bar, windows, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _rate(step, steps)
         drawn = _noised(given, plain.denoiser, schedule)
         with accelerator.autocast():
-            predicted, said = network(
-                drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, drawn.tokens, drawn.token_mask, drawn.drop
-            )
-            loss = _denoising_loss(predicted, drawn)
-            words, right = plain.heads.loss(said, drawn.lines)
+            predicted, said = network(*_seen(drawn, pairs))
+            own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
+            loss = _denoising_loss(own, drawn)
+            words, right = plain.heads.loss(said[: len(drawn.t)], drawn.lines)
+            total = loss + WORDS_WEIGHT * words
+            if term is not None and pairs is not None:
+                of = pairs.rows.to(own.device)
+                windows_of = (drawn.z_t[of], drawn.t[of], drawn.z_healthy[of], drawn.mask[of])
+                contrasted, distance = term.loss(plain.denoiser, *windows_of, own[of], other, pairs)
+                total = total + term.config.weight * contrasted
         optimizer.zero_grad()
-        accelerator.backward(loss + WORDS_WEIGHT * words)
+        accelerator.backward(total)
         accelerator.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         average.step(network.parameters())
 
         if step % 20 == 0:
             logged = {"loss": float(loss.detach()), "words": float(words.detach()), "right": float(right)}
+            if pairs is not None:
+                logged |= {"contrast": float(contrasted.detach()), **_apart(distance, pairs)}
             accelerator.log(logged, step=step)
             bar.set_postfix_str(f"loss {logged['loss']:.3f}, words {100 * logged['right']:.0f} %")
         last = step + 1 == steps
@@ -270,6 +302,7 @@ def _publish(
 
 def _training_set(
     lines: list[ManifestLine],
+    more_texts: Sequence[str],
     vqgan: Autoencoder,
     config: GeneratorConfig,
     cache: Path,
@@ -284,7 +317,8 @@ def _training_set(
         crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, workers=workers, progress=progress
     )
     assert config.text is not None
-    texts = cache_texts(lines, config.text, cache, device=next(vqgan.parameters()).device, progress=progress)
+    device = next(vqgan.parameters()).device
+    texts = cache_texts(lines, config.text, cache, more=more_texts, device=device, progress=progress)
     by_side: dict[int, list[Example]] = {}
     for example in examples:
         by_side.setdefault(example.z.shape[-1], []).append(example)
@@ -336,7 +370,8 @@ def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.ran
     """Windows of one size; ``schedule_steps``: of the noise schedule, among which timesteps are drawn."""
     chosen = _draw(examples.buckets, batch, rng)
     lines = [examples.lines[e.line] for e in chosen]
-    tokens, token_mask = examples.texts([str(rng.choice(line.texts)) for line in lines])
+    said = [str(rng.choice(line.texts)) for line in lines]
+    tokens, token_mask = examples.texts(said)
     return Windows(
         latents=_stacked(chosen),
         tokens=tokens,
@@ -345,7 +380,38 @@ def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.ran
         drop=torch.from_numpy(rng.random(len(chosen)) < TEXT_DROPOUT),
         noise_seed=int(rng.integers(2**62)),
         lines=lines,
+        said=said,
     )
+
+
+def _pairs(term: Contrast, given: Windows, texts: TextTable, rng: np.random.Generator) -> Pairs | None:
+    organs = [line.organ for line in given.lines]
+    return term.draw(given.said, organs, given.t, (~given.drop).tolist(), texts, rng)
+
+
+def _seen(drawn: Batch, pairs: Pairs | None) -> tuple[Tensor, ...]:
+    """What the network is given: the batch, and behind it its contrasted windows once more with each other text.
+
+    In one pass, as several processes demand.
+    """
+    windows = (drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask)
+    texts = (drawn.tokens, drawn.token_mask, drawn.drop)
+    if pairs is None:
+        return (*windows, *texts)
+    device = drawn.t.device
+    rows, tokens, token_mask = (given.to(device) for given in (pairs.rows, pairs.tokens, pairs.token_mask))
+    length = max(tokens.shape[1], drawn.tokens.shape[1])
+    both = [F.pad(given, (0, 0, 0, length - given.shape[1])) for given in (drawn.tokens, tokens)]
+    masks = [F.pad(given, (0, length - given.shape[1])) for given in (drawn.token_mask, token_mask)]
+    drop = torch.cat([drawn.drop, torch.zeros_like(rows, dtype=torch.bool)])
+    repeated = [torch.cat([given, given[rows]]) for given in windows]
+    return (*repeated, torch.cat(both), torch.cat(masks), drop)
+
+
+def _apart(distance: Tensor, pairs: Pairs) -> dict[str, float]:
+    """Mean distances (P,) of similar and of different pairs, where there are any."""
+    named = {"similar": pairs.similar, "different": ~pairs.similar}
+    return {name: float(distance.cpu()[chosen].mean()) for name, chosen in named.items() if chosen.any()}
 
 
 def _noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:

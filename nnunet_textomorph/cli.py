@@ -92,13 +92,44 @@ def autoencoder(data: Path, **settings: Any) -> None:
 @click.option("--text-encoder", help="A Hugging Face id or a folder; by default the packaged all-MiniLM-L6-v2.")
 @click.option("--prediction-type", type=click.Choice(["v_prediction", "epsilon"]), default="v_prediction")
 @click.option("--views", type=click.IntRange(1), default=1, help="Random windows of each tumor.")
+@click.option(
+    "--contrast-weight",
+    type=float,
+    default=0.0,
+    help="Of text-driven contrastive learning beside the denoising loss; 0: none (docs/method.md).",
+)
+@click.option(
+    "--contrast-margin",
+    type=float,
+    default=1.0,
+    help="Up to which contradicting texts' tumors are pushed apart; 1: as far as the manifest's tumors are.",
+)
+@click.option("--contrast-share", type=float, default=0.25, help="Of each batch; its windows cost two passes more.")
+@click.option("--bank", type=FILE, help="Description bank to contrast with, instead of the manifest's own texts.")
 @click.option("--data-note", "data_note", default="", help="What it was trained on, for the generator's record.")
 @click.option("--licence", default="", help="Licence of the weights, for the generator's record.")
 @one_line_errors
-def diffusion(data: Path, autoencoder: Path, out: Path, data_note: str, **settings: Any) -> None:
+def diffusion(
+    data: Path,
+    autoencoder: Path,
+    out: Path,
+    data_note: str,
+    contrast_weight: float,
+    contrast_margin: float,
+    contrast_share: float,
+    bank: Path | None,
+    **settings: Any,
+) -> None:
     """Train the text-conditional latent diffusion. Several GPUs: as for the autoencoder."""
+    from nnunet_textomorph.contrast_texts import contrast_texts
+    from nnunet_textomorph.errors import UserError
+    from nnunet_textomorph.generator.contrast import contrast_config
     from nnunet_textomorph.generator.train_diffusion import train_diffusion
 
+    contrast = contrast_config(contrast_weight, contrast_margin, contrast_share)
+    if bank is not None and not contrast.weight:
+        raise UserError(f"{bank}: is for contrastive learning, which is off; give --contrast-weight too.")
+    settings |= {"contrast": contrast, "contrast_texts": contrast_texts(data, bank) if contrast.weight else None}
     click.echo(f"wrote {train_diffusion(data, autoencoder, out, data=data_note, **settings)}")
 
 

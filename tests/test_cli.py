@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from nnunet_textomorph.cli import main
 
+DIFFUSION = ["train", "diffusion", "--data", "none.jsonl", "--autoencoder", "y", "--out", "x"]
+
 
 def run(*arguments: object) -> tuple[int, str]:
     result = CliRunner().invoke(main, [str(a) for a in arguments])
@@ -67,6 +69,12 @@ def test_a_phantom_is_written_described_and_not_overwritten(tmp_path: Path) -> N
         (["reports", "describe", "--image", "none.nii.gz", "--mask", "none.nii.gz"], "none.nii.gz"),
         (["train", "autoencoder", "--data", "none.jsonl", "--out", "x"], "none.jsonl"),
         (["train", "diffusion", "--data", "none.jsonl", "--autoencoder", "y", "--out", "x"], "none.jsonl"),
+        ([*DIFFUSION, "--contrast-weight", "nan"], "contrast's weight"),
+        ([*DIFFUSION, "--contrast-weight", "-1"], "contrast's weight"),
+        ([*DIFFUSION, "--contrast-weight", "1", "--contrast-margin", "0"], "contrast's margin"),
+        ([*DIFFUSION, "--contrast-weight", "1", "--contrast-share", "2"], "contrast's share"),
+        ([*DIFFUSION, "--contrast-weight", "1"], "none.jsonl"),
+        ([*DIFFUSION, "--bank", "mine.jsonl"], "--contrast-weight"),
         (["plan", "999"], "999"),
         (["plan", "999", "--generator", "nowhere"], "nowhere"),
         (["nonsense"], "nonsense"),

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from nnunet_textomorph.generator import train_autoencoder as autoencoder_module
 from nnunet_textomorph.generator import train_diffusion as diffusion_module
 from nnunet_textomorph.generator.autoencoder import Autoencoder, normalize
-from nnunet_textomorph.generator.config import Domain, GeneratorConfig
+from nnunet_textomorph.generator.config import ContrastConfig, Domain, GeneratorConfig
+from nnunet_textomorph.generator.contrast import ContrastTexts, Described
 from nnunet_textomorph.generator.crops import (
     LEVEL_HU,
     PLAIN_HU,
@@ -395,6 +396,80 @@ def test_a_run_killed_by_the_system_continues_to_the_same_weights(manifest, auto
     assert not (out / "generator.json").exists()
     autoencoder_run(manifest, out, steps=400, resume=True)
     assert same_weights(out, autoencoder_run(manifest, tmp_path / "whole", steps=400))
+
+
+# --- contrastive learning ---------------------------------------------------------------------------------------
+
+
+CONTRAST = ContrastConfig(weight=1.0)
+
+
+@pytest.fixture(scope="module")
+def contrasted(manifest: Path, diffusion_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return diffusion_run(manifest, tmp_path_factory.mktemp("trained") / "contrasted", contrast=CONTRAST)
+
+
+def bank(*hyper: str) -> ContrastTexts:
+    """The manifest's texts, and others to contrast them with."""
+    known = [Described({"attenuation": name}, tuple(texts)) for name, texts in TEXTS.items()]
+    return ContrastTexts(known, [Described({"attenuation": "hyper"}, hyper)])
+
+
+def test_without_weight_training_is_as_without_contrast(manifest, diffusion_run, diffusion, tmp_path):
+    """Also where the manifest has nothing to contrast."""
+    off = diffusion_run(manifest, tmp_path / "off", contrast=ContrastConfig(weight=0.0))
+    assert same_weights(off, diffusion)
+    assert read_config(off) == read_config(diffusion)
+    bare = write_manifest(tmp_path / "bare.jsonl", [{**line, "descriptors": {}} for line in entries(manifest)])
+    diffusion_run(bare, tmp_path / "bare", steps=1, contrast=ContrastConfig(weight=0.0))
+
+
+def test_the_terms_gradient_reaches_the_denoiser_and_the_adapter(manifest, diffusion_run, contrasted, tmp_path):
+    """Everything random is the same under another weight: with a detached graph the networks would be, too."""
+    stronger = diffusion_run(manifest, tmp_path / "out", contrast=ContrastConfig(weight=10.0))
+    a, b = (load_file(folder / "model.safetensors") for folder in (contrasted, stronger))
+    for part in (
+        "denoiser.unet.conv_in",
+        "denoiser.voxelwise.maps",
+        "denoiser.adapter.project",
+        "denoiser.adapter.layer",
+    ):
+        names = [name for name in a if name.startswith(part)]
+        assert names
+        assert any(not torch.equal(a[name], b[name]) for name in names), part
+    assert all(torch.equal(a[name], b[name]) for name in a if name.startswith("autoencoder."))  # f is frozen
+    assert read_config(stronger).training["diffusion"]["contrast"]["weight"] == 10.0
+    load_generator(stronger)
+
+
+def test_a_killed_contrastive_run_continues_to_the_same_weights(manifest, diffusion_run, contrasted, tmp_path):
+    out = tmp_path / "out"
+    killed(lambda data, to: diffusion_run(data, to, contrast=CONTRAST), manifest, out, KILLED_AT)
+    for other in (None, ContrastConfig(weight=2.0), ContrastConfig(weight=1.0, margin=2.0)):
+        with pytest.raises(GeneratorError, match="contrast"):
+            diffusion_run(manifest, out, resume=True, contrast=other)
+    with pytest.raises(GeneratorError, match="contrast"):
+        diffusion_run(manifest, out, resume=True, contrast=CONTRAST, contrast_texts=bank("the hyperattenuating mass"))
+    diffusion_run(manifest, out, resume=True, contrast=CONTRAST)
+    assert same_weights(out, contrasted)
+
+
+def test_a_run_begun_without_contrast_is_not_continued_with_it(manifest, diffusion_run, diffusion, tmp_path):
+    out = shutil.copytree(diffusion, tmp_path / "out")
+    with pytest.raises(GeneratorError, match="contrast"):
+        diffusion_run(manifest, out, resume=True, contrast=CONTRAST)
+
+
+def test_other_texts_than_the_manifests_are_embedded_and_contrasted(manifest, diffusion_run, tmp_path):
+    texts = bank("large hyperattenuating", "hyperattenuating")
+    load_generator(diffusion_run(manifest, tmp_path / "out", steps=1, contrast=CONTRAST, contrast_texts=texts))
+
+
+def test_a_manifest_without_descriptors_is_not_contrasted(manifest, diffusion_run, tmp_path):
+    bare = write_manifest(tmp_path / "bare.jsonl", [{**line, "descriptors": {}} for line in entries(manifest)])
+    with pytest.raises(GeneratorError, match="descriptors"):
+        diffusion_run(bare, tmp_path / "out", contrast=CONTRAST)
+    assert not (tmp_path / "out").exists()
 
 
 # --- manifests --------------------------------------------------------------------------------------------------
