@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from nnunet_textomorph.generator.generator import load_generator
-from nnunet_textomorph.implant import implant
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.shapes import random_shape
 
 TEXT = "A hypoattenuating, heterogeneous lesion with ill-defined margins."

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from unseen import contexts, place
 
 from nnunet_textomorph.generator.generator import Generator, load_generator
-from nnunet_textomorph.implant import BORDER_MM, implant
+from nnunet_textomorph.generator.implant import BORDER_MM, implant
 
 EDGE_MM = 2.0
 WAYS = ("inside / host, by SD", "inside / host, by median", "of two implants of one tumor / host, by median")

@@ -38,9 +38,9 @@ from unseen import Context, contexts, place
 from nnunet_textomorph.generator.autoencoder import normalize
 from nnunet_textomorph.generator.crops import without_noise
 from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.sheets import save_sheet
 from nnunet_textomorph.generator.volumes import box_around
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 

@@ -17,9 +17,9 @@ from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.generator import has_words, load_generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.latents import weights_hash
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import place
 from nnunet_textomorph.shapes import equivalent_diameter, random_shape

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Spacing
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import Request, random_request

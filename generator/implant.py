@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage
 
-from nnunet_textomorph.generator.config import Domain
-from nnunet_textomorph.generator.volumes import Spacing, box_around
+from .config import Domain
+from .volumes import Spacing, box_around
 
 CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
 SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
