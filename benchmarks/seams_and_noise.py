@@ -23,7 +23,7 @@ from text_control import asked_for
 from tqdm import tqdm
 from unseen import contexts, place
 
-from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.implant import BORDER_MM, implant
 
 EDGE_MM = 2.0
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="a line per implant")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    generator = load_generator(args.generator)
+    generator = Generator.load(args.generator)
     rng = np.random.default_rng(args.seed)
     places = contexts(1)
     chosen = [places[i % len(places)] for i in range(args.implants)]

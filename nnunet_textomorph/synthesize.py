@@ -16,7 +16,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator.generator import has_words, load_generator
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.generator import has_words
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.latents import weights_hash
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
@@ -75,7 +76,7 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         raise UserError(f"{request.image}: label {request.label} has one value only, {level:g}; give a CT, not a mask.")
     rng = np.random.default_rng(request.seed)
     tumor = _tumor(request, image, host, rng)
-    generator = load_generator(request.generator)
+    generator = Generator.load(request.generator)
     made = implant(
         image.array,
         image.spacing,

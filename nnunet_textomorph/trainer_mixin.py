@@ -11,8 +11,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.errors import GeneratorError
-from nnunet_textomorph.generator.generator import load_generator
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, check_configuration, infer_plan, load_plan
 from nnunet_textomorph.transform import InjectionCounters, TextoMorphTransform
 
@@ -28,7 +28,7 @@ class TextoMorphMixin:
         """Check plan, configuration and generator before anything is built; a mistake ends training in one line."""
         try:
             plan = self._textomorph_plan = self._read_textomorph_plan()
-            load_generator(plan.generator)  # the workers would find out too late, and without a clear line
+            Generator.load(plan.generator)  # the workers would find out too late, and without a clear line
             load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
         except (UserError, GeneratorError) as error:
             self.print_to_log_file(f"TextoMorph: {error}")
