@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
 from .implant import implant
+from .latents import weights_hash
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
 from .volumes import Spacing
@@ -70,6 +72,11 @@ class Generator:
         """What a region's sides, in voxels, have to be multiples of: latent factor and the denoiser's halvings."""
         assert self.config.denoiser is not None
         return self.domain.latent_factor * 2 ** (len(self.config.denoiser.channels) - 1)
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """A short hash of the networks' weights."""
+        return weights_hash(self.networks)
 
     def save(self, folder: Path) -> None:
         """Write a generator folder."""
