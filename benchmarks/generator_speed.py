@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnunet_textomorph.generator.generator import load_generator
-from nnunet_textomorph.implant import implant
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.shapes import random_shape
 
 TEXT = "A hypoattenuating, heterogeneous lesion with ill-defined margins."
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--generator", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    generator = load_generator(args.generator)
+    generator = Generator.load(args.generator)
     rng = np.random.default_rng(0)
     ct = rng.normal(60.0, 12.0, (128, 128, 128)).astype(np.float32)
     shape = random_shape(30.0, SPACING, rng, elongation=1.2)

@@ -22,9 +22,9 @@ from text_control import asked_for
 from tqdm import tqdm
 from unseen import contexts, place, real_tumors
 
-from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.implant import BORDER_MM, implant
 from nnunet_textomorph.generator.volumes import Spacing
-from nnunet_textomorph.implant import BORDER_MM, implant
 
 EDGE_MM, SHELL_MM = 2.0, 14.0
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="a line per implant")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    generator = load_generator(args.generator)
+    generator = Generator.load(args.generator)
     rng = np.random.default_rng(args.seed)
     places = contexts(1)
     chosen = [places[i % len(places)] for i in range(args.implants)]

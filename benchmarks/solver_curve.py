@@ -38,10 +38,10 @@ from text_control import DIAMETERS_MM, FIELDS, PROMPTS, Measured, asked_for, mea
 from tqdm import tqdm
 from unseen import Context, contexts, place
 
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import SOLVERS, Solver
-from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.latents import weights_hash
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
 REFERENCE: Solver = "unipc"
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    generator = load_generator(args.generator)
+    generator = Generator.load(args.generator)
     most = generator.config.diffusion.steps
     if args.implants < 1 or not all(1 <= n <= most for n in args.steps):
         parser.error(f"give --implants of 1 or more, and --steps from 1 to {most}.")

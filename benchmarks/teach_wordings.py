@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from training_wordings import BROAD_NOUNS, BROAD_OPENINGS, Words, broad, worded
 
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.folder import write_folder
-from nnunet_textomorph.generator.generator import load_generator
 from nnunet_textomorph.generator.text_encoder import TextAdapter, TextEncoder, pad
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.llm_reports.phrasing import rephrase
@@ -191,7 +191,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    generator = load_generator(args.generator)
+    generator = Generator.load(args.generator)
     adapter, encoder = generator.networks.denoiser.adapter, generator.text_encoder
     sentences = written(rng)
     rng.shuffle(sentences)  # type: ignore[arg-type]

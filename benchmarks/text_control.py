@@ -38,12 +38,12 @@ from tqdm import tqdm
 from training_wordings import worded
 from unseen import Context, contexts, place
 
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.autoencoder import normalize
 from nnunet_textomorph.generator.crops import without_noise
-from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.sheets import save_sheet
 from nnunet_textomorph.generator.volumes import box_around
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
@@ -222,7 +222,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rng = np.random.default_rng(args.seed)
     places = contexts()
-    generator = None if args.drawn else load_generator(args.generator)
+    generator = None if args.drawn else Generator.load(args.generator)
     source = PerfectDenoiser(generator) if args.autoencoded and generator is not None else generator
 
     rows, pictures, titles = [], [], []

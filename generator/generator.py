@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import nn
+from torch import Tensor, nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
 from .config import SOLVERS, Domain, GeneratorConfig, Solver
@@ -17,10 +19,16 @@ from .crops import healthy_context, plain_tumor
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
 from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
+from .implant import implant
+from .latents import weights_hash
 from .sampling import sample_latents
 from .text_encoder import TextEncoder
+from .volumes import Spacing
 
 SHARPEN, SHARPEN_SIGMA_MM = 2.0, 1.5
+LEAST_RANGE_HU = 20.0  # from the lowest to the highest voxel of any CT in HU; normalized intensities have less
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 class Generator:
@@ -32,6 +40,21 @@ class Generator:
         self.networks = build(config).to(self.device).eval().requires_grad_(False)
         assert config.text is not None
         self.text_encoder = TextEncoder(config.text, self.device)
+
+    @classmethod
+    def load(cls, folder: Path | str | None = None, device: str | torch.device = "cpu") -> Generator:
+        """Load a generator folder; None for the one that ships with the package.
+
+        Raises :class:`GeneratorError` when a file is missing, truncated, of another version or unfit.
+        """
+        path = DEFAULT_FOLDER if folder is None else Path(folder)
+        config = read_config(path)
+        if config.denoiser is None or config.text is None:
+            raise GeneratorError(f"{path}: holds an autoencoder only; train diffusion on it first.")
+        generator = cls(config, device)
+        generator.text_encoder.check()
+        read_weights(path, generator.networks)
+        return generator
 
     @classmethod
     def untrained(cls, config: GeneratorConfig, seed: int = 0) -> Generator:
@@ -50,9 +73,72 @@ class Generator:
         assert self.config.denoiser is not None
         return self.domain.latent_factor * 2 ** (len(self.config.denoiser.channels) - 1)
 
+    @cached_property
+    def weights_hash(self) -> str:
+        """A short hash of the networks' weights."""
+        return weights_hash(self.networks)
+
     def save(self, folder: Path) -> None:
         """Write a generator folder."""
         write_folder(folder, self.config, self.networks)
+
+    def implant(
+        self,
+        ct_hu: Array,
+        spacing_mm: Sequence[float],
+        tumor_mask: np.ndarray | Tensor,
+        text: str,
+        *,
+        host_mask: np.ndarray | Tensor | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+    ) -> Array:
+        """Put a tumor that ``text`` describes into a CT, at the voxels of ``tumor_mask``.
+
+        Arrays are NumPy's or torch's, of one shape (D, H, W) = (z, y, x), without a channel or batch axis; z runs along
+        the patient's length. The CT given is not changed.
+
+        Args:
+            ct_hu: CT in HU, of any real number type, not normalized; any spacing, not smaller than the tumor.
+            spacing_mm: size of a voxel in mm, (z, y, x).
+            tumor_mask: where the tumor is to be: bool, or any type whose voxels other than 0 count. It may touch the
+                array's edge.
+            text: the description, as in a report; name the organ in it.
+            host_mask: the organ that the tumor lies in, as ``tumor_mask``: the tissue whose level "isoattenuating"
+                means and whose noise the tumor gets. None: what looks like the tissue around the tumor.
+            steps, guidance: of the solver; None for the generator's defaults.
+            seed: of everything random; the same arguments give the same tumor.
+
+        Returns:
+            The CT in HU with the tumor in it, float32 (D, H, W): an array for an array; for a tensor, a tensor on its
+            device (a MONAI ``MetaTensor`` keeps its metadata). Voxels farther than 4 mm from the mask are as given.
+
+        Raises:
+            GeneratorError: shapes that differ, an empty mask, a spacing that cannot be, intensities that are no HU, NaN
+                around the tumor, a text without a word, steps, guidance or a seed that cannot be.
+        """
+        ct = _array(ct_hu)
+        if ct.size and float(ct.max()) - float(ct.min()) < LEAST_RANGE_HU:
+            raise GeneratorError(
+                f"The CT's voxels lie between {ct.min():g} and {ct.max():g}; give HU, not normalized intensities."
+            )
+        if seed < 0:
+            raise GeneratorError(f"The seed is {seed}; give 0 or more.")
+        made = implant(
+            ct,
+            _spacing(spacing_mm),
+            _array(tumor_mask) != 0,
+            text,
+            self,
+            np.random.default_rng(seed),
+            steps=steps,
+            guidance=guidance,
+            host_mask=None if host_mask is None else _array(host_mask) != 0,
+        ).ct_hu
+        if isinstance(ct_hu, Tensor):
+            return ct_hu.detach().to(torch.float32, copy=True).copy_(torch.from_numpy(made))
+        return made
 
     @torch.inference_mode()
     def synthesize(
@@ -158,6 +244,22 @@ class Generator:
             raise GeneratorError("A text is empty; describe the tumor in words.")
 
 
+def _array(given: np.ndarray | Tensor) -> np.ndarray:
+    """NumPy's view or copy; bfloat16, which NumPy lacks, as float32."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        return (given.float() if given.is_floating_point() else given).numpy()
+    return np.asarray(given)
+
+
+def _spacing(given: Sequence[float]) -> Spacing:
+    lengths = [float(s) for s in np.ravel(given)]
+    if len(lengths) != 3 or not all(0 < s < math.inf for s in lengths):
+        raise GeneratorError(f"The spacing is {lengths}; give three lengths above 0 mm, (z, y, x).")
+    z, y, x = lengths
+    return z, y, x
+
+
 def has_words(text: str) -> bool:
     """Whether a text says anything: a dash or a full stop does not."""
     return any(character.isalpha() for character in text)
@@ -187,21 +289,6 @@ def build(config: GeneratorConfig) -> Networks:
     if config.denoiser is None or config.text is None:
         raise GeneratorError("This folder holds an autoencoder only; train diffusion on it first.")
     return Networks(Autoencoder(config.autoencoder), Denoiser(config.denoiser, config.autoencoder, config.text))
-
-
-def load_generator(folder: Path | str | None = None, device: str | torch.device = "cpu") -> Generator:
-    """Load a generator folder; None for the one that ships with the package.
-
-    Raises :class:`GeneratorError` when a file is missing, truncated, of another version or unfit.
-    """
-    path = DEFAULT_FOLDER if folder is None else Path(folder)
-    config = read_config(path)
-    if config.denoiser is None or config.text is None:
-        raise GeneratorError(f"{path}: holds an autoencoder only; train diffusion on it first.")
-    generator = Generator(config, device)
-    generator.text_encoder.check()
-    read_weights(path, generator.networks)
-    return generator
 
 
 def load_autoencoder(folder: Path | str) -> tuple[GeneratorConfig, Autoencoder]:

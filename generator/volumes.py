@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import zlib
@@ -19,6 +20,7 @@ from .errors import GeneratorError
 Spacing = tuple[float, float, float]
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+NIFTI_HEADER_BYTES = 352  # before the voxels of a file without extensions, as SimpleITK writes it
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,10 @@ def _check_nifti(path: Path) -> None:
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
-    """Write a volume; under a temporary name first, so that a killed run leaves no half-written file."""
+    """Write a volume; under a temporary name first, so that a killed run leaves no half-written file.
+
+    Raises ``OSError`` with the file's name where it cannot be written whole, as on a full disk.
+    """
     path = Path(path)
     image = sitk.GetImageFromArray(volume.array)
     image.SetSpacing(volume.spacing[::-1])
@@ -116,10 +121,31 @@ def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:
     image.SetDirection(volume.direction)
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError:
+            raise _not_whole(path) from None
+        if not _whole_nifti(temporary, volume.array.nbytes):
+            raise _not_whole(path)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _whole_nifti(path: Path, voxel_bytes: int) -> bool:
+    """False for a NIfTI file that is cut off: its writer passes over a full disk in silence."""
+    size = path.stat().st_size
+    if path.name.lower().endswith(".nii"):
+        return size == NIFTI_HEADER_BYTES + voxel_bytes
+    if path.name.lower().endswith(".nii.gz"):  # gzip ends with the length of what it holds, modulo 2^32
+        with path.open("rb") as file:
+            file.seek(max(0, size - 4))
+            return int.from_bytes(file.read(), "little") == (NIFTI_HEADER_BYTES + voxel_bytes) % 2**32
+    return True
+
+
+def _not_whole(path: Path) -> OSError:
+    return OSError(errno.EIO, "cannot be written whole; the disk may be full", str(path))
 
 
 def resample(array: np.ndarray, spacing: Spacing, new_spacing: Spacing, *, order: int = 1) -> np.ndarray:

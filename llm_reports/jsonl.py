@@ -21,11 +21,11 @@ def read_lines(path: Path, model: type[Line]) -> Iterator[Line]:
     Raises :class:`ReportError` naming file, line and field for a missing file, a line that is not UTF-8 or not JSON,
     and a field that is missing or wrong.
     """
-    for number, content in _contents(path):
+    for number, content in numbered(path):
         try:
             yield model.model_validate_json(content)
         except ValidationError as error:
-            raise ReportError(f"{path}, line {number}: {_first_fault(error)}.") from None
+            raise ReportError(f"{path}, line {number}: {first_fault(error)}.") from None
 
 
 def check_lines(path: Path, model: type[Line], key: Callable[[Line], Hashable]) -> Iterator[Line]:
@@ -44,7 +44,8 @@ def check_lines(path: Path, model: type[Line], key: Callable[[Line], Hashable]) 
         raise ReportError(f"{path}: holds no line.")
 
 
-def _contents(path: Path) -> Iterator[tuple[int, str]]:
+def numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text) of each line that is not blank; raises as :func:`read_lines`."""
     if not path.is_file():
         raise ReportError(f"{path}: no such file.")
     with path.open("rb") as file:
@@ -59,7 +60,8 @@ def _contents(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, content
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a line, in words that follow its number."""
     fault = error.errors()[0]
     field = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "json_invalid":

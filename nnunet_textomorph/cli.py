@@ -134,14 +134,13 @@ def diffusion(
 
 
 @main.command()
-@click.option("--image", type=FILE, required=True, help="CT in HU (NIfTI, NRRD or MetaImage), any spacing.")
-@click.option("--organ-mask", type=FILE, required=True, help="Segmentation on the same grid.")
-@click.option("--label", type=click.IntRange(1), required=True, help="The host's value in it.")
-@click.option("--organ", required=True, help="The host's name; added to the text where that does not name it.")
-@click.option("--text", required=True, help='As in a report: "A hypoattenuating mass with ill-defined margins."')
+@click.option("--image", type=FILE, help="CT in HU (NIfTI, NRRD or MetaImage), any spacing.  [required]")
+@click.option("--organ-mask", type=FILE, help="Segmentation on the same grid.  [required]")
+@click.option("--label", type=click.IntRange(1), help="The host's value in it.  [required]")
+@click.option("--organ", help="The host's name; added to the text where that does not name it.  [required]")
+@click.option("--text", help='As in a report: "A hypoattenuating mass with ill-defined margins."  [required]')
 @click.option("--diameter-mm", type=float, help="Of a ball of the tumor's volume; 25 if no tumor mask is given.")
 @click.option("--tumor-mask", type=FILE, help="Where the tumor is to be, instead of a random shape.")
-@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
 @click.option(
     "--solver",
     type=click.Choice(["ddpm", "ddim", "dpmsolver++", "unipc"]),
@@ -149,25 +148,35 @@ def diffusion(
 )
 @click.option("--steps", type=click.IntRange(1, 200), help="Of the solver; the generator's own by default.")
 @click.option("--guidance", type=click.FloatRange(0), help="Of the text; the generator's own by default.")
-@click.option("--seed", type=int, default=0)
-@click.option("--tumor-value", type=click.IntRange(1, 32767), default=100, help="Of the tumor in label.nii.gz.")
-@click.option("--out", type=FILE, required=True, help="A new folder.")
+@click.option("--seed", type=int, help="0 by default.")
+@click.option("--tumor-value", type=click.IntRange(1, 32767), help="Of the tumor in label.nii.gz; 100 by default.")
+@click.option("--batch", type=FILE, help="Instead of all these: many tumors, a JSON line each (docs/formats.md).")
+@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option("--out", type=FILE, required=True, help="A new folder; with --batch also one to go on in.")
 @one_line_errors
-def synthesize(
-    image: Path, organ_mask: Path, tumor_mask: Path | None, generator: Path | None, out: Path, **settings: Any
-) -> None:
-    """Put one described tumor into your own CT."""
+def synthesize(batch: Path | None, generator: Path | None, out: Path, **settings: Any) -> None:
+    """Put one described tumor into your own CT, or many.
+
+    Many, on several GPUs: accelerate launch -m nnunet_textomorph.cli synthesize --batch ...
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if batch is not None:
+        if given:
+            raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} belongs into the lines of --batch.")
+        from nnunet_textomorph.batch import run_batch
+
+        if run_batch(batch, out, generator):
+            raise SystemExit(1)
+        return
+    for name in ("image", "organ_mask", "label", "organ", "text"):
+        if name not in given:
+            raise click.UsageError(f"Missing option '--{name.replace('_', '-')}'.")
     from nnunet_textomorph.synthesize import SynthesisRequest
     from nnunet_textomorph.synthesize import synthesize as run
 
-    request = SynthesisRequest(
-        image=str(image),
-        organ_mask=str(organ_mask),
-        tumor_mask=None if tumor_mask is None else str(tumor_mask),
-        generator=None if generator is None else str(generator),
-        **settings,
-    )
-    folder = run(request, out)
+    given["generator"] = generator
+    fields: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    folder = run(SynthesisRequest(**fields), out)
     click.echo(f"wrote {folder}; look at {folder / 'preview.png'}")
 
 

@@ -166,9 +166,9 @@ def write_plan(
     """
     # not needed to read a plan, and slow to import
     from nnunet_textomorph.bank import load_bank
-    from nnunet_textomorph.generator.generator import load_generator
+    from nnunet_textomorph.generator import Generator
 
-    load_generator(generator)
+    Generator.load(generator)
     folder = preprocessed_folder(dataset)
     nnunet_plans = folder / f"{plans}.json"
     if not nnunet_plans.is_file():

@@ -7,20 +7,22 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator.config import Solver
-from nnunet_textomorph.generator.generator import has_words, load_generator
-from nnunet_textomorph.generator.latents import weights_hash
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.config import SamplingConfig, Solver
+from nnunet_textomorph.generator.generator import has_words
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import place
 from nnunet_textomorph.shapes import equivalent_diameter, random_shape
@@ -31,23 +33,39 @@ TRIES = 12  # random shapes of the wanted diameter
 SOFTEST_HU, DENSEST_HU = -300.0, 300.0  # the median of soft tissue in any CT lies between
 
 
-@dataclass(frozen=True)
-class SynthesisRequest:
-    """What ``textomorph synthesize`` is asked for; its fields are those of ``request.json``."""
+class SynthesisRequest(BaseModel):
+    """One tumor that ``textomorph synthesize`` is asked for: its options, and the first fields of ``request.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     image: str
     organ_mask: str
-    label: int
+    label: int = Field(ge=1)
     organ: str
     text: str
     diameter_mm: float | None = None
     tumor_mask: str | None = None
     generator: str | None = None
     solver: Solver | None = None
-    steps: int | None = None
+    steps: int | None = Field(default=None, ge=1, le=200)
     guidance: float | None = None
     seed: int = 0
-    tumor_value: int = 100
+    tumor_value: int = Field(default=100, ge=1, le=32767)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What :func:`make` made.
+
+    ``before``: the CT as it was read; ``image``: with the tumor, in the file's type; ``label``: the organ's mask with
+    the tumor's value in it; ``tumor``: bool; all (D, H, W). ``facts``: all of ``request.json`` but the command.
+    """
+
+    before: Volume
+    image: Volume
+    label: Volume
+    tumor: np.ndarray
+    facts: dict[str, Any]
 
 
 def synthesize(request: SynthesisRequest, out: Path) -> Path:
@@ -58,9 +76,38 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     ball of its volume) is placed in the host. Raises :class:`UserError` or :class:`GeneratorError` for unusable input;
     nothing is written then.
     """
-    _check(request, out)
-    image = read_volume(request.image)
-    labels = read_volume(request.organ_mask, integer=True)
+    check_request(request)
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise UserError(f"{parent}: is a file; give --out a folder that can be made.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
+    image, labels = read_volume(request.image), read_volume(request.organ_mask, integer=True)
+    write(make(request, image, labels, Generator.load(request.generator)), out)
+    return out
+
+
+def check_request(request: SynthesisRequest) -> None:
+    """Raise :class:`UserError` for what can be told without reading a file."""
+    if not has_words(request.text):
+        raise UserError('The text is empty; describe the tumor, as in "a hypoattenuating mass".')
+    if request.diameter_mm is not None and request.tumor_mask is not None:
+        raise UserError("A diameter and a tumor mask exclude each other; give one of them.")
+    if request.diameter_mm is not None and not 0 < request.diameter_mm < np.inf:
+        raise UserError(f"The diameter is {request.diameter_mm:g} mm; give one above 0 mm.")
+    if request.guidance is not None and not 0 <= request.guidance < np.inf:
+        raise UserError(f"A guidance of {request.guidance:g} cannot be; give 0 or more.")
+    if request.tumor_value == request.label:
+        raise UserError(f"The tumor's value {request.tumor_value} is the host's label; give another value.")
+    if request.seed < 0:
+        raise UserError(f"The seed is {request.seed}; give 0 or more.")
+
+
+def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Generator) -> Synthesis:
+    """Make the tumor of a checked request in ``image``, the CT, with ``labels``, the organ mask; both stay as they are.
+
+    Raises :class:`UserError` or :class:`GeneratorError` for unusable input.
+    """
     _same_grid(request.image, image, request.organ_mask, labels)
     host = labels.array == request.label
     if not host.any():
@@ -77,7 +124,6 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         raise UserError(f"{request.image}: label {request.label} has one value only, {level:g}; give a CT, not a mask.")
     rng = np.random.default_rng(request.seed)
     tumor = _tumor(request, image, host, rng)
-    generator = load_generator(request.generator)
     made = implant(
         image.array,
         image.spacing,
@@ -90,24 +136,30 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
         guidance=request.guidance,
         host_mask=host,
     )
-    kind = _dtype(request.image)
-    result = np.where(made.changed, made.ct_hu, image.array)
     label = labels.array.copy()
     label[tumor] = request.tumor_value
     facts = {
-        **asdict(request),
-        **_absolute(request),
-        "prompt": prompt(request.text, request.organ),
+        **identity(request, generator.config.sampling, generator.weights_hash),
         "tumor_diameter_mm": round(equivalent_diameter(tumor, image.spacing), 2),
-        "solver": request.solver or generator.config.sampling.solver,
-        "steps": request.steps or generator.config.sampling.steps,
-        "guidance": generator.config.sampling.guidance if request.guidance is None else request.guidance,
-        "generator_weights": weights_hash(generator.networks),
         "nnunet_textomorph": version("nnunet-textomorph"),
         "torch": version("torch"),
     }
-    _write(out, image.with_array(_cast(result, kind)), labels.with_array(label), image, tumor, result, facts)
-    return out
+    result = _cast(np.where(made.changed, made.ct_hu, image.array), _dtype(request.image))
+    return Synthesis(image, image.with_array(result), labels.with_array(label), tumor, facts)
+
+
+def identity(request: SynthesisRequest, sampling: SamplingConfig, weights: str) -> dict[str, Any]:
+    """What a result follows from: the request with whole paths and the generator's defaults, and its weights' hash."""
+    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
+    return {
+        **request.model_dump(),
+        **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None},
+        "prompt": prompt(request.text, request.organ),
+        "solver": request.solver or sampling.solver,
+        "steps": request.steps or sampling.steps,
+        "guidance": sampling.guidance if request.guidance is None else request.guidance,
+        "generator_weights": weights,
+    }
 
 
 def prompt(text: str, organ: str) -> str:
@@ -116,30 +168,6 @@ def prompt(text: str, organ: str) -> str:
     if not organ or organ.lower() in text.lower():
         return text
     return f"{text.rstrip('.')} in the {organ}."
-
-
-def _absolute(request: SynthesisRequest) -> dict[str, str]:
-    """The paths of the request, so that it can be repeated from any folder."""
-    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
-    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
-
-
-def _check(request: SynthesisRequest, out: Path) -> None:
-    if not has_words(request.text):
-        raise UserError('The text is empty; describe the tumor, as in --text "a hypoattenuating mass".')
-    if request.diameter_mm is not None and request.tumor_mask is not None:
-        raise UserError("--diameter-mm and --tumor-mask exclude each other; give one of them.")
-    if request.diameter_mm is not None and not 0 < request.diameter_mm < np.inf:
-        raise UserError(f"--diameter-mm is {request.diameter_mm:g}; give a diameter above 0 mm.")
-    if request.tumor_value == request.label:
-        raise UserError(f"--tumor-value {request.tumor_value} is the host's label; give another value.")
-    if request.seed < 0:
-        raise UserError(f"--seed is {request.seed}; give 0 or more.")
-    parent = next(p for p in out.absolute().parents if p.exists())
-    if not parent.is_dir():
-        raise UserError(f"{parent}: is a file; give --out a folder that can be made.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
 
 
 def _same_grid(path: str, image: Volume, mask_path: str, mask: Volume) -> None:
@@ -169,7 +197,7 @@ def _tumor(request: SynthesisRequest, image: Volume, host: np.ndarray, rng: np.r
     widest = 2.0 * float(ndimage.distance_transform_edt(np.pad(host, 1), image.spacing).max())
     raise UserError(
         f"A tumor of {diameter:g} mm found no room in label {request.label} of {request.organ_mask}, which is "
-        f"{widest:.0f} mm wide at its widest; give a smaller --diameter-mm."
+        f"{widest:.0f} mm wide at its widest; give a smaller diameter."
     )
 
 
@@ -190,33 +218,34 @@ def _cast(array: np.ndarray, kind: np.dtype) -> np.ndarray:
     return array.astype(kind)
 
 
-def _write(
-    out: Path,
-    image: Volume,
-    label: Volume,
-    before: Volume,
-    tumor: np.ndarray,
-    after_hu: np.ndarray,
-    facts: dict[str, object],
-) -> None:
-    """Write into a folder beside ``out`` and rename it, so that there is all or nothing."""
+def write(made: Synthesis, out: Path) -> None:
+    """Write into a folder beside ``out`` and rename it, so that there is all or nothing.
+
+    ``out`` is replaced where it is an empty folder. Raises ``OSError`` where it cannot be written.
+    """
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.absolute().parent / f".partial-{os.getpid()}-{out.name}"
+    temporary = partial_path(out)
     temporary.mkdir()
     try:
-        write_volume(temporary / "image.nii.gz", image)
-        write_volume(temporary / "label.nii.gz", label)
-        axes = _axial_axes(before.direction)
-        flips = _to_lps(before.direction, axes)
-        ct, made, mask = (array.transpose(axes)[flips] for array in (before.array, after_hu, tumor))
-        z, y, x = (before.spacing[axis] for axis in axes)
-        save_preview(temporary / "preview.png", ct, made, mask, spacing=(z, y, x), title=str(facts["prompt"]))
-        (temporary / "request.json").write_text(json.dumps({**facts, "command": sys.argv}, indent=2) + "\n")
+        write_volume(temporary / "image.nii.gz", made.image)
+        write_volume(temporary / "label.nii.gz", made.label)
+        axes = _axial_axes(made.image.direction)
+        flips = _to_lps(made.image.direction, axes)
+        arrays = (made.before.array, made.image.array, made.tumor)
+        before, after, tumor = (array.transpose(axes)[flips] for array in arrays)
+        z, y, x = (made.image.spacing[axis] for axis in axes)
+        save_preview(temporary / "preview.png", before, after, tumor, spacing=(z, y, x), title=made.facts["prompt"])
+        (temporary / "request.json").write_text(json.dumps({**made.facts, "command": sys.argv}, indent=2) + "\n")
         if out.exists():
             out.rmdir()
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def partial_path(out: Path) -> Path:
+    """Where this process puts together what gets the name ``out`` when it is whole."""
+    return out.absolute().parent / f".partial-{os.getpid()}-{out.name}"
 
 
 def _axial_axes(direction: tuple[float, ...]) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.classes import CENSUS_NAME, TumorClass, lesion_diameters, tumor_classes
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.errors import GeneratorError
-from nnunet_textomorph.generator.generator import load_generator
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.missed import (
     MissedShape,
@@ -65,7 +65,7 @@ class TextoMorphMixin:
     def get_dataloaders(self: Any) -> tuple[Any, Any]:
         """nnU-Net's own, once generator and banks are checked; validation alone does without them."""
         try:
-            load_generator(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
+            Generator.load(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
             self._textomorph_sources = self._find_textomorph_sources()
         except (UserError, GeneratorError) as error:
             self._end_textomorph(error)

@@ -15,9 +15,9 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor
 
 from nnunet_textomorph.bank import load_bank
-from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Spacing
-from nnunet_textomorph.implant import implant
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import Request, Sources, draw_request
@@ -187,5 +187,5 @@ class TextoMorphTransform(BasicTransform):
 
 def _generator(folder: str | None) -> Generator:
     if folder not in _generators:
-        _generators[folder] = load_generator(folder)
+        _generators[folder] = Generator.load(folder)
     return _generators[folder]

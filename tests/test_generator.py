@@ -22,7 +22,7 @@ from nnunet_textomorph.generator.denoiser import Denoiser, VoxelwisePath, places
 from nnunet_textomorph.generator.diffusion import estimate_z0, noise_schedule, target
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import write_folder
-from nnunet_textomorph.generator.generator import Generator, load_autoencoder, load_generator
+from nnunet_textomorph.generator.generator import Generator, load_autoencoder
 from nnunet_textomorph.generator.sampling import sample_latents
 from nnunet_textomorph.generator.text_encoder import TextEncoder, text_config
 
@@ -70,7 +70,7 @@ def sample(generator: Generator, text: str = SHORT, *, seed: int = 0, **options)
 def refuses(folder: Path) -> str:
     """The one line that tells why a folder cannot be used."""
     with pytest.raises(GeneratorError) as caught:
-        load_generator(folder)
+        Generator.load(folder)
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder) in message
@@ -198,12 +198,12 @@ def test_a_number_of_steps_that_the_schedule_does_not_have_is_refused(generator,
 
 def test_a_saved_generator_is_loaded_the_same(generator, folder, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["generator.json", "model.safetensors"]
-    loaded = load_generator(str(folder))
+    loaded = Generator.load(str(folder))
     assert loaded.config == generator.config
     made = sample(loaded)
     np.testing.assert_allclose(made, sample(generator), atol=0.5)  # weights are kept in half precision
     loaded.save(tmp_path / "again")
-    np.testing.assert_array_equal(sample(load_generator(tmp_path / "again")), made)
+    np.testing.assert_array_equal(sample(Generator.load(tmp_path / "again")), made)
 
 
 def test_untrained_generators_differ_by_seed_alone(encoder):
@@ -381,7 +381,7 @@ def test_other_weights_of_the_text_encoder_are_refused(folder, tmp_path):
     other = tiny.write_encoder(tmp_path / "other", seed=1)
     edit(folder, text=content["text"] | {"encoder": str(other)})
     with pytest.raises(GeneratorError, match="other weights") as caught:
-        sample(load_generator(folder))
+        sample(Generator.load(folder))
     assert str(other) in str(caught.value)
 
 
@@ -590,7 +590,7 @@ def test_the_tumor_is_not_smoothed_into_a_noisy_healthy_context():
 
 def shipped_tumors(texts: list[str], seed: int) -> tuple[list[np.ndarray], np.ndarray]:
     """The shipped generator's tumors of each text in one context of 70 HU, and the distance from their middle in mm."""
-    generator = load_generator()
+    generator = Generator.load()
     rng = np.random.default_rng(seed)
     context = ndimage.gaussian_filter(rng.normal(70.0, 30.0, (48, 48, 48)), 1.0).astype(np.float32)[None]
     radius = np.sqrt(((np.indices(context.shape[1:]) - 23.5) ** 2).sum(axis=0))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.implant import Implant, implant
 from nnunet_textomorph.generator.volumes import Spacing, read_volume
-from nnunet_textomorph.implant import Implant, implant
 
 TEXT = "a hypoattenuating mass"
 REACH_MM = 4.0  # beyond the tumor's voxels, at most

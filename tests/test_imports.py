@@ -51,7 +51,8 @@ def test_trainers_reach_the_parts_through_the_joint() -> None:
         assert not breaks(names, (GENERATOR, REPORTS)), module
 
 
-def test_the_command_line_starts_without_torch() -> None:
-    code = "import sys, nnunet_textomorph.cli; print([m for m in ('torch', 'monai', 'nnunetv2') if m in sys.modules])"
+@pytest.mark.parametrize("module", ["nnunet_textomorph.cli", "nnunet_textomorph.generator"])
+def test_the_command_line_and_the_generators_package_start_without_torch(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'monai', 'nnunetv2') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

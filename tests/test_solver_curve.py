@@ -50,7 +50,7 @@ def curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     places = [
         Context(n, n, "liver", ct + hu, np.ones(ct.shape, bool), (1.0, 1.0, 1.0)) for n, hu in (("a", 0), ("b", 9))
     ]
-    monkeypatch.setattr(solver_curve, "load_generator", lambda folder: Fake())
+    monkeypatch.setattr(solver_curve.Generator, "load", lambda folder: Fake())
     monkeypatch.setattr(solver_curve, "contexts", lambda: places)
     monkeypatch.setattr(solver_curve, "DIAMETERS_MM", (14.0, 18.0))
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnunet_textomorph.cli import main
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import (
     SOLVERS,
     DiffusionConfig,
@@ -24,7 +25,6 @@ from nnunet_textomorph.generator.config import (
 )
 from nnunet_textomorph.generator.diffusion import build_solver, noise_schedule, target
 from nnunet_textomorph.generator.errors import GeneratorError
-from nnunet_textomorph.generator.generator import Generator, load_generator
 from nnunet_textomorph.generator.sampling import sample_latents
 
 TYPES: tuple[Prediction, ...] = ("v_prediction", "epsilon")
@@ -257,7 +257,7 @@ def edit_sampling(folder: Path, **sampling: object) -> None:
 def test_a_folder_older_than_the_choice_samples_by_unipc(generator, tmp_path):
     generator.save(tmp_path / "old")
     edit_sampling(tmp_path / "old", steps=3, guidance=1.5)
-    loaded = load_generator(tmp_path / "old")
+    loaded = Generator.load(tmp_path / "old")
     assert loaded.config.sampling == SamplingConfig(solver="unipc", steps=3, guidance=1.5)
     np.testing.assert_array_equal(sample(loaded, None), sample(loaded, "unipc"))
 
@@ -267,7 +267,7 @@ def test_a_folders_own_solver_is_the_default(generator, tmp_path):
     other = Generator(config.model_copy(update={"sampling": SamplingConfig(solver="ddim")}))
     other.networks.load_state_dict(generator.networks.state_dict())
     other.save(tmp_path / "other")
-    loaded = load_generator(tmp_path / "other")
+    loaded = Generator.load(tmp_path / "other")
     np.testing.assert_array_equal(sample(loaded, None), sample(loaded, "ddim"))
 
 
@@ -275,7 +275,7 @@ def test_a_folder_with_an_unknown_solver_is_refused_in_one_line(generator, tmp_p
     generator.save(tmp_path / "odd")
     edit_sampling(tmp_path / "odd", solver="euler")
     with pytest.raises(GeneratorError) as caught:
-        load_generator(tmp_path / "odd")
+        Generator.load(tmp_path / "odd")
     message = str(caught.value)
     assert "\n" not in message
     for part in (str(tmp_path / "odd" / "generator.json"), "sampling.solver", *SOLVERS):

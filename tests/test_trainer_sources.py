@@ -18,7 +18,7 @@ from tiny_nnunet import SPACING, TinyNnUNet, label_map, write
 
 from nnunet_textomorph import trainer_mixin
 from nnunet_textomorph import transform as transform_module
-from nnunet_textomorph.implant import Implant
+from nnunet_textomorph.generator.implant import Implant
 from nnunet_textomorph.mining import mine
 from nnunet_textomorph.missed import load_missed, save_missed
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_plan
@@ -45,7 +45,7 @@ class Injected(list[tuple[str, str | None, np.ndarray]]):
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyNnUNet:
     """Four cases in two folds, each with one tumor, of another size, that its fold's baseline missed."""
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    monkeypatch.setattr(trainer_mixin, "load_generator", lambda folder: None)
+    monkeypatch.setattr(trainer_mixin.Generator, "load", lambda folder: None)
     return build(TinyNnUNet(tmp_path), monkeypatch)
 
 

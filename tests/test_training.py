@@ -34,7 +34,7 @@ from nnunet_textomorph.generator.crops import (
 from nnunet_textomorph.generator.denoiser import latent_mask
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import read_config
-from nnunet_textomorph.generator.generator import load_autoencoder, load_generator
+from nnunet_textomorph.generator.generator import Generator, load_autoencoder
 from nnunet_textomorph.generator.latents import cache_latents, cache_texts
 from nnunet_textomorph.generator.manifest import read_manifest
 from nnunet_textomorph.generator.text_encoder import TextEncoder
@@ -187,7 +187,7 @@ def test_a_trained_autoencoder_is_written_and_loads(autoencoder):
     assert list(autoencoder.rglob("events.out.tfevents*"))
     assert not list(autoencoder.glob(".partial*"))
     with pytest.raises(GeneratorError, match="autoencoder only"):
-        load_generator(autoencoder)
+        Generator.load(autoencoder)
     # latents of training data are standardized
     paths = sorted((autoencoder / "crops").glob("*.safetensors"))
     z = [network.encode(normalize(torch.from_numpy(load_crop(path)[0])[None, None], Domain())) for path in paths]
@@ -210,7 +210,7 @@ def test_training_lowers_the_autoencoders_error(manifest, autoencoder, tmp_path)
 
 
 def test_a_trained_generator_is_written_loads_and_samples(diffusion, autoencoder):
-    generator = load_generator(diffusion)
+    generator = Generator.load(diffusion)
     facts = generator.config.training
     assert facts["autoencoder"] == read_config(autoencoder).training["autoencoder"]
     assert facts["diffusion"]["steps"] == STEPS
@@ -231,7 +231,7 @@ def test_the_prediction_type_and_provenance_are_kept(manifest, diffusion_run, tm
     out = diffusion_run(
         manifest, tmp_path / "out", steps=1, prediction_type="epsilon", data="drawn balls", licence="CC0-1.0"
     )
-    config = load_generator(out).config
+    config = Generator.load(out).config
     assert (config.diffusion.prediction_type, config.data, config.licence) == ("epsilon", "drawn balls", "CC0-1.0")
 
 
@@ -240,7 +240,7 @@ def test_the_words_of_the_descriptors_are_learned(manifest, diffusion_run, tmp_p
     adapter_of = {}
     for steps in (0, 60):
         out = diffusion_run(manifest, tmp_path / str(steps), steps=1, text_steps=steps)
-        adapter_of[steps] = load_generator(out)
+        adapter_of[steps] = Generator.load(out)
 
     def separation(steps: int) -> float:
         generator = adapter_of[steps]
@@ -263,7 +263,7 @@ def test_every_descriptor_is_part_of_the_loss_whatever_the_lines_give(manifest):
 
 def test_the_voxelwise_path_learns_what_the_texts_say(manifest, diffusion_run, tmp_path):
     """Out of no more than noise it adds the contrast that the text says: about that of the manifest's tumors."""
-    generator = load_generator(diffusion_run(manifest, tmp_path / "out", steps=1, text_steps=60))
+    generator = Generator.load(diffusion_run(manifest, tmp_path / "out", steps=1, text_steps=60))
     denoiser, domain = generator.networks.denoiser, generator.domain
     tumor = np.zeros((32, 32, 32), bool)
     tumor[8:24, 8:24, 8:24] = True
@@ -439,7 +439,7 @@ def test_the_terms_gradient_reaches_the_denoiser_and_the_adapter(manifest, diffu
         assert any(not torch.equal(a[name], b[name]) for name in names), part
     assert all(torch.equal(a[name], b[name]) for name in a if name.startswith("autoencoder."))  # f is frozen
     assert read_config(stronger).training["diffusion"]["contrast"]["weight"] == 10.0
-    load_generator(stronger)
+    Generator.load(stronger)
 
 
 def test_a_killed_contrastive_run_continues_to_the_same_weights(manifest, diffusion_run, contrasted, tmp_path):
@@ -462,7 +462,7 @@ def test_a_run_begun_without_contrast_is_not_continued_with_it(manifest, diffusi
 
 def test_other_texts_than_the_manifests_are_embedded_and_contrasted(manifest, diffusion_run, tmp_path):
     texts = bank("large hyperattenuating", "hyperattenuating")
-    load_generator(diffusion_run(manifest, tmp_path / "out", steps=1, contrast=CONTRAST, contrast_texts=texts))
+    Generator.load(diffusion_run(manifest, tmp_path / "out", steps=1, contrast=CONTRAST, contrast_texts=texts))
 
 
 def test_a_manifest_without_descriptors_is_not_contrasted(manifest, diffusion_run, tmp_path):

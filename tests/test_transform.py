@@ -39,7 +39,7 @@ class Bright:
 
 @pytest.fixture(autouse=True)
 def bright(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_generator", lambda folder: Bright())
+    monkeypatch.setattr(module.Generator, "load", lambda folder: Bright())
     monkeypatch.setattr(module, "_generators", {})
 
 
@@ -166,7 +166,7 @@ def test_voxels_outside_the_image_keep_minus_one() -> None:
 def _work(transform: TextoMorphTransform, seed: int) -> None:
     torch.set_num_threads(1)  # as nnU-Net does in its workers: OpenMP does not survive a fork
     np.random.seed(seed)
-    module.load_generator = lambda folder: Bright()  # type: ignore[assignment,return-value]
+    module.Generator.load = lambda folder: Bright()  # type: ignore[assignment,method-assign,return-value]
     transform(**patch())
 
 

@@ -19,8 +19,9 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage
 
-from nnunet_textomorph.generator.config import Domain, Solver
-from nnunet_textomorph.generator.volumes import Spacing, box_around
+from .config import Domain, Solver
+from .errors import GeneratorError
+from .volumes import Spacing, box_around
 
 CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
 SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
@@ -79,7 +80,7 @@ def implant(
     """Put a tumor that ``text`` describes into a CT, at the voxels of ``tumor_mask``.
 
     Args:
-        ct_hu: CT in HU, float (D, H, W).
+        ct_hu: CT in HU, (D, H, W).
         spacing: mm, (z, y, x); any.
         tumor_mask: bool (D, H, W), not empty. It may touch the array's edge.
         text: the description.
@@ -91,12 +92,9 @@ def implant(
             around the tumor.
 
     Raises:
-        ValueError: an empty mask, or arrays of different shapes.
+        GeneratorError: an empty mask, arrays of different shapes or not of three axes, and what the generator refuses.
     """
-    if not tumor_mask.any():
-        raise ValueError("the tumor mask is empty")
-    if tumor_mask.shape != ct_hu.shape or (host_mask is not None and host_mask.shape != ct_hu.shape):
-        raise ValueError(f"CT {ct_hu.shape} and masks {tumor_mask.shape} are not of one shape")
+    _check(ct_hu, tumor_mask, host_mask)
     tumor_mask = tumor_mask.astype(bool)
     around = box_around(tumor_mask, spacing, HOST_MM[1] + 1.0)
     ct, tumor = ct_hu[around].astype(np.float32), tumor_mask[around]
@@ -116,6 +114,16 @@ def implant(
     changed[around] = weight > 0
     result[around] = np.where(weight > 0, blended, ct)
     return Implant(result, changed)
+
+
+def _check(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray | None) -> None:
+    if ct_hu.ndim != 3:
+        raise GeneratorError(f"The CT has the shape {ct_hu.shape}; give one volume (D, H, W), without other axes.")
+    for name, mask in (("tumor", tumor_mask), ("host", host_mask)):
+        if mask is not None and mask.shape != ct_hu.shape:
+            raise GeneratorError(f"The {name} mask has the shape {mask.shape}, the CT {ct_hu.shape}; give both alike.")
+    if not tumor_mask.any():
+        raise GeneratorError("The tumor mask is empty; mark the voxels where the tumor is to be.")
 
 
 def _weight(distance: np.ndarray) -> np.ndarray:

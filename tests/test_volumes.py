@@ -1,0 +1,49 @@
+"""A volume that cannot be written whole is not written at all: ITK leaves half a NIfTI file in silence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
+
+SUFFIXES = [".nii.gz", ".nii", ".nrrd", ".mha"]
+PLACE = ((0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from nnunet_textomorph.generator.volumes import Volume, write_volume
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # writing beyond fails, as on a full disk
+noise = np.random.default_rng(0).integers(-1000, 1000, (40, 80, 80)).astype(np.int16)
+for path in sys.argv[1:]:
+    try:
+        write_volume(path, Volume(noise, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    except OSError as error:
+        print(error.filename, error.strerror)
+"""
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", [np.int16, np.uint8, np.float32])
+def test_what_was_written_is_read(suffix: str, kind: type, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (3, 4, 5)).astype(kind)
+    write_volume(tmp_path / f"ct{suffix}", Volume(array, (3.0, 2.0, 1.0), *PLACE))
+    again = read_volume(tmp_path / f"ct{suffix}")
+    np.testing.assert_array_equal(again.array, array)
+    assert again.spacing == (3.0, 2.0, 1.0)
+    assert [p.name for p in tmp_path.iterdir()] == [f"ct{suffix}"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    paths = [str(tmp_path / f"ct{suffix}") for suffix in SUFFIXES]
+    run = subprocess.run([sys.executable, "-c", FULL_DISK, *paths], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.splitlines() == [f"{path} cannot be written whole; the disk may be full" for path in paths]
+    assert not list(tmp_path.iterdir())
