@@ -37,7 +37,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of
+from .references import Reference, clauses_of, reference_of, with_noun
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, sentences_of
 
@@ -348,6 +348,9 @@ class _Reader:
         if reference and self.subject:
             s = Sentence(reference.clause)
             self.current = self.subject
+        elif self.lesions and not any(x.plural and x.members < x.count for x in self.recent):
+            named = with_noun(clause)
+            s = s if named == clause else Sentence(named)
         s.text = text
         if not s.tokens or (context.skipped and not _is_finding(s)):
             return
@@ -361,7 +364,7 @@ class _Reader:
             self._read_label(context.label)
         self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
-        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted)
+        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted, self._is_in_cyst())
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
@@ -396,6 +399,11 @@ class _Reader:
             for lesion in self.current:
                 lesion.dropped = True
         self.current = []
+
+    def _is_in_cyst(self) -> bool:
+        """Whether the one lesion spoken of is cystic, so that a nodule can be that of its wall."""
+        said = [x for x in self.current if not x.dropped]
+        return len(said) == 1 and (said[0].pathology == "cyst" or bool(said[0].says("composition") & {"cystic", "mixed"}))
 
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
@@ -439,6 +447,8 @@ class _Reader:
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
+        if not plural and _in_both_organs(s):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
+            plural, count = True, 2
         if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
             count = 2  # "both kidneys contain masses"
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
@@ -908,6 +918,12 @@ def _is_placed_diagnosis(text: str) -> bool:
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _in_both_organs(s: Sentence) -> bool:
+    """Whether a single noun stands for two lesions: *each kidney*, *both kidneys contain a mass*."""
+    pairs = zip(s.tokens, s.tokens[1:], strict=False)
+    return any(a in ("each", "both", "either") and b in ("kidney", "kidneys", "lobe", "lobes") for a, b in pairs)
 
 
 def _is_another(s: Sentence, noun: Noun) -> bool:

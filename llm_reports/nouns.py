@@ -226,7 +226,11 @@ _KNOWN = words("known prior previous treated resected underlying primary")
 
 
 def nouns_of(
-    s: Sentence, open_to: Callable[[str | None], bool], suits: Callable[[Hit], bool], counted: bool
+    s: Sentence,
+    open_to: Callable[[str | None], bool],
+    suits: Callable[[Hit], bool],
+    counted: bool,
+    in_cyst: bool = False,
 ) -> list[Noun]:
     """The nouns of a sentence in order.
 
@@ -251,7 +255,7 @@ def nouns_of(
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
         elif not (lesion or pathology or area):
             noun.role = "other"
-        elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns):
+        elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns, in_cyst):
             noun.role = "other"
             s.statements.append(
                 Statement("composition", lexicon.NODULE_IN_WALL, noun.start, noun.end, s.is_negated(hit))
@@ -408,7 +412,7 @@ def _own_size(s: Sentence, noun: Noun) -> bool:
 def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
     """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
     lesions = [n for n in before if n.role == "lesion"]
-    if _own_size(s, noun):
+    if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
     named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] == ":"
     if named:  # "a new focus of 11 mm: recurrence"
@@ -419,7 +423,7 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return bool((cue or (joined and cue_after(s, noun))) and (lesions or open_lesions))
     if cue or cue_after(s, noun):
         return bool(lesions or open_lesions)
-    placed = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)
+    placed = any(h.has("organ", "site") and not (s.is_negated(h) or is_reference(s, h, "")) for h in s.hits)
     if lesions:
         if noun.pathology == lesions[-1].pathology and _has_size(s, lesions[-1].end, noun.start):
             return not _has_size(s, noun.end, len(s.tokens))  # *cyst left 3 cm, cyst right 2 cm*
@@ -452,24 +456,58 @@ def _only_names(s: Sentence, noun: Noun) -> bool:
     return not (s.sizes or others or said or is_plural(s, noun.hit) or _introduced(s, noun))
 
 
-def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*."""
-    whole = next((n for n in before if n.role == "lesion"), None)
+def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: bool) -> bool:
+    """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*.
+
+    ``in_cyst``: the lesion told of before is cystic.
+    """
     if s.tokens[noun.end - 1] not in ("nodule", "nodules"):
         return False
-    after = s.tokens[noun.end : noun.end + 3]
-    if after in (["in", "its", "wall"], ["within", "its", "wall"], ["along", "its", "wall"]):
-        return True  # "there is a nodule in its wall"
+    whole = next((n for n in before if n.role == "lesion"), None)
+    if whole is None and _is_in_wall(s, noun, in_cyst):
+        return True
     if s.tokens[:2] in (["inside", "it"], ["within", "it"], ["in", "it"]):
         return True
     if whole is None:
-        return False
+        return in_cyst and _is_unplaced_part(s, noun)
     cystic = whole.pathology == "cyst" or any(
         st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements
     )
-    has = set(s.tokens[whole.end : noun.start]) & words("with contains containing shows has")
-    between = s.tokens[whole.end : noun.end]
-    return bool(cystic and has) and not set(between) & words("segment lobe pole head tail kidney liver pancreas")
+    has = next((i for i in range(whole.end, noun.start) if s.tokens[i] in _HOLDING), None)
+    return bool(cystic and has) and not set(s.tokens[has : noun.end]) & _PARTS_OF_ORGANS
+
+
+_HOLDING = words("with contains containing shows has showing having bearing bears")
+_PARTS_OF_ORGANS = words("segment lobe pole head tail kidney liver pancreas")
+_CYST_WALLS = words("wall walls septum septa septation septations")
+_BODY_WALLS = words("abdominal chest bowel gastric duodenal gallbladder bladder vascular thoracic")
+
+
+def _is_in_wall(s: Sentence, noun: Noun, in_cyst: bool) -> bool:
+    """*A nodule of 9 mm in its wall*, *its wall bears a nodule*."""
+    for i, token in enumerate(s.tokens):
+        if token not in _CYST_WALLS or s.tokens[i - 1] in _BODY_WALLS or s.tokens[i + 1 : i + 2] == ["of"]:
+            continue
+        own = in_cyst or "its" in s.tokens[max(0, i - 2) : i]
+        after = noun.end <= i <= noun.end + 8 and bool(_ALONG & set(s.tokens[noun.end : i]))
+        if own and (after or (i <= 2 and i < noun.start)) and not {",", ";"} & set(s.tokens[noun.end : i]):
+            return True
+    return False
+
+
+_ALONG = words("in within along on at from of")
+
+
+def _is_unplaced_part(s: Sentence, noun: Noun) -> bool:
+    """*There are enhancing nodules*, after a cystic lesion; but *a second nodule* or one of segment 7 is a new one."""
+    placed = any(h.has("organ", "site") for h in s.hits) or _has_size(s, 0, len(s.tokens))
+    phrase = set(s.tokens[noun.start : noun.end])
+    begins = noun.start == 0 or s.tokens[:1] == ["there"]
+    return begins and not placed and bool(phrase & _OF_A_PART) and not phrase & _ONE_MORE
+
+
+_OF_A_PART = words("enhancing solid mural small tiny")
+_ONE_MORE = words("second another new further additional other the this")
 
 
 def _organ_within(s: Sentence, start: int, end: int) -> str | None:
