@@ -249,6 +249,8 @@ class Facts:
     """What the report calls it: the number in *lesion 2*."""
     noun: str = ""
     """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
+    epithets: frozenset[str] = frozenset()
+    """The adjectives that tell it from others: *the cranial tumor*."""
 
     @property
     def pathology(self) -> str | None:
@@ -467,6 +469,7 @@ class _Reader:
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
+            epithets=_EPITHETS & set(before),
         )
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
@@ -542,7 +545,14 @@ class _Reader:
     def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
         """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
         lesion = Lesion(
-            f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name, noun=f.noun
+            f.organ,
+            f.location,
+            plural=f.plural,
+            count=f.count,
+            uncertain=f.uncertain,
+            name=f.name,
+            noun=f.noun,
+            epithets=f.epithets,
         )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
@@ -609,6 +619,12 @@ class _Reader:
                 if not (context.label and lesion.location.contradicts(self.location)):
                     lesion.dropped = True
             return
+        if "respectively" in s.tokens and len(loose.sizes) > 1:  # "The sizes are 22 and 13 mm, respectively"
+            unsized = [x for x in self.recent if not (x.dropped or x.sizes)][-len(loose.sizes) :]
+            if len(unsized) == len(loose.sizes):
+                for lesion, mm in zip(unsized, loose.sizes, strict=True):
+                    lesion.add(Facts(sizes=[mm], uncertain=True), s.text)
+                loose.sizes = []
         if loose.statements or loose.sizes or loose.denied:
             targets = self._members(targets, loose, s.text)
             if self._implied(s, loose, nouns, targets, context):
@@ -673,7 +689,7 @@ class _Reader:
     ) -> bool:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
-        things = [n for n in nouns if n.role != "other" or not s.is_negated(n.hit)]
+        things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or is_reference(s, n.hit, ""))]
         if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in things) or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
@@ -806,13 +822,13 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        for lesion in self.current if alone else ():
+            if lesion.organ is None:  # "It lies in the pancreatic tail."
+                lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
+                lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
         if s.tokens[0] in ("it", "they") and self.current:
             return
-        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
-        if alone and len(self.current) == 1 and self.current[0].organ is None:
-            lesion = self.current[0]
-            lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
-            lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
             if subject and subject.start <= 1:
@@ -917,6 +933,7 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
+_EPITHETS = words("cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
@@ -1256,6 +1273,8 @@ def _likeness(f: Facts, lesion: Lesion) -> float:
         points -= 1
     if f.noun and f.noun == lesion.noun:
         points += 1
+    if f.epithets and lesion.epithets:
+        points += 3 if f.epithets & lesion.epithets else -1
     for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
         mine, its = f.says(name), lesion.says(name)
         if mine and its:

@@ -75,6 +75,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation defect|defects",
         "dimmer|hypoabsorbing|hypodensic",
+        "hypo on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -97,6 +98,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "same brightness",
         "indistinguishable from the? surrounding|normal? liver|pancreas|kidney|parenchyma|gland|cortex",
         "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
+        "iso on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
@@ -155,6 +157,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "during the? arterial phase|images",
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
+        "hyper on|in|at the? arterial|ap|hap|art",
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
@@ -219,6 +222,12 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
+        "throughout|over|across all|both|every phases|phase|series",
+        "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across all|both|every "
+        "phases|phase|series",
+        "density|attenuation|hu|values not|never change|rise|increase|vary|differ|changed|changing|rising",
+        "no|without change|difference|variation in|of density|attenuation between? the? phases",
         "inert after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
         f"{TAKES_UP} no {CONTRAST}",
@@ -252,6 +261,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("composition", "cystic"): (
         "cystic|fluid_filled|fluid_containing|fluid_content|water_filled|liquid|watery|multicystic|unilocular",
         "filled|distended with fluid|liquid|water",
+        "content|contents|interior of_which? is|are|being clear|serous|simple|purely? fluid|liquid|watery|water",
+        "fluid|liquid|watery|serous content|contents|interior",
         "contains|containing|contain clear|simple|serous|proteinaceous|some? fluid|liquid",
         "composed|consists|consisting|made|made_up of fluid|liquid|water",
         "macrocystic|microcystic|multilocular|multiloculated|polycystic|oligocystic",
@@ -458,7 +469,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "rim": (
         {"enhancement": "rim", "margin": ""},
-        "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
+        "rim|ring|peripheral|peripherally|periferal|periferic|peripheric|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
         "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|target|target_like|corona|crown|"
         "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
@@ -486,7 +497,7 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "loss of",
         "poorly|barely|hardly|scarcely|badly|incompletely visible|seen|perceptible|discernible|recognizable|traceable",
     ),
-    "rim": ("confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",),
+    "rim": ("at|along|around|on its|the periphery|edge|edges|circumference|rim|outside", "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",),
 }
 
 PANCREATIC_CANCER = (
@@ -562,7 +573,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "bile_duct|biliary|cholangio carcinoma|cancer|ca|adenocarcinoma",
     ),
     "IPMN": (
-        "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn",
+        "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn|ipnm|impn",
         "intraductal papillary mucinous neoplasm|neoplasms|tumor|tumour|neoplasia|lesion|carcinoma",
     ),
     "MCN": (
@@ -700,7 +711,7 @@ OTHER_THINGS: tuple[str, ...] = (
 )
 STATES = (
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls|steatosis|cirrhosis|"
-    "fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+    "fibrosis|pancreatitis|parenchyma|gland|cortex|medulla|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
 )
 """Other things that have no size."""
 
@@ -847,6 +858,8 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
+    "can|could not be decided|said|told|stated|established|judged whether|if",
+    "not clear|certain|known|decided whether|if",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
     "should|must|needs|need|to be excluded|ruled_out",
     "to be excluded|ruled_out",
@@ -932,6 +945,11 @@ def content() -> Iterator[tuple[str, Term]]:
     inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
     yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
     yield (
+        "mural|papillary|solid|nodular|soft_tissue|enhancing? vegetation|vegetations|projections|projection|excrescence|"
+        "excrescences|protrusion|protrusions",
+        Term("say", "composition", NODULE_IN_WALL),
+    )
+    yield (
         "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
         Term("say", "composition", NODULE_IN_WALL),
     )
@@ -945,6 +963,7 @@ def content() -> Iterator[tuple[str, Term]]:
         "fluid|water equivalent density?",
         "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
         "attenuation|density|hu value|values of|like|near water|fluid",
+        "consistent|compatible|in_keeping|in_line|in_accordance with simple? fluid|water",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")

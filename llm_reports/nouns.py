@@ -364,6 +364,8 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
         return False
     between = s.tokens[first.end : second.start]
     pronoun = first.hit.name("lesion") == "pronoun"
+    if between[-1:] == ["as"] and between[-2:-1] != ["well"] and _is_one_noun(s, first, second):
+        return True  # "and was only seen on the arterial phase as a bright spot"
     apart = {"and", ";"} if pronoun or between[-1:] == ["as"] else {"and", ",", ";"}
     if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
         return True
@@ -380,6 +382,11 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
         [","],
         ["as"],
     )
+
+
+def _is_one_noun(s: Sentence, first: Noun, second: Noun) -> bool:
+    """Whether nothing but the first noun stands before the second that could be its subject."""
+    return not any(first.end <= h.start < second.start and (is_lesion_noun(h) or h.has("other")) for h in s.hits)
 
 
 def _is_described(s: Sentence, hit: Hit) -> bool:
@@ -414,7 +421,7 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     lesions = [n for n in before if n.role == "lesion"]
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
-    named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] == ":"
+    named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] in (":", ",", "-")
     if named:  # "a new focus of 11 mm: recurrence"
         return True
     cue = cue_before(s, noun, before)

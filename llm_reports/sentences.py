@@ -127,7 +127,7 @@ def corrected(word: str) -> str:
     if len(word) < 6 or word in _KNOWN or not word.isalpha():
         return word
     near = closest(word, _CORRECTABLE, scorer=DamerauLevenshtein.distance, score_cutoff=1, limit=4)
-    names = [str(n[0]) for n in near if n[0][0] == word[0] or len(word) >= 8]
+    names = [str(n[0]) for n in near if n[0][0] == word[0]] or [str(n[0]) for n in near if len(word) >= 8]
     if len({_CONTENT.get(name, _Node()).terms for name in names}) != 1:
         return word
     return names[0]
@@ -335,7 +335,7 @@ def _is_of_part(tokens: Sequence[str], at: int) -> bool:
     for token in tokens[at + 1 : at + 4]:
         if token in _PART_NOUNS or token == "mural":
             return True
-        if token in _LESION_WORDS or token in _PUNCTUATION or token in ("and", "with", "in"):
+        if token in _LESION_WORDS or token in _PUNCTUATION or token in ("and", "with", "in", "whose", "which"):
             return False
     return False
 
@@ -403,7 +403,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation") and not answer and forward:
-            for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
+            for i in range(_scope_start(s.tokens, cue), _scope_end(s.tokens, cue, starts, stops)):
                 negated[i] = True
         elif answer:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
@@ -447,6 +447,20 @@ def _answers(tokens: Sequence[str], cue: Hit) -> bool:
     after = tokens[cue.end : cue.end + 1]
     asked = tokens[cue.start - 1] == ":" or (tokens[cue.start] in ("no", "none", "absent") and cue.end == cue.start + 1)
     return cue.start > 0 and asked and (not after or after[0] in _PUNCTUATION)
+
+
+def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
+    """Where the scope begins: *no evidence that the lesion communicates with the duct* does not deny the lesion."""
+    if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"]):
+        return cue.end
+    return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
+
+
+def _is_verb(token: str) -> bool:
+    return token in _VERBS or (token.endswith("s") and token[:-1] in _OTHER_VERBS)
+
+
+_OTHER_VERBS = words("communicate connect invade infiltrate take wash reach extend arise involve grow contain originate")
 
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
@@ -625,12 +639,15 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
             return True
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
             break
+    if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
+        return True  # "with central low density"
     if {",", "-", "and"} & set(before):
         return False
     joined = bool(before) and before[-1] in ("of", "with", "is", "are", "remain", "remains", "appears", "appear")
     return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
 
 
+_CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts")
 _CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
@@ -758,12 +775,15 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
-    """Whether a comma only divides adjectives of one edge: *irregular, lobulated margins*."""
+    """Whether a comma only divides adjectives of one noun: *irregular, lobulated margins*, *peripheral, nodular uptake*."""
     between = s.tokens[mod.end : head.start]
-    row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1
-    return row and head.has("head") and head.name("head") == "margin" and between[-1] not in _NOT_IN_ROW
+    row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1 and between[-1] not in _NOT_IN_ROW
+    if any(t.kind == "mod" and t.name == "rim" for t in mod.terms) and _enhancement_word(head):
+        return row
+    return row and head.name("head") == "margin"
 
 
+_PREPOSITIONS = words("at along around on")
 _NOT_IN_ROW = words("no the a its without with and or of not")
 _SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
 _COPULAR = words("is are was were remains remain appears appear seems")
@@ -779,6 +799,8 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             continue
         if s.chunks[head.start] != s.chunks[mod.start] and not _in_row(s, mod, head):
             continue
+        if head.start > mod.start and s.tokens[mod.start] in _PREPOSITIONS:
+            continue  # "blurred at its edges and enhancing"
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
                 if not _takes(head, field):
@@ -829,8 +851,10 @@ _ALONE = {
 def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     """What an adjective speaks of that is all between two commas or after a size: *12 mm, hypodense, sharp*."""
     field = _ALONE.get(s.tokens[hit.start])
-    if field is None or not hit.has("mod") or hit.start == 0:
+    if field is None or not hit.has("mod"):
         return None
+    if hit.start == 0:  # "Sharp."
+        return field if hit.end == len(s.tokens) or s.tokens[hit.end] == "," else None
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
     if before in _COPULAR:  # "the lesion is discrete and sharp"
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
@@ -879,13 +903,14 @@ _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
-    if s.tokens[head.start] not in ("enhances", "enhance"):
+    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in ("and", "is", "are")
+    if s.tokens[head.start] not in ("enhances", "enhance") and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
                 return i  # "with a wall that enhances"
-            return i if s.tokens[i - 1] in ("the", "its", "their") or i == 0 else None
+            return i if s.tokens[i - 1] in ("the", "its", "their", "whose") or i == 0 else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
             return None
         if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
@@ -910,7 +935,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     lead = s.tokens[max(0, head.start - 4) : head.start]
     wall = next((i for i, t in enumerate(lead[-3:]) if t in _WALLS), 3)
     since = set(lead[-3:][wall:])
-    if {"without", "no", "lacking"} & since and not _PUNCTUATION & since:
+    if {"without", "no", "lacking"} & since and not (_PUNCTUATION | {"and", "or", "nor"}) & since:
         return True  # "thin septa without enhancement"
     for token in reversed(lead):
         if token in ("center", "centre", "core"):
