@@ -270,6 +270,8 @@ class Lesion(Facts):
     dropped: bool = False
     concluded: bool = False
     """First told of in a conclusion."""
+    past: bool = False
+    """Told of only as something that an earlier examination showed."""
 
     def add(self, facts: Facts, text: str) -> None:
         """Take over what another sentence says."""
@@ -285,6 +287,7 @@ class Lesion(Facts):
         self.diagnoses += [d for d in facts.diagnoses if d not in self.diagnoses]
         self.denied |= facts.denied
         self.uncertain &= facts.uncertain
+        self.past = self.past and text in self.evidence
         if text not in self.evidence:
             self.evidence.append(text)
 
@@ -351,7 +354,7 @@ class _Reader:
             s = Sentence(reference.clause)
             self.current = self.subject
         elif self.lesions and not any(x.plural and x.members < x.count for x in self.recent):
-            named = with_noun(clause)
+            named = with_noun(clause, (self.current[-1].called if self.current else None) or "lesion")
             s = s if named == clause else Sentence(named)
         s.text = text
         if not s.tokens or (context.skipped and not _is_finding(s)):
@@ -362,6 +365,10 @@ class _Reader:
         self.concluding = context.conclusion
         past = history_tokens(s)
         s.statements = [st for st in s.statements if st.start not in past]
+        earlier = _is_earlier(s)
+        if earlier:
+            s.statements, s.sizes = [], [z._replace(prior=True) for z in s.sizes]
+        before = len(self.lesions)
         if context.label:
             self._read_label(context.label)
         self.hint = _hinted(s) or self.hint
@@ -379,6 +386,8 @@ class _Reader:
         elif any(c.has("gone") and not _in_phase_only(s, c) for c in s.cues):
             self._forget(s, nouns)
         self._apply(s, loose, nouns, context)
+        for lesion in self.lesions[before:]:
+            lesion.past = earlier
         self._liken(s)
         self._move_on(s, nouns)
 
@@ -510,6 +519,9 @@ class _Reader:
         for st in s.statements:
             if st.field == "pathology":
                 continue
+            if st.value == lexicon.NODULE_IN_WALL and not lesion_nouns:
+                loose.statements.append(st)  # "its wall bears a nodule"
+                continue
             for f in _owners(s, st.start, st.end, nouns, by_noun, loose, is_size=False):
                 f.statements.append(st)
         for size in s.sizes:
@@ -536,6 +548,9 @@ class _Reader:
             if not found:
                 found = [self._opened(f, s.text)]
                 found[0].concluded = context.conclusion
+                if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
+                    kept = [st for st in self.current[-1].statements if not st.negated]
+                    f.statements = [*f.statements, *(st for st in kept if not f.says(st.field))]
             for lesion in found:
                 if lesion.uncertain or not f.uncertain:  # "a solid tumor cannot be ruled out" does not make it solid
                     lesion.add(f, s.text)
@@ -689,7 +704,7 @@ class _Reader:
     ) -> bool:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
-        things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or is_reference(s, n.hit, ""))]
+        things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
         if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in things) or self.organ not in HOSTS:
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
@@ -810,6 +825,8 @@ class _Reader:
             open_ones = [lesion for lesion in targets if lesion in fitting]
             return [lesion for lesion in open_ones if lesion.called in (None, pathology)] or open_ones
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
+        if len(targets) == 1 and "satellite" in targets[0].epithets and len(untold) > 1:
+            untold, targets = [x for x in untold if x is not targets[0]], []  # "A satellite lies beside it. HCC."
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
         several = is_plural(s, noun.hit) and context.conclusion
@@ -868,13 +885,18 @@ def _hinted(s: Sentence) -> str | None:
     return named[-1] if named else None
 
 
+def _is_compared(s: Sentence, noun: Noun) -> bool:
+    """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
+    return noun.start > 2 and is_reference(s, noun.hit, "")
+
+
 _COMPARING = words("than compared comparison relative versus")
 
 
 def _compared_with(s: Sentence) -> str | None:
     """The organ that a lesion is compared with, where nothing else says which it is in: *denser than the liver*."""
     for p in places_of(s):
-        if p.organ in HOSTS and _COMPARING & set(s.tokens[max(0, p.start - 4) : p.start]):
+        if p.organ in HOSTS and _COMPARING & set(s.tokens[max(0, p.start - 6) : p.start]):
             return p.organ
     return None
 
@@ -897,6 +919,23 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
         return False
     cystic = "cystic" in lesion.says("composition") or "none" in lesion.says("enhancement")
     return pathology != "cyst" or cystic
+
+
+_EARLIER = re.compile(
+    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
+    r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
+    r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
+    r"the (?:previous|prior|last|earlier|outside|old) (?:\w+ )?(?:ct|mri|scan|study|examination|exam|ultrasound) "
+    r"(?:showed|had|described|demonstrated))"
+)
+_THEN = words("was were had measured showed described demonstrated")
+_STILL = words("is are has have now today currently remains shows measures")
+
+
+def _is_earlier(s: Sentence) -> bool:
+    """Whether a sentence only tells of an earlier examination: *in the previous CT the lesion was ill-defined*."""
+    said = set(s.tokens)
+    return bool(said & _THEN) and not said & _STILL and _EARLIER.match(" ".join(s.tokens)) is not None
 
 
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
@@ -937,6 +976,12 @@ _EPITHETS = words("cranial caudal anterior posterior medial lateral ventral dors
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
+def _is_similar(s: Sentence, noun: Noun) -> bool:
+    """*A similar lesion of 11 mm*: what was said of the lesion before holds for this one too."""
+    alike = {"similar", "identical", "analogous", "comparable"} & set(s.tokens[noun.start : noun.hit.start])
+    return bool(alike) and not any(h.has("head") for h in s.hits if noun.start <= h.start < noun.hit.start)
+
+
 def _in_both_organs(s: Sentence) -> bool:
     """Whether a single noun stands for two lesions: *each kidney*, *both kidneys contain a mass*."""
     pairs = zip(s.tokens, s.tokens[1:], strict=False)
@@ -945,7 +990,11 @@ def _in_both_organs(s: Sentence) -> bool:
 
 def _is_another(s: Sentence, noun: Noun) -> bool:
     """Whether a pronoun stands for one more of the same: *a second one has formed*."""
-    return noun.hit.name("lesion") == "pronoun" and s.tokens[max(0, noun.hit.start - 2)] in ("a", "another")
+    if noun.hit.name("lesion") != "pronoun":
+        return False
+    before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
+    return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
 
 
 def _is_lettered(s: Sentence, noun: Noun) -> bool:
@@ -1117,7 +1166,7 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int, has_size: bool) -> bool:
 
 def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
-    before = [n for n in before if n.role != "other" or not s.is_negated(n.hit)]
+    before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
         if "it" in s.tokens[before[-1].end : start]:
             return False  # "compared with the parenchyma it is hypodense"
@@ -1292,5 +1341,6 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
-    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    told = [x for x in reader.lesions if not (x.dropped or x.past)]
+    found = [x.finished() for x in told if (x.organ in wanted or not (organ or x.organ))]
     return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]

@@ -138,7 +138,7 @@ class Noun:
 
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
-    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
+    "have contains contain seen noted measures measuring whose there within no or on into demonstrates represents appears "
     "displays exhibits displaying exhibiting "
     "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
@@ -255,6 +255,8 @@ def nouns_of(
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
         elif not (lesion or pathology or area):
             noun.role = "other"
+        elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
+            noun.role = "other"  # "the renal vein shows a filling defect"
         elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns, in_cyst):
             noun.role = "other"
             s.statements.append(

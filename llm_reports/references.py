@@ -100,17 +100,15 @@ def completed(sentence: str) -> str:
     return sentence
 
 
-def with_noun(clause: str) -> str:
-    """The clause with a noun in place of *that* or *one*: *the lesion in segment 7*, *the right lesion*."""
+def with_noun(clause: str, noun: str) -> str:
+    """The clause with ``noun`` in place of *that* or *one*: *the lesion in segment 7*, *the right cyst*."""
     match = _LEADING_ONE.match(clause)
     if match is None:
         return clause
     words_of = match.group("subject").split()
-    noun = ["the", "lesion", *words_of[1:]] if words_of[0].lower() == "that" else []
-    if not noun:
-        at = next(i for i, word in enumerate(words_of) if word.lower() == "one")
-        noun = [*words_of[:at], "lesion", *words_of[at + 1 :]]
-    return f"{' '.join(noun)} {clause[match.end() :]}"
+    at = next((i for i, word in enumerate(words_of) if word.lower() == "one"), 0)
+    phrase = [*(words_of[:at] or ["the"]), noun, *words_of[at + 1 :]]
+    return f"{' '.join(phrase)} {clause[match.end() :]}"
 
 
 _LESION = re.compile(rf"\b(?:{_THINGS})\b", re.IGNORECASE)

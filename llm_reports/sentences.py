@@ -184,6 +184,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
+        (r"\b(density|attenuation) \(-?\d+ ?(?:-|to)? ?\d* ?hu\)", r"\1"),
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
@@ -377,10 +378,17 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit], hits: Sequence[Hit]) -> 
     joining = {h.end for h in adjectives if tokens[h.end : h.end + 1] == ["but"]} & {h.start - 1 for h in adjectives}
     chunks, current = [], 0
     for i, token in enumerate(tokens):
-        if (token in _PUNCTUATION and token != ":") or (i in stops and i not in joining):
+        if (token in _PUNCTUATION and token != ":" and not _holds_size(tokens, i)) or (i in stops and i not in joining):
             current += 1
         chunks.append(current)
     return chunks
+
+
+def _holds_size(tokens: Sequence[str], at: int) -> bool:
+    """Whether a bracket holds nothing but a size: *the uptake of the mass (70 mm) is weak* is one chunk."""
+    if tokens[at] == "(":
+        return tokens[at + 2 : at + 3] == [")"] and tokens[at + 1][0] == "@"
+    return tokens[at] == ")" and at > 1 and tokens[at - 2] == "(" and tokens[at - 1][0] == "@"
 
 
 _EITHER_WAY = ("absent", "unlikely", "less")  # forward only where the word stands before what it denies
@@ -651,6 +659,38 @@ _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts")
 _CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
+
+
+_TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
+_IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
+
+
+def _of_tissue(s: Sentence, st: Statement) -> bool:
+    """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
+    if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
+        return False
+    at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
+    if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
+        return False
+    for token in s.tokens[at + 1 : at + 5]:
+        if token in _LESION_WORDS or token in ("cyst", "cysts", "area", "areas", "focus", "spot"):
+            return False
+        if token in _IN_PHRASE:
+            break
+    article = s.tokens[max(0, st.start - 1)]
+    return article in ("the", "a", "an", "this") or st.start == 0
+
+
+def _of_another(s: Sentence, st: Statement) -> bool:
+    """Whether it is said of a vessel or another organ: *calcifications of the aorta*."""
+    if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) or st.field == "pathology":
+        return False
+    near = next((h for h in s.hits if st.end < h.start <= st.end + 3), None)
+    if near is None or any(t in _LESION_WORDS or t in _PHASES for t in s.tokens[st.end : near.end]):
+        return False
+    thing = near.has("other") and near.name("other") != "state"
+    organ = near.name("organ")
+    return thing or (organ is not None and organ not in (*lexicon.HOSTS, "soft tissue"))
 
 
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
@@ -977,7 +1017,7 @@ class Sentence:
         read = (
             _after_contrast(self, st)
             for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self))
-            if not _inside_areas(self, st)
+            if not (_inside_areas(self, st) or _of_tissue(self, st) or _of_another(self, st))
         )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
         self.sizes = _sizes(self)
