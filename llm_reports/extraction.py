@@ -331,6 +331,8 @@ class _Reader:
         """The last organ that was named at all, were it only in *renal vein*."""
         self.location = Location()
         self.concluding = False
+        self.held = Facts()
+        """What the lines of a form say before enough is said to make a lesion: *Type: cystic. Size: 21 mm.*"""
         self.subject: list[Lesion] = []
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
@@ -385,7 +387,13 @@ class _Reader:
             self._take(s, there, context)
         elif any(c.has("gone") and not _in_phase_only(s, c) for c in s.cues):
             self._forget(s, nouns)
+        form = _FORM.match(clause) is not None and not lesion_nouns
+        if form:
+            loose.statements, loose.sizes = [*self.held.statements, *loose.statements], [*self.held.sizes, *loose.sizes]
+        self.held = Facts()
         self._apply(s, loose, nouns, context)
+        if form and not (self.current or any(n.role != "other" for n in nouns)):
+            self.held = loose
         for lesion in self.lesions[before:]:
             lesion.past = earlier
         self._liken(s)
@@ -921,6 +929,12 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
     return pathology != "cyst" or cystic
 
 
+_FORM = re.compile(
+    r"\s*(?:type|organ|site|location|localization|position|side|size|diameter|dimensions?|density|attenuation|enhancement|margins?|"
+    r"borders?|contours?|texture|structure|composition|consistency|septa|walls?|calcifications?|mural nodules?|shape|fat|"
+    r"contrast(?: behaviou?r)?|communication[\w ]*|(?:\w+ )?duct|diagnosis|dx|number)\s*:",
+    re.IGNORECASE,
+)
 _EARLIER = re.compile(
     r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
@@ -1033,6 +1047,8 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
         if cue.has("doubt"):
             if s.tokens[cue.start] == "suspected" and s.sizes:
                 continue
+            if s.tokens[cue.end : cue.end + 2] in _THAT_THE:
+                continue  # "it is not certain that the lesion is a cyst"
             if any(pathology_of(h) and h.end <= cue.start and s.chunks[h.start] == s.chunks[cue.start] for h in s.hits):
                 continue  # "HCC cannot be excluded in the nodule" does not doubt the nodule
             if s.tokens[cue.start - 1] == "is" and noun.end < cue.start and not (s.sizes or s.statements):
@@ -1042,6 +1058,9 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
                 return True
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
+
+
+_THAT_THE = (["that", "the"], ["whether", "the"], ["if", "the"])
 
 
 def _in_phase_only(s: Sentence, cue: Hit) -> bool:

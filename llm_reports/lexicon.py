@@ -158,6 +158,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at the? arterial|ap|hap|art",
+        "bright|brighter|hyperdense|hyperattenuating|dense early|arterially",
+        "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
@@ -339,6 +341,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un circumscribed|demarcated",
         "blend|blends|blending|merge|merges with|into the? surrounding|normal? parenchyma|gland|liver|kidney|pancreas",
         f"{EDGES} poorly|barely|hardly|scarcely|badly visible|seen|perceptible|discernible|recognizable",
+        f"hard|difficult|impossible to separate|discern|distinguish from the? adjacent|surrounding|neighboring|normal? {TISSUE}",
         "hard|difficult|impossible to delimit|delineate|demarcate|outline",
         f"{EDGES} is|are? not visible|discernible|definable|recognizable|traceable|perceptible|delineable|identifiable",
         "no|without|lacks|lacking|lack_of|absence_of a|any|the? clear|sharp|distinct|definite|definable|identifiable|"

@@ -268,7 +268,7 @@ def nouns_of(
             pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
         ):
             noun.role = "diagnosis"
-        if pathology and _describes_another_thing(s, hit):
+        if pathology and (_describes_another_thing(s, hit) or _is_in_question(s, noun, nouns)):
             noun.role = "nothing"
         before = nouns[-1] if nouns else None
         if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
@@ -401,6 +401,15 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after for st in near)
 
 
+def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """*It is not certain that the lesion is a cyst*, *whether the lesion is a cyst is unclear*."""
+    at = next((i for i, t in enumerate(s.tokens[:-1]) if t in ("that", "whether", "if") and s.tokens[i + 1] == "the"), None)
+    if at is None or not any(n.role == "lesion" and at < n.start for n in before):
+        return False
+    doubted = any(c.has("doubt", "pseudo") and c.end == at and s.tokens[c.start] != "no" for c in s.cues)
+    return at < noun.start and (doubted or s.tokens[at] == "whether")
+
+
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
@@ -480,7 +489,7 @@ def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: b
     if whole is None:
         return in_cyst and _is_unplaced_part(s, noun)
     cystic = whole.pathology == "cyst" or any(
-        st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements
+        st.field == "composition" and st.value in ("cystic", "mixed") and not st.negated for st in s.statements
     )
     has = next((i for i in range(whole.end, noun.start) if s.tokens[i] in _HOLDING), None)
     return bool(cystic and has) and not set(s.tokens[has : noun.end]) & _PARTS_OF_ORGANS

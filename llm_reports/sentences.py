@@ -411,7 +411,9 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation") and not answer and forward:
-            for i in range(_scope_start(s.tokens, cue), _scope_end(s.tokens, cue, starts, stops)):
+            begin = _scope_start(s.tokens, cue)
+            whole = cue if begin == cue.end else cue._replace(end=min(begin + 1, len(s.tokens)))
+            for i in range(begin, _scope_end(s.tokens, whole, starts, stops)):
                 negated[i] = True
         elif answer:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
@@ -458,7 +460,7 @@ def _answers(tokens: Sequence[str], cue: Hit) -> bool:
 
 
 def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
-    """Where the scope begins: *no evidence that the lesion communicates with the duct* does not deny the lesion."""
+    """Where the scope begins: *no evidence that the lesion washes out*, *I do not think that ...* deny no lesion."""
     if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"]):
         return cue.end
     return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
@@ -724,6 +726,29 @@ def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
         yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
 
 
+def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
+    """*20 HU on all phases*, *22 HU native, 25 HU after contrast*: nothing enhances."""
+    if not _HOUNSFIELD & set(s.tokens) or any(_enhancement_word(h) for h in s.hits):
+        return
+    text = " ".join(s.tokens)
+    match = _SAME_HU.search(text)
+    pair = None if match else _TWO_HU.search(text)
+    if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
+        match = pair
+    if match:
+        start = len(text[: match.start()].split())
+        yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
+
+
+_LEAST_RISE = 8
+_SAME_HU = re.compile(
+    r"\b\d+ (?:hu|hounsfield)(?: units)? (?:(?:on|in|through|throughout|across|during|over) (?:all|both|every)|"
+    r"(?:before and after|pre and post))\b"
+)
+_TWO_HU = re.compile(
+    r"\b(\d+)(?: hu)? (?:native|unenhanced|pre\w*|before|plain|without contrast)[^.;]{0,30}? (\d+) hu "
+    r"(?:after|post\w*|(?:on|in|during) (?:the )?(?:portal|venous|nephrographic|late|delayed|arterial)|with contrast|enhanced)"
+)
 _NO_RISE = re.compile(
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
@@ -818,9 +843,7 @@ def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
     """Whether a comma only divides adjectives of one noun: *irregular, lobulated margins*, *peripheral, nodular uptake*."""
     between = s.tokens[mod.end : head.start]
     row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1 and between[-1] not in _NOT_IN_ROW
-    if any(t.kind == "mod" and t.name == "rim" for t in mod.terms) and _enhancement_word(head):
-        return row
-    return row and head.name("head") == "margin"
+    return row and (head.name("head") == "margin" or (head.has("head") and _enhancement_word(head)))
 
 
 _PREPOSITIONS = words("at along around on")
@@ -1016,7 +1039,7 @@ class Sentence:
         self._negated = _negated_tokens(self)
         read = (
             _after_contrast(self, st)
-            for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self))
+            for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self), *_of_constant_hu(self))
             if not (_inside_areas(self, st) or _of_tissue(self, st) or _of_another(self, st))
         )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
