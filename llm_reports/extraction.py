@@ -339,6 +339,11 @@ class _Reader:
     def read(self, text: str, context: Context) -> None:
         if _QUESTION.search(text):
             return
+        if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
+            spoken, organ, location = self.current, self.organ, self.location
+            self._read(text, text, context)
+            self.current, self.organ, self.location = spoken, organ, location
+            return
         for clause in clauses_of(text):
             listed = _diagnoses_apart(clause) if not context.skipped else []
             for part in listed:

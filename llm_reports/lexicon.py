@@ -92,7 +92,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible from the? "
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from the? "
         f"surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
@@ -179,6 +179,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{LOSES} its|the|all|some? {CONTRAST}|enhancement|hyperenhancement|brightness",
         f"loss|release|clearance of {CONTRAST}|enhancement|hyperenhancement",
         "contrast|enhancement loss|clearance|release",
+        f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
         "contrast is? lost",
     ),
     ("enhancement", "rim"): (
@@ -296,7 +297,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "focus|foci|area|areas of necrosis",
         "partly|partially necrotic ,|and? partly|partially solid",
         "partly|partially solid ,|and? partly|partially necrotic",
-        "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically",
+        "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically|colliquation|"
+        "colliquated|colliquative",
         "dead|liquefied|devitalized|devitalised|liquefying center|centre|core|interior",
         "center|centre|core is|has|appears|been? liquefied|dead|devitalized|liquefying",
         "central|internal|centrally liquefaction|devitalization|liquefied",
@@ -333,6 +335,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
         "infiltrative|infiltrating|invasive growth",
+        f"grows|growing|spreads|spreading diffusely|infiltratively|irregularly into|in the? surrounding|adjacent|normal? {TISSUE}",
         "infiltrative|infiltrating growth pattern",
         "infiltratively|permeatively|permeative|undemarcated|undefined|undelimited|illmarginated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
         "merges|merging|fades|fading|melts|melting|blends|blending gradually|imperceptibly|smoothly|seamlessly? into",
@@ -405,6 +408,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     ),
     "enhancement": (
         "enhancement|enhancing|enhances|enhance|enhanced|enh|uptake|perfusion|vascularity|opacification|enhancements",
+        "contrasting|contrasted|contrastation",
         "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
         "fixation|captation",
         f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
@@ -897,7 +901,7 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
+    "latter letter latest former hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
     "patents liver lever livers river legion region dose lipoma myeloma lumber lumbar renal venal cystitis "
     "defined refined define contrast contract necrotic nephrotic nephrosis fibrosis cirrhosis stenosis "
     "enhance enhanced hypertrophic atrophic uterine urine patchy patch portal postal venous various central ventricle "

@@ -378,7 +378,8 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit], hits: Sequence[Hit]) -> 
     joining = {h.end for h in adjectives if tokens[h.end : h.end + 1] == ["but"]} & {h.start - 1 for h in adjectives}
     chunks, current = [], 0
     for i, token in enumerate(tokens):
-        if (token in _PUNCTUATION and token != ":" and not _holds_size(tokens, i)) or (i in stops and i not in joining):
+        joins = i in joining or tokens[max(0, i - 1) : i + 1] == ["of", "which"]
+        if (token in _PUNCTUATION and token != ":" and not _holds_size(tokens, i)) or (i in stops and not joins):
             current += 1
         chunks.append(current)
     return chunks
@@ -834,9 +835,17 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    heavy = ("with",) if joined else ("with", "and")
-    gap = sum(3 if t in heavy else 1 for t in between if t not in lexicon.SKIPPED) - joined
+    heavy = ("with",) if joined or _is_row_of_adjectives(s, first.end, second.start) else ("with", "and")
+    counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
+    gap = sum(3 if t in heavy else 1 for t in counted) - joined
     return gap if mod.start < head.start else gap + 1
+
+
+def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
+    """Whether nothing but adjectives joined by *and* stands between: *weak and homogeneous enhancement*."""
+    inside = range(start, end)
+    row = all(s.tokens[i] in ("and", "only") or s.tokens[i] in lexicon.SKIPPED or _is_adjective(s, i) for i in inside)
+    return row and "and" in s.tokens[start:end]
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
@@ -846,6 +855,25 @@ def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
     return row and (head.name("head") == "margin" or (head.has("head") and _enhancement_word(head)))
 
 
+def _goes_on(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a predicate goes on after a comma: *the enhancement is homogeneous, although weaker than ...*."""
+    between = s.tokens[head.end : mod.start]
+    links = [i for i, t in enumerate(between) if t in _COPULAR]
+    if not links or len(between) > 8 or not {*between[-2:]} & _CONCEDING:
+        return False
+    return all(t in _CONCEDING or t in lexicon.SKIPPED or _is_adjective(s, head.end + i) for i, t in _after(between, links[0]))
+
+
+def _after(tokens: Sequence[str], at: int) -> Iterator[tuple[int, str]]:
+    return ((i, t) for i, t in enumerate(tokens) if i > at)
+
+
+def _is_adjective(s: Sentence, at: int) -> bool:
+    """Whether a token belongs to a phrase that describes, and names nothing."""
+    return any(h.start <= at < h.end and h.has("say", "mod") and not h.has("lesion", "organ", "other") for h in s.hits)
+
+
+_CONCEDING = words("although though albeit but yet and only if") | {","}
 _PREPOSITIONS = words("at along around on")
 _NOT_IN_ROW = words("no the a its without with and or of not")
 _SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
@@ -860,7 +888,9 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
     for head in s.heads:
         if head is mod or abs(head.start - mod.start) > _FARTHEST:
             continue
-        if s.chunks[head.start] != s.chunks[mod.start] and not _in_row(s, mod, head):
+        divided = s.chunks[head.start] != s.chunks[mod.start]
+        goes_on = divided and _goes_on(s, mod, head)
+        if divided and not (goes_on or _in_row(s, mod, head)):
             continue
         if head.start > mod.start and s.tokens[mod.start] in _PREPOSITIONS:
             continue  # "blurred at its edges and enhancing"
@@ -868,7 +898,7 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
                 if not _takes(head, field):
                     continue
-                gap = _gap(s, mod, head)
+                gap = 2 if goes_on else _gap(s, mod, head)
                 reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(term.name, 8)
                 if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
                     best = (gap, head, field, value)
@@ -1013,6 +1043,8 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
             return True
+        if s.tokens[i] in _WALLS and s.is_negated(head):
+            return True  # "no enhancing wall"
     return False
 
 
