@@ -417,7 +417,7 @@ class _Reader:
             for c in gone
             for h in s.hits
         )
-        if of_property:  # "washout is no longer seen"
+        if of_property or (gone and not _is_subject(s.tokens[: gone[0].start])):  # "encasement is no longer seen"
             return
         if not nouns and not any(h.has("organ") for h in s.hits):
             for lesion in self.current:
@@ -427,7 +427,9 @@ class _Reader:
     def _is_in_cyst(self) -> bool:
         """Whether the one lesion spoken of is cystic, so that a nodule can be that of its wall."""
         said = [x for x in self.current if not x.dropped]
-        return len(said) == 1 and (said[0].pathology == "cyst" or bool(said[0].says("composition") & {"cystic", "mixed"}))
+        return len(said) == 1 and (
+            said[0].pathology == "cyst" or bool(said[0].says("composition") & {"cystic", "mixed"})
+        )
 
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
@@ -477,21 +479,24 @@ class _Reader:
             count = 2  # "both kidneys contain masses"
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
             count = count or 2
-        uncertain = noun.pathology is None and _is_doubted(s, noun)
+        uncertain = _is_doubted(s, noun) if noun.pathology is None else _is_not_excluded(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
         numbered = bool(after) and ((after[0].isdigit() and len(after[0]) < 3) or _is_lettered(s, noun))
         name = after[0] if numbered and not noun.pathology else ""
         head = s.tokens[noun.end - 1]
+        whole = self.current[-1] if self.current and s.tokens[noun.end : noun.end + 2] == ["of", "them"] else None
         return Facts(
             organ,
             location,
-            called=noun.pathology or (self.current[-1].called if _is_another(s, noun) and self.current else None),
+            called=noun.pathology
+            or (self.current[-1].called if (whole or _is_another(s, noun)) and self.current else None),
+            diagnoses=list(whole.diagnoses) if whole and whole.plural else [],
             plural=plural,
             count=count,
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
-            epithets=_EPITHETS & set(before),
+            epithets=_EPITHETS & set(s.tokens[noun.start : noun.end]),
         )
 
     def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
@@ -507,7 +512,7 @@ class _Reader:
             explicit = [p.organ for p in group if p.explicit]
             if explicit:
                 return explicit[0]
-        if context.label:
+        if context.label and not (here and self.organ not in HOSTS and here[0].organ in HOSTS):
             return self.organ
         if here:
             return here[0].organ
@@ -641,11 +646,13 @@ class _Reader:
         targets = self._spoken_of(s)
         if len(targets) > 1:
             self.current = targets
-        artifact = any(n.role == "artifact" for n in nouns)
+        artifact = any(n.role == "artifact" for n in nouns) and not (
+            "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
+        )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             for lesion in targets:
                 if not (context.label and lesion.location.contradicts(self.location)):
-                    lesion.dropped = True
+                    lesion.dropped, lesion.plural = True, False
             return
         if "respectively" in s.tokens and len(loose.sizes) > 1:  # "The sizes are 22 and 13 mm, respectively"
             unsized = [x for x in self.recent if not (x.dropped or x.sizes)][-len(loose.sizes) :]
@@ -681,13 +688,15 @@ class _Reader:
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
+                if lesion.called and any(_is_not_excluded(s, n) for n in nouns if n.role == "diagnosis"):
+                    continue  # "numerous cysts; cystadenomas not excluded"
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _name_primary(self, s: Sentence) -> None:
         """*Metastatic RCC*, *given the RCC*: the one kidney lesion without a diagnosis is the RCC."""
         for hit in s.hits:
             organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology_of(hit) or "")
-            metastatic = s.is_origin(hit) and s.tokens[hit.start - 1] == "metastatic"
+            metastatic = "metastatic" in s.tokens[max(0, hit.start - 2) : hit.start]
             given = s.tokens[max(0, hit.start - 2) : hit.start] == ["given", "the"]
             if organ and (metastatic or given) and not history_tokens(s):
                 told = [x for x in self.recent if not x.dropped and x.organ == organ]
@@ -718,7 +727,10 @@ class _Reader:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
         things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
-        if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in things) or self.organ not in HOSTS:
+        if (
+            any(not (_LESION_PARTS | {"fat"}) & set(s.tokens[n.hit.start : n.end]) for n in things)
+            or self.organ not in HOSTS
+        ):
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
@@ -834,12 +846,14 @@ class _Reader:
             return placed if is_plural(s, noun.hit) else placed[-1:]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
+        if is_plural(s, noun.hit) and len(set(explicit)) > 1:  # "renal and hepatic angiomyolipomas"
+            return [x for x in live if x.organ in explicit and not x.diagnoses and x.called is None]
         if len(targets) > 1:
             open_ones = [lesion for lesion in targets if lesion in fitting]
             return [lesion for lesion in open_ones if lesion.called in (None, pathology)] or open_ones
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
         if len(targets) == 1 and "satellite" in targets[0].epithets and len(untold) > 1:
-            untold, targets = [x for x in untold if x is not targets[0]], []  # "A satellite lies beside it. HCC."
+            return [*[x for x in untold if x is not targets[0]][-1:], targets[0]]  # "A satellite lies beside it. HCC."
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
         several = is_plural(s, noun.hit) and context.conclusion
@@ -900,7 +914,9 @@ def _hinted(s: Sentence) -> str | None:
 
 def _is_compared(s: Sentence, noun: Noun) -> bool:
     """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
-    return noun.start > 2 and is_reference(s, noun.hit, "")
+    before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
+    return noun.start > 2 and (beside or is_reference(s, noun.hit, ""))
 
 
 _COMPARING = words("than compared comparison relative versus")
@@ -945,9 +961,9 @@ _EARLIER = re.compile(
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
     r"the (?:previous|prior|last|earlier|outside|old) (?:\w+ )?(?:ct|mri|scan|study|examination|exam|ultrasound) "
-    r"(?:showed|had|described|demonstrated))"
+    r"(?:showed|had))"
 )
-_THEN = words("was were had measured showed described demonstrated")
+_THEN = words("was were had measured showed")
 _STILL = words("is are has have now today currently remains shows measures")
 
 
@@ -991,7 +1007,9 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
-_EPITHETS = words("cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite")
+_EPITHETS = words(
+    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite"
+)
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
@@ -1065,12 +1083,31 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
+_EXCLUDED = words("excluded exclude")
+
+
+def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
+    """*An occult insulinoma is not excluded* states none; but *a 9 mm cyst* would be there, whatever it is."""
+    if s.sizes or any(st.field != "pathology" for st in s.statements):
+        return False
+    return any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
+
+
+def _is_subject(tokens: Sequence[str]) -> bool:
+    """Whether the words before a verb can stand for a lesion: *it*, *this one has*, *the latter*."""
+    return len(tokens) <= 1 or bool(
+        {"it", "this", "which", "these", "they", "one", "latter", "former"} & set(tokens[:3])
+    )
+
+
 _THAT_THE = (["that", "the"], ["whether", "the"], ["if", "the"])
 
 
 def _in_phase_only(s: Sentence, cue: Hit) -> bool:
     """*No longer visible on the delayed phase*: it is there all the same."""
-    return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]))
+    if s.tokens[cue.end : cue.end + 1] == ["from"]:  # "no longer discernible from the parenchyma"
+        return True
+    return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]) or _PHASE_WORDS & set(s.tokens[:3]))
 
 
 _PHASE_WORDS = words("phase phases portal venous delayed arterial nephrographic later afterwards")

@@ -33,7 +33,7 @@ class Term(NamedTuple):
 
 EDGES = (
     "margin|margins|border|borders|edge|edges|contour|contours|outline|outlines|boundary|boundaries|interface|interfaces|"
-    "demarcation|delineation|definition|delimitation|circumscription|limit|limits|transition|separation|bounds|confines"
+    "demarcation|marginate|margination|delineation|definition|delimitation|circumscription|limit|limits|transition|separation|bounds|confines"
 )
 # How an edge is drawn: the words of *well-defined* and of its opposite, each of which goes with each participle.
 CLEARLY = (
@@ -386,6 +386,7 @@ SILENT: tuple[str, ...] = (
     "smooth muscle",
     "low grade",
     "no|without enhancement difference",
+    "no|without enhancement different|differing|distinct from|to",
     "no difference in|of enhancement",
     "fat|muscle|blood like",
     "slow|interval|rapid|some growth",
@@ -504,7 +505,11 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "loss of",
         "poorly|barely|hardly|scarcely|badly|incompletely visible|seen|perceptible|discernible|recognizable|traceable",
     ),
-    "rim": ("at|along|around|on its|the periphery|edge|edges|circumference|rim|outside", "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",),
+    "rim": (
+        "in a thin|thick|complete|peripheral? ring|rim|ring_pattern|rim_pattern",
+        "at|along|around|on its|the periphery|edge|edges|circumference|rim|outside",
+        "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",
+    ),
 }
 
 PANCREATIC_CANCER = (
@@ -735,7 +740,7 @@ NOT_A_LESION: tuple[str, ...] = (
     "unopacified bowel",
     "hypertrophied? column|columns of bertin",
     "dromedary hump",
-    "arterioportal|arterio_portal shunt|shunts|shunting",
+    "arterioportal|arterio_portal|vascular|ap|intrahepatic shunt|shunts|shunting",
     "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
@@ -828,7 +833,8 @@ GONE: tuple[str, ...] = (
     "not seen|visible|found|identified|present anymore|any_more",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
-    "no correlate|corresponding|correlation",
+    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
+    "equivalent|substrate",
     "complete resolution|regression|disappearance",
     "no longer be? found|seen|identified|detected|delineated|visualized|demonstrated|recognized|made_out|shown",
     "has|have cleared|gone|completely_regressed",
@@ -947,7 +953,7 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
     yield "cystic structure|structures|formation", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
-    yield "area|areas|region|regions|zone|zones", Term("area")
+    yield "area|areas|region|regions|zone|zones|fullness|prominence", Term("area")
     yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
     inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
     yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)

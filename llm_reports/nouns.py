@@ -64,6 +64,8 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         return True
     if organ not in lexicon.HOSTS and after and after[0] in _ORIGINS:  # "metastasis of breast cancer"
         return True
+    if organ not in lexicon.HOSTS and "primary" in s.tokens[max(0, hit.start - 3) : hit.start]:
+        return True  # "given the primary in the rectum"
     for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
         token = s.tokens[i]
         if token == "between" and hit.has("site"):  # "between segments 2 and 3"
@@ -139,7 +141,8 @@ class Noun:
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
     "have contains contain seen noted measures measuring whose there within no or on into demonstrates represents appears "
-    "displays exhibits displaying exhibiting "
+    "displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending reaching displacing "
+    "occluding obstructing causing "
     "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
@@ -247,13 +250,15 @@ def nouns_of(
         area = hit.has("area") and not any(n.role == "lesion" for n in nouns) and _is_described(s, hit)
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
+        if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
+            continue
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
-        elif not (lesion or pathology or area):
+        elif not (lesion or pathology or area or _is_sized_satellite(s, noun)):
             noun.role = "other"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
             noun.role = "other"  # "the renal vein shows a filling defect"
@@ -327,6 +332,9 @@ _PRONOUNS = words("one another other first second third fourth larger smaller la
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
 
+_OF_THEM = (["of", "them"], ["of", "these"], ["of", "those"])
+
+
 def _counts(s: Sentence) -> bool:
     """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
     return any(
@@ -349,6 +357,9 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
         exists = exists or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
+        if token == "one" and s.tokens[i + 1 : i + 3] in _OF_THEM and begins and not counted:
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+            continue
         if counted and token == "that" and i == 0 and s.tokens[1] in ("in", "on", "at"):  # "that on the left is a cyst"
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
@@ -364,6 +375,8 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     """Whether a pathology and a noun after it are one lesion: *IPMN with a 3 cm cystic lesion*."""
     if first.role != "lesion" or second.role != "lesion" or second.pathology:
         return False
+    if second.hit.name("lesion") == "pronoun" and is_plural(s, first.hit):
+        return False  # "two cysts, the larger 31 mm"
     between = s.tokens[first.end : second.start]
     pronoun = first.hit.name("lesion") == "pronoun"
     if between[-1:] == ["as"] and between[-2:-1] != ["well"] and _is_one_noun(s, first, second):
@@ -403,7 +416,9 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
 
 def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
     """*It is not certain that the lesion is a cyst*, *whether the lesion is a cyst is unclear*."""
-    at = next((i for i, t in enumerate(s.tokens[:-1]) if t in ("that", "whether", "if") and s.tokens[i + 1] == "the"), None)
+    at = next(
+        (i for i, t in enumerate(s.tokens[:-1]) if t in ("that", "whether", "if") and s.tokens[i + 1] == "the"), None
+    )
     if at is None or not any(n.role == "lesion" and at < n.start for n in before):
         return False
     doubted = any(c.has("doubt", "pseudo") and c.end == at and s.tokens[c.start] != "no" for c in s.cues)
@@ -432,11 +447,16 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     lesions = [n for n in before if n.role == "lesion"]
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
-    named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] in (":", ",", "-")
+    named = (
+        s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] in (":", ",", "-")
+    )
     if named:  # "a new focus of 11 mm: recurrence"
         return True
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
+        lead = s.tokens[noun.start - 1] if noun.start else ""
+        if lead == ":" and lesions and _has_size(s, 0, noun.start) and s.tokens[noun.start] not in ("a", "an", "the"):
+            return not (is_plural(s, noun.hit) or _has_size(s, noun.end, len(s.tokens)))
         joined = bool({"or", "vs", "versus"} & set(s.tokens[noun.end : noun.end + 2]))  # "a nodule or early HCC"
         return bool((cue or (joined and cue_after(s, noun))) and (lesions or open_lesions))
     if cue or cue_after(s, noun):
@@ -469,9 +489,20 @@ def _in_another_place(s: Sentence, first: Noun, second: Noun, organ: str) -> boo
 
 def _only_names(s: Sentence, noun: Noun) -> bool:
     """Whether a sentence names one pathology and where it is, and says nothing else: *Carcinoma of the left kidney.*"""
-    others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit]
+    others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit and not _is_with(s, noun, h)]
     said = any(st.field != "pathology" and st.end > noun.end for st in s.statements)
     return not (s.sizes or others or said or is_plural(s, noun.hit) or _introduced(s, noun))
+
+
+def _is_with(s: Sentence, noun: Noun, other: Hit) -> bool:
+    """Whether a pathology is only what another comes with: *carcinoma of the pancreas with hepatic metastases*."""
+    between = s.tokens[noun.end : other.start]
+    return pathology_of(other) == "metastasis" and "with" in between and not {",", "and", ";"} & set(between)
+
+
+def _is_sized_satellite(s: Sentence, noun: Noun) -> bool:
+    """*Two satellite nodules of up to 9 mm* are lesions; satellite nodules without more are not told of one by one."""
+    return "satellite" in s.tokens[noun.start : noun.end] and _has_size(s, noun.start, noun.end + 6)
 
 
 def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: bool) -> bool:
@@ -559,7 +590,7 @@ def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
         return True
     if before and before[-1].role == "diagnosis":
         between = s.tokens[before[-1].end : noun.start]
-        return len(between) <= 4
+        return len(between) <= 4 and "with" not in between
     return False
 
 

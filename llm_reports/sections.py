@@ -18,7 +18,7 @@ _SKIPPED_SECTIONS = re.compile(
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
-    r"(?:impression|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
+    r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")

@@ -161,6 +161,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     for pattern, new in (
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
+        (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
         (r"\bhaem", "hem"),
         (r"@", " at "),
@@ -181,6 +182,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
+        (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
@@ -195,6 +197,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
+        (r"(?<=[a-z])-(?=(?:,| or\b| and\b| to\b))", ""),  # "hypo- or hyperdense"
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
         (rf"\b{_NUMERAL}(?: point {_NUMERAL})?(?= (?:[cm]m\b|(?:milli|centi)met))", _in_figures),
@@ -306,7 +309,9 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
             return True
     if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
         return any(t[0] == "@" for t in tokens[:at])
-    if tokens[at - 1] == "after" and at > 1 and tokens[at - 2][0] == "@":  # "28 mm after 33 mm"
+    if (
+        tokens[at - 1] in ("after", "vs", "versus", "against") and at > 1 and tokens[at - 2][0] == "@"
+    ):  # "28 mm after 33 mm"
         return True
     if at > 0 and tokens[at - 1] == "from":
         return True
@@ -440,7 +445,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
-_RATHER = words("more likely likelier favored favoured preferred")
+_RATHER = words("more likely probable likelier favored favoured preferred")
 
 
 def _lesser(s: Sentence) -> Iterator[Hit]:
@@ -449,7 +454,10 @@ def _lesser(s: Sentence) -> Iterator[Hit]:
         return
     for i, token in enumerate(s.tokens):
         if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
-            fat = any(h.has("artifact") and h.end <= i for h in s.hits)  # "fat is more likely than metastasis"
+            if "less" in s.tokens[max(0, i - 2) : i]:
+                continue
+            named = (h for h in s.hits if h.end <= i and h.end >= i - 4)  # "fat is more likely than metastasis"
+            fat = any(h.has("artifact") or (_names(h) and "enhan" not in s.tokens[i - 1]) for h in named)
             yield from (h for h in s.hits if i < h.start <= i + 4 and (h.has("lesion") or (fat and _names(h))))
 
 
@@ -471,7 +479,9 @@ def _is_verb(token: str) -> bool:
     return token in _VERBS or (token.endswith("s") and token[:-1] in _OTHER_VERBS)
 
 
-_OTHER_VERBS = words("communicate connect invade infiltrate take wash reach extend arise involve grow contain originate")
+_OTHER_VERBS = words(
+    "communicate connect invade infiltrate take wash reach extend arise involve grow contain originate"
+)
 
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
@@ -505,6 +515,8 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i  # the subject, after "in the absence of washout" or "without contrast"
         if token in _CONCLUDING and _is_property(cue.end, i, starts):
             return i
+        if token in _PROBABLY and i > cue.end and tokens[i + 1 : i + 2] in (["a"], ["an"], ["likely"], ["probably"]):
+            return i  # "without known malignancy most likely a hemangioma"
         if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
             return i
         if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
@@ -518,6 +530,7 @@ _BEFORE_ARTICLE = words(
     "of in from within for to on at with and or nor by into than as like between through around , :"
 )
 _WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_PROBABLY = words("most likely probably presumably")
 _EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within for")
 _CONCLUDING = words("consistent compatible suggestive keeping representing likely most")
@@ -662,6 +675,34 @@ _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts")
 _CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
+
+
+_DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
+
+
+def _is_asked(s: Sentence, st: Statement) -> bool:
+    """Whether it is only an alternative: *whether it is solid or cystic*, *cannot distinguish between ...*."""
+    if st.field == "pathology":
+        return False
+    for i in range(st.start):
+        begins = s.tokens[i] == "whether" or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
+        if begins and not _PUNCTUATION & set(s.tokens[i : st.start]) and "or" in s.tokens[i:] + ["or"] * (i == 0):
+            return True
+        if begins and s.tokens[i] == "between" and not _PUNCTUATION & set(s.tokens[i : st.start]):
+            return True
+    return False
+
+
+def _of_some(s: Sentence, st: Statement) -> bool:
+    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*."""
+    before = s.tokens[max(0, st.start - 4) : st.start]
+    some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
+    return (
+        some is not None
+        and not {",", "and"} & set(before[some:])
+        and st.end == len(s.tokens[: st.end])
+        and (s.tokens[st.end : st.end + 1] in ([], [","], [")"], ["."]))
+    )
 
 
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
@@ -858,10 +899,14 @@ def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
 def _goes_on(s: Sentence, mod: Hit, head: Hit) -> bool:
     """Whether a predicate goes on after a comma: *the enhancement is homogeneous, although weaker than ...*."""
     between = s.tokens[head.end : mod.start]
-    links = [i for i, t in enumerate(between) if t in _COPULAR]
+    links = [i for i, t in enumerate(between) if t in _COPULAR] or [-1]
+    if links == [-1] and (between[:1] != [","] or between[-1] not in _ALTHOUGH):
+        return False
     if not links or len(between) > 8 or not {*between[-2:]} & _CONCEDING:
         return False
-    return all(t in _CONCEDING or t in lexicon.SKIPPED or _is_adjective(s, head.end + i) for i, t in _after(between, links[0]))
+    return all(
+        t in _CONCEDING or t in lexicon.SKIPPED or _is_adjective(s, head.end + i) for i, t in _after(between, links[0])
+    )
 
 
 def _after(tokens: Sequence[str], at: int) -> Iterator[tuple[int, str]]:
@@ -873,7 +918,8 @@ def _is_adjective(s: Sentence, at: int) -> bool:
     return any(h.start <= at < h.end and h.has("say", "mod") and not h.has("lesion", "organ", "other") for h in s.hits)
 
 
-_CONCEDING = words("although though albeit but yet and only if") | {","}
+_ALTHOUGH = words("although though albeit but yet")
+_CONCEDING = _ALTHOUGH | words("and only if ,")
 _PREPOSITIONS = words("at along around on")
 _NOT_IN_ROW = words("no the a its without with and or of not")
 _SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
@@ -967,7 +1013,9 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
     start = start if wall is None else min(start, wall)
     end = max([head.end, *(m.end for m, _ in mods)])
     negated = s.is_negated(head) or any(s.is_negated(m) for m, _ in mods)
-    if "none" in values:
+    if "none" in values and own == ["rim"]:
+        yield Statement("enhancement", "rim", start, end, True)  # "enhancing wall: none"
+    elif "none" in values:
         gone = any(v == "none" for _, v in mods)
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
@@ -1071,8 +1119,14 @@ class Sentence:
         self._negated = _negated_tokens(self)
         read = (
             _after_contrast(self, st)
-            for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self), *_of_constant_hu(self))
-            if not (_inside_areas(self, st) or _of_tissue(self, st) or _of_another(self, st))
+            for st in (
+                *_standing(self),
+                *_paired(self),
+                *_compared(self),
+                *_unchanged_by_contrast(self),
+                *_of_constant_hu(self),
+            )
+            if not any(is_other(self, st) for is_other in (_inside_areas, _of_tissue, _of_another, _is_asked, _of_some))
         )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
         self.sizes = _sizes(self)
