@@ -158,7 +158,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at the? arterial|ap|hap|art",
-        "bright|brighter|hyperdense|hyperattenuating|dense early|arterially",
+        "bright|brighter early|arterially",
         "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",

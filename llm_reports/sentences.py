@@ -717,10 +717,12 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
         return False
     for token in s.tokens[at + 1 : at + 5]:
-        if token in _LESION_WORDS or token in ("cyst", "cysts", "area", "areas", "focus", "spot"):
-            return False
         if token in _IN_PHRASE:
             break
+        if token in _LESION_WORDS or token in ("area", "areas", "spot"):
+            return False
+    if any(_names(h) and at < h.start <= at + 3 for h in s.hits):
+        return False
     article = s.tokens[max(0, st.start - 1)]
     return article in ("the", "a", "an", "this") or st.start == 0
 
@@ -876,9 +878,10 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    heavy = ("with",) if joined or _is_row_of_adjectives(s, first.end, second.start) else ("with", "and")
+    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and _is_row_of_adjectives(s, first.end, second.start)
+    heavy = ("with",) if joined or row else ("with", "and")
     counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
-    gap = sum(3 if t in heavy else 1 for t in counted) - joined
+    gap = sum(3 if t in heavy else 1 for t in counted)
     return gap if mod.start < head.start else gap + 1
 
 
@@ -921,6 +924,7 @@ def _is_adjective(s: Sentence, at: int) -> bool:
 _ALTHOUGH = words("although though albeit but yet")
 _CONCEDING = _ALTHOUGH | words("and only if ,")
 _PREPOSITIONS = words("at along around on")
+_RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
 _SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
 _COPULAR = words("is are was were remains remain appears appear seems")
