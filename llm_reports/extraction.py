@@ -240,6 +240,8 @@ class Facts:
     """The pathology that its noun names (*a cyst*); a diagnosis outranks it."""
     diagnoses: list[str] = field(default_factory=list)
     """What it is said to be, in the order of the report."""
+    placed: list[Said] = field(default_factory=list)
+    """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
     denied: set[Said] = field(default_factory=set)
     plural: bool = False
     count: int = 0
@@ -383,7 +385,8 @@ class _Reader:
         nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted, self._is_in_cyst())
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
-        facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
+        apart = [(n.start, n.end) for n in nouns if n.role in ("diagnosis", "nothing")]
+        facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
         told = [(part, n) for f, n in told for part in _split(s, f, n.end)]
@@ -442,7 +445,7 @@ class _Reader:
         organ = organ_of([p for p in places_of(s) if not p.reference]) or lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         place = location_in(s, 0, len(s.tokens), organ)
         return any(
-            x.organ == organ and not x.diagnoses and not x.location.contradicts(place) and _can_be(x, pathology)
+            x.organ in (organ, None) and not x.diagnoses and not x.location.contradicts(place) and _can_be(x, pathology)
             for x in self.recent
             if not x.dropped
         )
@@ -463,10 +466,12 @@ class _Reader:
             if len(self.current) == 1 and not lesion.location:
                 lesion.location = self.location
 
-    def _facts(self, s: Sentence, noun: Noun, nouns: Sequence[Noun], context: Context) -> Facts:
+    def _facts(
+        self, s: Sentence, noun: Noun, nouns: Sequence[Noun], apart: Sequence[tuple[int, int]], context: Context
+    ) -> Facts:
         """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
         start, end = _region(s, noun, nouns)
-        organ = self._organ(s, noun, start, end, context)
+        organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
         if not location and self.location and organ == self.organ:
             location = self.location
@@ -499,11 +504,16 @@ class _Reader:
             epithets=_EPITHETS & set(s.tokens[noun.start : noun.end]),
         )
 
-    def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
+    def _organ(
+        self, s: Sentence, noun: Noun, region: tuple[int, int], apart: Sequence[tuple[int, int]], context: Context
+    ) -> str | None:
+        """``apart``: the tokens of nouns that are not lesions, whose places are their own."""
+        start, end = region
         places = [p for p in places_of(s) if not p.reference]
         denied = [p for p in places if p.start > noun.end and s.is_negated(Hit(p.start, p.end, ()))]
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
+        here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]
         within = [p for p in here if noun.start <= p.start < noun.end]
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
         if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
@@ -527,7 +537,10 @@ class _Reader:
                 return told[-1].organ
             if self.current:
                 return self.current[-1].organ
-        return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "") or self.hint or _compared_with(s)
+        own = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+        if own and self.organ not in HOSTS and context.conclusion:
+            return own
+        return self.organ or own or self.hint or _compared_with(s)
 
     def _share(
         self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
@@ -548,6 +561,12 @@ class _Reader:
                     f.sizes.append(size.mm)
         for noun in nouns:
             if noun.role == "diagnosis" and noun.pathology:
+                elsewhere = _own_place(s, noun)
+                if elsewhere is not None and elsewhere not in HOSTS:
+                    continue  # "RCC, suspected pulmonary metastases"
+                if elsewhere and "with" in s.tokens[max(0, noun.start - 2) : noun.start + 1] and loose.diagnoses:
+                    loose.placed.append((noun.pathology, elsewhere))
+                    continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
@@ -678,6 +697,9 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
+        for pathology, organ in loose.placed:
+            for lesion in [x for x in self.recent if not x.dropped and x.organ == organ and x.pathology is None]:
+                lesion.add(Facts(diagnoses=[pathology], uncertain=True), s.text)
         self._name_primary(s)
         told = self.subject or self.recent[-len(loose.diagnoses) :]
         each = "respectively" in s.tokens or (len(self.subject) > 1 and "or" not in s.tokens)
@@ -829,6 +851,7 @@ class _Reader:
             return []
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
+        named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         sites = [p.organ for p in places_of(s) if not p.reference and noun.end <= p.start < noun.end + 3]
@@ -836,6 +859,9 @@ class _Reader:
             organ = sites[0]
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
+        if not fitting and len(live) == 1 and live[0].organ is None:  # "a collection in the lesser sac: pseudocyst"
+            live[0].organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+            fitting = live
         likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
         fitting = likely or fitting
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
@@ -1120,10 +1146,17 @@ def _is_gone(s: Sentence, noun: Noun) -> bool:
         if (
             cue.has("gone")
             and not _in_phase_only(s, cue)
+            and not _is_of_next(s, noun, cue)
             and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops)
         ):
             return True
     return False
+
+
+def _is_of_next(s: Sentence, noun: Noun, cue: Hit) -> bool:
+    """Whether another lesion stands between a lesion and what is gone: *segment 5 lesion 8 mm, segment 2 lesion gone*."""
+    others = (h for h in s.hits if h.has("lesion") and noun.end <= h.start and h.start <= cue.start)
+    return any("," in s.tokens[noun.end : h.start] for h in others)
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
@@ -1292,6 +1325,12 @@ def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Nou
         member.diagnoses = first.diagnoses + member.diagnoses
         member.called = member.called or first.called
     return list(told[1:])
+
+
+def _own_place(s: Sentence, noun: Noun) -> str | None:
+    """The organ that a noun phrase itself names: *pulmonary metastases*."""
+    places = (p for p in places_of(s) if p.explicit and not p.reference)
+    return next((p.organ for p in places if noun.start <= p.start and p.end <= noun.hit.start), None)
 
 
 def _are_parts(s: Sentence, noun: Noun) -> bool:

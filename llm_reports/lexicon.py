@@ -180,6 +180,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"loss|release|clearance of {CONTRAST}|enhancement|hyperenhancement",
         "contrast|enhancement loss|clearance|release",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
+        "drops|falls|declines|sinks|decreases below|under the? liver|parenchyma|parenchymal? density|attenuation|level",
         "contrast is? lost",
     ),
     ("enhancement", "rim"): (
@@ -432,7 +433,7 @@ HEADS: dict[str, tuple[str, ...]] = {
 MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "low": (
         {"attenuation": "hypo", "enhancement": "hypo"},
-        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo|lesser|"
+        "low|lower|reduced|decreased|decrease|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo|lesser|"
         "poor|to_a_lesser_degree|to_a_lesser_extent|to_a_smaller_degree|to_a_smaller_extent",
     ),
     "high": (
@@ -712,7 +713,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
     "mass effect",
     "regenerative|regeneration nodule|nodules",
-    "wedge_shaped hypodensity|hypodensities|area|areas|defect|defects",
+    "wedge_shaped hypodense|nonenhancing|low_density|hypoenhancing? hypodensity|hypodensities|area|areas|defect|defects",
     "satellite|daughter nodules|lesions|foci",
     "walled_off necrosis|necroses",
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
@@ -833,6 +834,7 @@ GONE: tuple[str, ...] = (
     "not seen|visible|found|identified|present anymore|any_more",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
+    "lesion|metastasis|met|nodule|mass|cyst gone",
     "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",

@@ -76,7 +76,7 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         if token == "from":
             hosted = before in _ARISING or (before in _LESION_WORDS and set(after).isdisjoint(_ORIGINS))
             return not hosted
-        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
+        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()" or token in ("for", "except", "but"):
             return False
     return False
 
@@ -202,7 +202,7 @@ _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nen
 
 def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found: set[int] = set()
+    found = _thought_before(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
@@ -211,6 +211,20 @@ def history_tokens(s: Sentence) -> set[int]:
             found.add(i)
             i += 1
     return found
+
+
+_THOUGHT = words("thought believed considered described suspected")
+_ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")
+
+
+def _thought_before(s: Sentence) -> set[int]:
+    """What another examination had made of it: *which was thought to be solid at ultrasound*."""
+    for i, token in enumerate(s.tokens[:-3]):
+        if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
+            at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
+            if at is not None:
+                return set(range(i + 2, at))
+    return set()
 
 
 _OF_LESIONS = words("query presents presenting presented")  # said of patients, and of lesions

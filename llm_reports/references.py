@@ -85,6 +85,14 @@ _LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNOR
 _SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGNORECASE)
 
 
+_OF_AN_ORGAN = re.compile(
+    r"^(?:is (?:normal|free|unremarkable|clear|small|enlarged|intact)|(?:contains?|bears?|harbou?rs?|shows?|has) (?:an?|no|two|three)? ?"
+    r"(?:\w+ )*?(?:cysts?|mass|lesions?|tumou?rs?|stones?|nodules?)\b)",
+    re.IGNORECASE,
+)
+"""What is said of an organ: *the left one bears a cyst, the right one is normal*."""
+
+
 def completed(sentence: str) -> str:
     """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*."""
     sentence = _SOME_ONE.sub("a lesion ", sentence)
@@ -103,7 +111,7 @@ def completed(sentence: str) -> str:
 def with_noun(clause: str, noun: str) -> str:
     """The clause with ``noun`` in place of *that* or *one*: *the lesion in segment 7*, *the right cyst*."""
     match = _LEADING_ONE.match(clause)
-    if match is None:
+    if match is None or _OF_AN_ORGAN.search(clause[match.end() :]):
         return clause
     words_of = match.group("subject").split()
     at = next((i for i, word in enumerate(words_of) if word.lower() == "one"), 0)

@@ -416,6 +416,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
+        if cue.has("negation", "absent") and _is_there_after_all(s.tokens, cue):
+            continue
         if cue.has("negation") and not answer and forward:
             begin = _scope_start(s.tokens, cue)
             whole = cue if begin == cue.end else cue._replace(end=min(begin + 1, len(s.tokens)))
@@ -437,6 +439,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
+            if _is_there_after_all(s.tokens, cue):
+                continue
             if i > 0 and s.tokens[i] == "and":  # "it is hypodense and not seen on the arterial phase"
                 continue
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
@@ -445,6 +449,15 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
+def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
+    """*Washout is absent in the portal venous phase but present in the delayed phase*."""
+    after = tokens[cue.end : cue.end + 12]
+    at = next((i for i, t in enumerate(after) if t in ("but", "yet", "however")), None)
+    phase = at is not None and bool(_PHASES & set(after[:at])) and after[0] in _DURING
+    return phase and bool(_SEEN & set(after[at : (at or 0) + 3]))
+
+
+_SEEN = words("present seen evident visible there noted found appears occurs")
 _RATHER = words("more likely probable likelier favored favoured preferred")
 
 
@@ -1001,6 +1014,8 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
     if before in _COPULAR:  # "the lesion is discrete and sharp"
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
+    if before in _PUNCTUATION and after == ["and"] and _is_adjective(s, hit.end + 1):  # "round, sharp and hypodense"
+        return field
     joined = before == "and" and any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
     ends = (before in _PUNCTUATION or before[0] == "@" or joined) and all(t in _PUNCTUATION for t in after)
     return field if ends else None
