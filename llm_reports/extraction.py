@@ -588,6 +588,8 @@ class _Reader:
                 if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
                     kept = [st for st in self.current[-1].statements if not st.negated]
                     f.statements = [*f.statements, *(st for st in kept if not f.says(st.field))]
+                    if not f.called and f.organ == self.current[-1].organ:
+                        f.diagnoses = f.diagnoses or list(self.current[-1].diagnoses)
             for lesion in found:
                 if lesion.uncertain or not f.uncertain:  # "a solid tumor cannot be ruled out" does not make it solid
                     lesion.add(f, s.text)
@@ -614,6 +616,9 @@ class _Reader:
             lesion.diagnoses += template.diagnoses
             lesion.called = template.called
             lesion.evidence += template.evidence
+        elif listed and self.current and self.current[-1].plural and self.current[-1].organ == f.organ:
+            lesion.diagnoses += self.current[-1].diagnoses  # "the metastases: segment 4, 18 mm; segment 6, 12 mm"
+            lesion.called = self.current[-1].called
         self.lesions.append(lesion)
         return lesion
 

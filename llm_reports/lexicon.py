@@ -192,6 +192,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "wall|walls|shell|capsule",
         "rim|ring +",
         f"ring|rim|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        "peripheral nodular|globular|discontinuous? filling",
+        "nodular|globular|discontinuous peripheral filling",
         "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
         "enhancing thick|thickened? irregular|nodular? wall|walls|periphery|margin|border|edge|shell",
@@ -275,6 +277,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "follows|following|parallels fluid|water",
         "bosniak",
         "tiny cysts",
+        "microcyst|microcysts",
     ),
     ("composition", "mixed"): (
         "mixed? solid and|/|plus|as_well_as|beside partly? cystic",

@@ -71,6 +71,8 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         if token == "between" and hit.has("site"):  # "between segments 2 and 3"
             return False
         before = s.tokens[i - 1] if i else ""
+        if token in ("infiltrating", "infiltrates") and s.tokens[i + 1] == "the":
+            return True
         if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
             return True
         if token == "from":
@@ -208,8 +210,9 @@ def history_tokens(s: Sentence) -> set[int]:
             continue
         i = cue.end
         while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
-            found.add(i)
             i += 1
+        if s.tokens[i : i + 1] != [":"] or not any(t[0] == "@" for t in s.tokens[i + 1 : i + 2]):
+            found.update(range(cue.end, i))  # but "follow-up of an IPMN: 17 mm"
     return found
 
 
@@ -276,6 +279,8 @@ def nouns_of(
             noun.role = "other"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
             noun.role = "other"  # "the renal vein shows a filling defect"
+        elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "lesion" for n in nouns):
+            noun.role = "other"  # "a tumor which causes a filling defect"
         elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns, in_cyst):
             noun.role = "other"
             s.statements.append(

@@ -461,13 +461,17 @@ _SEEN = words("present seen evident visible there noted found appears occurs")
 _RATHER = words("more likely probable likelier favored favoured preferred")
 
 
+_COUNTED = frozenset(_NUMERALS) | words("a half dozen twenty")
+
+
 def _lesser(s: Sentence) -> Iterator[Hit]:
     """What is thought less likely: *fat rather than*, *more in line with fat than with a tumor*."""
     if "than" not in s.tokens and "over" not in s.tokens:
         return
     for i, token in enumerate(s.tokens):
         if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
-            if "less" in s.tokens[max(0, i - 2) : i]:
+            counts = s.tokens[i + 1 : i + 2]  # "more than ten nodules"
+            if "less" in s.tokens[max(0, i - 2) : i] or (counts and (counts[0] in _COUNTED or counts[0].isdigit())):
                 continue
             named = (h for h in s.hits if h.end <= i and h.end >= i - 4)  # "fat is more likely than metastasis"
             fat = any(h.has("artifact") or (_names(h) and "enhan" not in s.tokens[i - 1]) for h in named)
@@ -742,7 +746,10 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
 
 def _of_another(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a vessel or another organ: *calcifications of the aorta*."""
-    if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) or st.field == "pathology":
+    object_of = s.tokens[st.start] in ("infiltrating", "infiltrates") and s.tokens[st.end : st.end + 1] == ["the"]
+    if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
+        return False
+    if st.field == "pathology":
         return False
     near = next((h for h in s.hits if st.end < h.start <= st.end + 3), None)
     if near is None or any(t in _LESION_WORDS or t in _PHASES for t in s.tokens[st.end : near.end]):
@@ -831,10 +838,15 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
             return st._replace(field="enhancement", value="arterial")
         if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
-        in_phase = s.tokens[i] == "arterial" and s.tokens[i + 1] in _PHASES
+        in_phase = s.tokens[i] == "arterial" and (s.tokens[i + 1] in _PHASES or _is_first_phase(s.tokens, i))
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
+    """*Hyperdense in the arterial and isodense in the venous phase*."""
+    return tokens[at + 1] in ("and", "but") and tokens[at - 1] == "the" and bool(_PHASES & set(tokens[at + 2 : at + 9]))
 
 
 _ENHANCED = words("enhancement enhancing enhances enhanced uptake")
