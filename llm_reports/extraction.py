@@ -240,8 +240,6 @@ class Facts:
     """The pathology that its noun names (*a cyst*); a diagnosis outranks it."""
     diagnoses: list[str] = field(default_factory=list)
     """What it is said to be, in the order of the report."""
-    placed: list[Said] = field(default_factory=list)
-    """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
     denied: set[Said] = field(default_factory=set)
     plural: bool = False
     count: int = 0
@@ -253,6 +251,8 @@ class Facts:
     """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
     epithets: frozenset[str] = frozenset()
     """The adjectives that tell it from others: *the cranial tumor*."""
+    placed: list[Said] = field(default_factory=list)
+    """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
 
     @property
     def pathology(self) -> str | None:
@@ -982,13 +982,14 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
 
 
 _FORM = re.compile(
-    r"\s*(?:type|organ|site|location|localization|position|side|size|diameter|dimensions?|density|attenuation|enhancement|margins?|"
-    r"borders?|contours?|texture|structure|composition|consistency|septa|walls?|calcifications?|mural nodules?|shape|fat|"
-    r"contrast(?: behaviou?r)?|communication[\w ]*|(?:\w+ )?duct|diagnosis|dx|number)\s*:",
+    r"\s*(?:type|organ|site|location|localization|position|side|size|diameter|dimensions?|density|attenuation|"
+    r"enhancement|margins?|borders?|contours?|texture|structure|composition|consistency|septa|walls?|calcifications?|"
+    r"mural nodules?|shape|fat|contrast(?: behaviou?r)?|communication[\w ]*|(?:\w+ )?duct|diagnosis|dx|number)\s*:",
     re.IGNORECASE,
 )
 _EARLIER = re.compile(
-    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
+    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?"
+    r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
     r"the (?:previous|prior|last|earlier|outside|old) (?:\w+ )?(?:ct|mri|scan|study|examination|exam|ultrasound) "
@@ -1159,7 +1160,7 @@ def _is_gone(s: Sentence, noun: Noun) -> bool:
 
 
 def _is_of_next(s: Sentence, noun: Noun, cue: Hit) -> bool:
-    """Whether another lesion stands between a lesion and what is gone: *segment 5 lesion 8 mm, segment 2 lesion gone*."""
+    """Whether another lesion stands between: *segment 5 lesion 8 mm, segment 2 lesion gone*."""
     others = (h for h in s.hits if h.has("lesion") and noun.end <= h.start and h.start <= cue.start)
     return any("," in s.tokens[noun.end : h.start] for h in others)
 

@@ -92,8 +92,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from the? "
-        f"surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from "
+        f"the? surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
         "indistinguishable from the? surrounding|normal? liver|pancreas|kidney|parenchyma|gland|cortex",
@@ -230,8 +230,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "remains|remain|remaining|stays|appears unenhanced",
         "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
         "throughout|over|across all|both|every phases|phase|series",
-        "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across all|both|every "
-        "phases|phase|series",
+        "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
+        "all|both|every phases|phase|series",
         "density|attenuation|hu|values not|never change|rise|increase|vary|differ|changed|changing|rising",
         "no|without change|difference|variation in|of density|attenuation between? the? phases",
         "inert after|following|on|post contrast|injection",
@@ -339,7 +339,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
         "infiltrative|infiltrating|invasive growth",
-        f"grows|growing|spreads|spreading diffusely|infiltratively|irregularly into|in the? surrounding|adjacent|normal? {TISSUE}",
+        "grows|growing|spreads|spreading diffusely|infiltratively|irregularly into|in the? "
+        f"surrounding|adjacent|normal? {TISSUE}",
         "infiltrative|infiltrating growth pattern",
         "infiltratively|permeatively|permeative|undemarcated|undefined|undelimited|illmarginated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
         "merges|merging|fades|fading|melts|melting|blends|blending gradually|imperceptibly|smoothly|seamlessly? into",
@@ -348,7 +349,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un circumscribed|demarcated",
         "blend|blends|blending|merge|merges with|into the? surrounding|normal? parenchyma|gland|liver|kidney|pancreas",
         f"{EDGES} poorly|barely|hardly|scarcely|badly visible|seen|perceptible|discernible|recognizable",
-        f"hard|difficult|impossible to separate|discern|distinguish from the? adjacent|surrounding|neighboring|normal? {TISSUE}",
+        "hard|difficult|impossible to separate|discern|distinguish from the? "
+        f"adjacent|surrounding|neighboring|normal? {TISSUE}",
         "hard|difficult|impossible to delimit|delineate|demarcate|outline",
         f"{EDGES} is|are? not visible|discernible|definable|recognizable|traceable|perceptible|delineable|identifiable",
         "no|without|lacks|lacking|lack_of|absence_of a|any|the? clear|sharp|distinct|definite|definable|identifiable|"
@@ -716,7 +718,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
     "mass effect",
     "regenerative|regeneration nodule|nodules",
-    "wedge_shaped hypodense|nonenhancing|low_density|hypoenhancing? hypodensity|hypodensities|area|areas|defect|defects",
+    "wedge_shaped hypodense|nonenhancing|low_density|hypoenhancing? hypodensity|hypodensities|area|areas|defect",
+    "wedge_shaped defects",
     "satellite|daughter nodules|lesions|foci",
     "walled_off necrosis|necroses",
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
@@ -912,7 +915,8 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "latter letter latest former hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
+    "latter letter latest former "
+    "hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
     "patents liver lever livers river legion region dose lipoma myeloma lumber lumbar renal venal cystitis "
     "defined refined define contrast contract necrotic nephrotic nephrosis fibrosis cirrhosis stenosis "
     "enhance enhanced hypertrophic atrophic uterine urine patchy patch portal postal venous various central ventricle "
@@ -963,8 +967,8 @@ def content() -> Iterator[tuple[str, Term]]:
     inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
     yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
     yield (
-        "mural|papillary|solid|nodular|soft_tissue|enhancing? vegetation|vegetations|projections|projection|excrescence|"
-        "excrescences|protrusion|protrusions",
+        "mural|papillary|solid|nodular|soft_tissue|enhancing? vegetation|vegetations|projections|projection|"
+        "excrescence|excrescences|protrusion|protrusions",
         Term("say", "composition", NODULE_IN_WALL),
     )
     yield (

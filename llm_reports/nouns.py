@@ -142,9 +142,9 @@ class Noun:
 
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
-    "have contains contain seen noted measures measuring whose there within no or on into demonstrates represents appears "
-    "displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending reaching displacing "
-    "occluding obstructing causing "
+    "have contains contain seen noted measures measuring whose there within no or on into demonstrates represents "
+    "appears displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending "
+    "reaching displacing occluding obstructing causing "
     "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
@@ -478,7 +478,7 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
             return not (is_plural(s, noun.hit) or _has_size(s, noun.end, len(s.tokens)))
         joined = bool({"or", "vs", "versus"} & set(s.tokens[noun.end : noun.end + 2]))  # "a nodule or early HCC"
         return bool((cue or (joined and cue_after(s, noun))) and (lesions or open_lesions))
-    if cue or cue_after(s, noun):
+    if cue or cue_after(s, noun) or _is_first_alternative(s, noun):
         return bool(lesions or open_lesions)
     placed = any(h.has("organ", "site") and not (s.is_negated(h) or is_reference(s, h, "")) for h in s.hits)
     if lesions:
@@ -495,6 +495,12 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _is_first_alternative(s: Sentence, noun: Noun) -> bool:
+    """*Adenoma vs FNH* names no further lesion."""
+    versus = s.tokens[noun.end : noun.end + 1] in (["vs"], ["versus"])
+    return versus and any(pathology_of(h) and noun.end < h.start <= noun.end + 2 for h in s.hits)
 
 
 _NAMES_OF_CANCER = words("recurrence malignancy carcinoma cancer neoplasm")

@@ -86,8 +86,9 @@ _SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGN
 
 
 _OF_AN_ORGAN = re.compile(
-    r"^(?:is (?:normal|free|unremarkable|clear|small|enlarged|intact)|(?:contains?|bears?|harbou?rs?|shows?|has) (?:an?|no|two|three)? ?"
-    r"(?:\w+ )*?(?:cysts?|mass|lesions?|tumou?rs?|stones?|nodules?)\b)",
+    r"^(?:is (?:normal|free|unremarkable|clear|small|enlarged|intact)|"
+    r"(?:contains?|bears?|harbou?rs?|shows?|has) (?:an?|no|two|three)? ?(?:\w+ )*?"
+    r"(?:cysts?|mass|lesions?|tumou?rs?|stones?|nodules?)\b)",
     re.IGNORECASE,
 )
 """What is said of an organ: *the left one bears a cyst, the right one is normal*."""

@@ -702,10 +702,9 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
     if st.field == "pathology":
         return False
     for i in range(st.start):
-        begins = s.tokens[i] == "whether" or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
-        if begins and not _PUNCTUATION & set(s.tokens[i : st.start]) and "or" in s.tokens[i:] + ["or"] * (i == 0):
-            return True
-        if begins and s.tokens[i] == "between" and not _PUNCTUATION & set(s.tokens[i : st.start]):
+        asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
+        asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
+        if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
             return True
     return False
 
@@ -714,12 +713,9 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a few of many: *innumerable cysts, some hyperdense*."""
     before = s.tokens[max(0, st.start - 4) : st.start]
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
-    return (
-        some is not None
-        and not {",", "and"} & set(before[some:])
-        and st.end == len(s.tokens[: st.end])
-        and (s.tokens[st.end : st.end + 1] in ([], [","], [")"], ["."]))
-    )
+    if some is None or {",", "and"} & set(before[some:]):
+        return False
+    return st.end == len(s.tokens) or s.tokens[st.end] in (",", ")")
 
 
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
@@ -811,7 +807,8 @@ _SAME_HU = re.compile(
 )
 _TWO_HU = re.compile(
     r"\b(\d+)(?: hu)? (?:native|unenhanced|pre\w*|before|plain|without contrast)[^.;]{0,30}? (\d+) hu "
-    r"(?:after|post\w*|(?:on|in|during) (?:the )?(?:portal|venous|nephrographic|late|delayed|arterial)|with contrast|enhanced)"
+    r"(?:after|post\w*|(?:on|in|during) (?:the )?(?:portal|venous|nephrographic|late|delayed|arterial)|with contrast|"
+    r"enhanced)"
 )
 _NO_RISE = re.compile(
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
@@ -918,7 +915,7 @@ def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
-    """Whether a comma only divides adjectives of one noun: *irregular, lobulated margins*, *peripheral, nodular uptake*."""
+    """Whether a comma only divides adjectives of one noun: *irregular, lobulated margins*, *thin, nodular uptake*."""
     between = s.tokens[mod.end : head.start]
     row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1 and between[-1] not in _NOT_IN_ROW
     return row and (head.name("head") == "margin" or (head.has("head") and _enhancement_word(head)))
