@@ -510,7 +510,7 @@ class _Reader:
         """``apart``: the tokens of nouns that are not lesions, whose places are their own."""
         start, end = region
         places = [p for p in places_of(s) if not p.reference]
-        denied = [p for p in places if p.start > noun.end and s.is_negated(Hit(p.start, p.end, ()))]
+        denied = [p for p in places if s.is_negated(Hit(p.start, p.end, ())) and not noun.start <= p.start < noun.end]
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
         here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]

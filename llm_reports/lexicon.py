@@ -75,6 +75,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation defect|defects",
         "dimmer|hypoabsorbing|hypodensic",
+        "hypo to isodense|isoattenuating",
         "hypo on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
     ),
     ("attenuation", "iso"): (

@@ -405,7 +405,7 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
         return True
     if not first.pathology:
         return False
-    if ":" in between and "," not in between and not _has_size(s, first.start, second.start):
+    if ":" in between and ("," not in between or "not" in between) and not _has_size(s, first.start, second.start):
         # "Sarcoma is suspected: a mass ...", "Lymphoma: both kidneys with nodules"
         return not is_plural(s, first.hit) or is_plural(s, second.hit)
     if ":" in between and is_plural(s, first.hit) and is_plural(s, second.hit):  # "metastases: at least 6 lesions"

@@ -341,9 +341,12 @@ def _is_of_part(tokens: Sequence[str], at: int) -> bool:
     for token in tokens[at + 1 : at + 4]:
         if token in _PART_NOUNS or token == "mural":
             return True
-        if token in _LESION_WORDS or token in _PUNCTUATION or token in ("and", "with", "in", "whose", "which"):
+        if token in _LESION_WORDS or token in _PUNCTUATION or token in _ENDS_OF_PART:
             return False
     return False
+
+
+_ENDS_OF_PART = words("and with in whose which without no cyst cysts metastasis hemangioma abscess pseudocyst")
 
 
 def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
@@ -415,8 +418,14 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
+        after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation", "absent") and _is_there_after_all(s.tokens, cue):
+            continue
+        if cue.has("negation") and _at_no_time(s.tokens, cue):
+            for hit in s.hits:  # the lesion is there, and what is said of it with a verb is not
+                if hit.start >= cue.end and hit.has("say", "head", "mod") and not (hit.has("lesion") or _names(hit)):
+                    negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
             continue
         if cue.has("negation") and not answer and forward:
             begin = _scope_start(s.tokens, cue)
@@ -447,6 +456,14 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[i] = True
                 i -= 1
     return negated
+
+
+def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
+    """*At no time does the lesion enhance*, *in none of the phases*."""
+    if cue.start == 0 or cue.start > 2 or tokens[cue.start - 1] not in ("at", "in", "on", "during"):
+        return False
+    after = tokens[cue.end : cue.end + 4]
+    return tokens[cue.start] in ("no", "none") and bool({"time", "point", *_PHASES} & set(after))
 
 
 def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
@@ -1062,6 +1079,9 @@ _WALLS = words("septa septum septation septations wall walls capsule")
 def _in_several_phases(s: Sentence, head: Hit) -> bool:
     """*No enhancement on the arterial or venous phase* denies all enhancement, and not only an arterial one."""
     after = s.tokens[head.end : head.end + 8]
+    before = s.tokens[: head.start]
+    if "nor" in before and "arterial" in before and {"venous", "portal", "delayed", "late"} & set(before):
+        return True  # "neither the arterial nor the portal phase shows enhancement"
     return after[:1] in (["in"], ["on"], ["during"]) and bool({"venous", "portal", "delayed", "late"} & set(after))
 
 
