@@ -962,6 +962,13 @@ def _is_adjective(s: Sentence, at: int) -> bool:
 
 _ALTHOUGH = words("although though albeit but yet")
 _CONCEDING = _ALTHOUGH | words("and only if ,")
+
+
+def _is_of_margin(s: Sentence, mod: Hit) -> bool:
+    """Whether *at its edge* only says where a margin is: *poorly defined at its edge*."""
+    return any(h.end == mod.start and any(t.name == "margin" for t in h.terms) for h in s.hits)
+
+
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
@@ -981,7 +988,7 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
         goes_on = divided and _goes_on(s, mod, head)
         if divided and not (goes_on or _in_row(s, mod, head)):
             continue
-        if head.start > mod.start and s.tokens[mod.start] in _PREPOSITIONS:
+        if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
