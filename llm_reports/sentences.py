@@ -302,7 +302,7 @@ def _sizes(s: Sentence) -> list[Size]:
 
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
     for i in range(at - 1, max(-1, at - 6), -1):
-        ends = tokens[i] in ".,;)" or (tokens[i] == ":" and tokens[i - 1] not in _PRIOR_BEFORE)
+        ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@":
             break
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
