@@ -343,18 +343,19 @@ class _Reader:
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
-            self._read(text, text, context)
+            self._read(text, Sentence(text), text, context)
             self.current, self.organ, self.location = spoken, organ, location
             return
         for clause in clauses_of(text):
-            listed = _diagnoses_apart(clause) if not context.skipped else []
+            s = Sentence(clause)
+            listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
-                self._read(part, text, replace(context, conclusion=True))
+                self._read(part, Sentence(part), text, replace(context, conclusion=True))
             if not listed:
-                self._read(clause, text, context)
+                self._read(clause, s, text, context)
 
-    def _read(self, clause: str, text: str, context: Context) -> None:
-        s = Sentence(clause)
+    def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
+        """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
         reference = reference_of(clause)
         self.subject = self._referred(reference, s) if reference else []
         if reference and reference.rest and reference.plural and not self.subject:
@@ -1010,11 +1011,10 @@ _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
 
-def _diagnoses_apart(clause: str) -> list[str]:
+def _diagnoses_apart(clause: str, s: Sentence) -> list[str]:
     """The items of a list of diagnoses, each with its place: *cyst in segment 3, metastasis in segment 8*."""
     if not _LIST.search(clause) or len(clause) > 300:
         return []
-    s = Sentence(clause)
     named = [h for h in s.hits if pathology_of(h)]
     if len(named) < 2 or s.sizes or _LIST_VERBS & set(s.tokens) or history_tokens(s):
         return []
