@@ -37,7 +37,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of
+from .references import Reference, clauses_of, reference_of, with_noun
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, sentences_of
 
@@ -249,6 +249,10 @@ class Facts:
     """What the report calls it: the number in *lesion 2*."""
     noun: str = ""
     """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
+    epithets: frozenset[str] = frozenset()
+    """The adjectives that tell it from others: *the cranial tumor*."""
+    placed: list[Said] = field(default_factory=list)
+    """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
 
     @property
     def pathology(self) -> str | None:
@@ -268,6 +272,8 @@ class Lesion(Facts):
     dropped: bool = False
     concluded: bool = False
     """First told of in a conclusion."""
+    past: bool = False
+    """Told of only as something that an earlier examination showed."""
 
     def add(self, facts: Facts, text: str) -> None:
         """Take over what another sentence says."""
@@ -283,6 +289,7 @@ class Lesion(Facts):
         self.diagnoses += [d for d in facts.diagnoses if d not in self.diagnoses]
         self.denied |= facts.denied
         self.uncertain &= facts.uncertain
+        self.past = self.past and text in self.evidence
         if text not in self.evidence:
             self.evidence.append(text)
 
@@ -326,21 +333,29 @@ class _Reader:
         """The last organ that was named at all, were it only in *renal vein*."""
         self.location = Location()
         self.concluding = False
+        self.held = Facts()
+        """What the lines of a form say before enough is said to make a lesion: *Type: cystic. Size: 21 mm.*"""
         self.subject: list[Lesion] = []
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
         if _QUESTION.search(text):
             return
+        if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
+            spoken, organ, location = self.current, self.organ, self.location
+            self._read(text, Sentence(text), text, context)
+            self.current, self.organ, self.location = spoken, organ, location
+            return
         for clause in clauses_of(text):
-            listed = _diagnoses_apart(clause) if not context.skipped else []
+            s = Sentence(clause)
+            listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
-                self._read(part, text, replace(context, conclusion=True))
+                self._read(part, Sentence(part), text, replace(context, conclusion=True))
             if not listed:
-                self._read(clause, text, context)
+                self._read(clause, s, text, context)
 
-    def _read(self, clause: str, text: str, context: Context) -> None:
-        s = Sentence(clause)
+    def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
+        """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
         reference = reference_of(clause)
         self.subject = self._referred(reference, s) if reference else []
         if reference and reference.rest and reference.plural and not self.subject:
@@ -348,6 +363,9 @@ class _Reader:
         if reference and self.subject:
             s = Sentence(reference.clause)
             self.current = self.subject
+        elif self.lesions and not any(x.plural and x.members < x.count for x in self.recent):
+            named = with_noun(clause, (self.current[-1].called if self.current else None) or "lesion")
+            s = s if named == clause else Sentence(named)
         s.text = text
         if not s.tokens or (context.skipped and not _is_finding(s)):
             return
@@ -357,14 +375,19 @@ class _Reader:
         self.concluding = context.conclusion
         past = history_tokens(s)
         s.statements = [st for st in s.statements if st.start not in past]
+        earlier = _is_earlier(s)
+        if earlier:
+            s.statements, s.sizes = [], [z._replace(prior=True) for z in s.sizes]
+        before = len(self.lesions)
         if context.label:
             self._read_label(context.label)
         self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
-        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted)
+        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted, self._is_in_cyst())
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
-        facts = [self._facts(s, n, lesion_nouns, context) for n in lesion_nouns]
+        apart = [(n.start, n.end) for n in nouns if n.role in ("diagnosis", "nothing")]
+        facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
         told = [(part, n) for f, n in told for part in _split(s, f, n.end)]
@@ -373,7 +396,15 @@ class _Reader:
             self._take(s, there, context)
         elif any(c.has("gone") and not _in_phase_only(s, c) for c in s.cues):
             self._forget(s, nouns)
+        form = _FORM.match(clause) is not None and not lesion_nouns
+        if form:
+            loose.statements, loose.sizes = [*self.held.statements, *loose.statements], [*self.held.sizes, *loose.sizes]
+        self.held = Facts()
         self._apply(s, loose, nouns, context)
+        if form and not (self.current or any(n.role != "other" for n in nouns)):
+            self.held = loose
+        for lesion in self.lesions[before:]:
+            lesion.past = earlier
         self._liken(s)
         self._move_on(s, nouns)
 
@@ -390,12 +421,19 @@ class _Reader:
             for c in gone
             for h in s.hits
         )
-        if of_property:  # "washout is no longer seen"
+        if of_property or (gone and not _is_subject(s.tokens[: gone[0].start])):  # "encasement is no longer seen"
             return
         if not nouns and not any(h.has("organ") for h in s.hits):
             for lesion in self.current:
                 lesion.dropped = True
         self.current = []
+
+    def _is_in_cyst(self) -> bool:
+        """Whether the one lesion spoken of is cystic, so that a nodule can be that of its wall."""
+        said = [x for x in self.current if not x.dropped]
+        return len(said) == 1 and (
+            said[0].pathology == "cyst" or bool(said[0].says("composition") & {"cystic", "mixed"})
+        )
 
     def _open_to(self, pathology: str | None) -> bool:
         """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
@@ -408,7 +446,7 @@ class _Reader:
         organ = organ_of([p for p in places_of(s) if not p.reference]) or lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         place = location_in(s, 0, len(s.tokens), organ)
         return any(
-            x.organ == organ and not x.diagnoses and not x.location.contradicts(place) and _can_be(x, pathology)
+            x.organ in (organ, None) and not x.diagnoses and not x.location.contradicts(place) and _can_be(x, pathology)
             for x in self.recent
             if not x.dropped
         )
@@ -429,41 +467,54 @@ class _Reader:
             if len(self.current) == 1 and not lesion.location:
                 lesion.location = self.location
 
-    def _facts(self, s: Sentence, noun: Noun, nouns: Sequence[Noun], context: Context) -> Facts:
+    def _facts(
+        self, s: Sentence, noun: Noun, nouns: Sequence[Noun], apart: Sequence[tuple[int, int]], context: Context
+    ) -> Facts:
         """Organ, location and kind of a lesion noun; statements and sizes are shared out later."""
         start, end = _region(s, noun, nouns)
-        organ = self._organ(s, noun, start, end, context)
+        organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
         if not location and self.location and organ == self.organ:
             location = self.location
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
+        if not plural and _in_both_organs(s):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
+            plural, count = True, 2
         if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
             count = 2  # "both kidneys contain masses"
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
             count = count or 2
-        uncertain = noun.pathology is None and _is_doubted(s, noun)
+        uncertain = _is_doubted(s, noun) if noun.pathology is None else _is_not_excluded(s, noun)
         after = s.tokens[noun.end : noun.end + 1]
         numbered = bool(after) and ((after[0].isdigit() and len(after[0]) < 3) or _is_lettered(s, noun))
         name = after[0] if numbered and not noun.pathology else ""
         head = s.tokens[noun.end - 1]
+        whole = self.current[-1] if self.current and s.tokens[noun.end : noun.end + 2] == ["of", "them"] else None
         return Facts(
             organ,
             location,
-            called=noun.pathology or (self.current[-1].called if _is_another(s, noun) and self.current else None),
+            called=noun.pathology
+            or (self.current[-1].called if (whole or _is_another(s, noun)) and self.current else None),
+            diagnoses=list(whole.diagnoses) if whole and whole.plural else [],
             plural=plural,
             count=count,
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
+            epithets=_EPITHETS & set(s.tokens[noun.start : noun.end]),
         )
 
-    def _organ(self, s: Sentence, noun: Noun, start: int, end: int, context: Context) -> str | None:
+    def _organ(
+        self, s: Sentence, noun: Noun, region: tuple[int, int], apart: Sequence[tuple[int, int]], context: Context
+    ) -> str | None:
+        """``apart``: the tokens of nouns that are not lesions, whose places are their own."""
+        start, end = region
         places = [p for p in places_of(s) if not p.reference]
-        denied = [p for p in places if p.start > noun.end and s.is_negated(Hit(p.start, p.end, ()))]
+        denied = [p for p in places if s.is_negated(Hit(p.start, p.end, ())) and not noun.start <= p.start < noun.end]
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
+        here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]
         within = [p for p in here if noun.start <= p.start < noun.end]
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
         if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
@@ -472,7 +523,7 @@ class _Reader:
             explicit = [p.organ for p in group if p.explicit]
             if explicit:
                 return explicit[0]
-        if context.label:
+        if context.label and not (here and self.organ not in HOSTS and here[0].organ in HOSTS):
             return self.organ
         if here:
             return here[0].organ
@@ -487,7 +538,10 @@ class _Reader:
                 return told[-1].organ
             if self.current:
                 return self.current[-1].organ
-        return self.organ or lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "") or self.hint or _compared_with(s)
+        own = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+        if own and self.organ not in HOSTS and context.conclusion:
+            return own
+        return self.organ or own or self.hint or _compared_with(s)
 
     def _share(
         self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
@@ -497,6 +551,9 @@ class _Reader:
         for st in s.statements:
             if st.field == "pathology":
                 continue
+            if st.value == lexicon.NODULE_IN_WALL and not lesion_nouns:
+                loose.statements.append(st)  # "its wall bears a nodule"
+                continue
             for f in _owners(s, st.start, st.end, nouns, by_noun, loose, is_size=False):
                 f.statements.append(st)
         for size in s.sizes:
@@ -505,6 +562,12 @@ class _Reader:
                     f.sizes.append(size.mm)
         for noun in nouns:
             if noun.role == "diagnosis" and noun.pathology:
+                elsewhere = _own_place(s, noun)
+                if elsewhere is not None and elsewhere not in HOSTS:
+                    continue  # "RCC, suspected pulmonary metastases"
+                if elsewhere and "with" in s.tokens[max(0, noun.start - 2) : noun.start + 1] and loose.diagnoses:
+                    loose.placed.append((noun.pathology, elsewhere))
+                    continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
@@ -523,6 +586,11 @@ class _Reader:
             if not found:
                 found = [self._opened(f, s.text)]
                 found[0].concluded = context.conclusion
+                if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
+                    kept = [st for st in self.current[-1].statements if not st.negated]
+                    f.statements = [*f.statements, *(st for st in kept if not f.says(st.field))]
+                    if not f.called and f.organ == self.current[-1].organ:
+                        f.diagnoses = f.diagnoses or list(self.current[-1].diagnoses)
             for lesion in found:
                 if lesion.uncertain or not f.uncertain:  # "a solid tumor cannot be ruled out" does not make it solid
                     lesion.add(f, s.text)
@@ -532,7 +600,14 @@ class _Reader:
     def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
         """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
         lesion = Lesion(
-            f.organ, f.location, plural=f.plural, count=f.count, uncertain=f.uncertain, name=f.name, noun=f.noun
+            f.organ,
+            f.location,
+            plural=f.plural,
+            count=f.count,
+            uncertain=f.uncertain,
+            name=f.name,
+            noun=f.noun,
+            epithets=f.epithets,
         )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         if template:
@@ -542,6 +617,9 @@ class _Reader:
             lesion.diagnoses += template.diagnoses
             lesion.called = template.called
             lesion.evidence += template.evidence
+        elif listed and self.current and self.current[-1].plural and self.current[-1].organ == f.organ:
+            lesion.diagnoses += self.current[-1].diagnoses  # "the metastases: segment 4, 18 mm; segment 6, 12 mm"
+            lesion.called = self.current[-1].called
         self.lesions.append(lesion)
         return lesion
 
@@ -593,12 +671,20 @@ class _Reader:
         targets = self._spoken_of(s)
         if len(targets) > 1:
             self.current = targets
-        artifact = any(n.role == "artifact" for n in nouns)
+        artifact = any(n.role == "artifact" for n in nouns) and not (
+            "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
+        )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             for lesion in targets:
                 if not (context.label and lesion.location.contradicts(self.location)):
-                    lesion.dropped = True
+                    lesion.dropped, lesion.plural = True, False
             return
+        if "respectively" in s.tokens and len(loose.sizes) > 1:  # "The sizes are 22 and 13 mm, respectively"
+            unsized = [x for x in self.recent if not (x.dropped or x.sizes)][-len(loose.sizes) :]
+            if len(unsized) == len(loose.sizes):
+                for lesion, mm in zip(unsized, loose.sizes, strict=True):
+                    lesion.add(Facts(sizes=[mm], uncertain=True), s.text)
+                loose.sizes = []
         if loose.statements or loose.sizes or loose.denied:
             targets = self._members(targets, loose, s.text)
             if self._implied(s, loose, nouns, targets, context):
@@ -617,6 +703,9 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
+        for pathology, organ in loose.placed:
+            for lesion in [x for x in self.recent if not x.dropped and x.organ == organ and x.pathology is None]:
+                lesion.add(Facts(diagnoses=[pathology], uncertain=True), s.text)
         self._name_primary(s)
         told = self.subject or self.recent[-len(loose.diagnoses) :]
         each = "respectively" in s.tokens or (len(self.subject) > 1 and "or" not in s.tokens)
@@ -627,13 +716,15 @@ class _Reader:
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
+                if lesion.called and any(_is_not_excluded(s, n) for n in nouns if n.role == "diagnosis"):
+                    continue  # "numerous cysts; cystadenomas not excluded"
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _name_primary(self, s: Sentence) -> None:
         """*Metastatic RCC*, *given the RCC*: the one kidney lesion without a diagnosis is the RCC."""
         for hit in s.hits:
             organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology_of(hit) or "")
-            metastatic = s.is_origin(hit) and s.tokens[hit.start - 1] == "metastatic"
+            metastatic = "metastatic" in s.tokens[max(0, hit.start - 2) : hit.start]
             given = s.tokens[max(0, hit.start - 2) : hit.start] == ["given", "the"]
             if organ and (metastatic or given) and not history_tokens(s):
                 told = [x for x in self.recent if not x.dropped and x.organ == organ]
@@ -663,8 +754,11 @@ class _Reader:
     ) -> bool:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
-        things = [n for n in nouns if n.role != "other" or not s.is_negated(n.hit)]
-        if any(not _LESION_PARTS & set(s.tokens[n.hit.start : n.end]) for n in things) or self.organ not in HOSTS:
+        things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
+        if (
+            any(not (_LESION_PARTS | {"fat"}) & set(s.tokens[n.hit.start : n.end]) for n in things)
+            or self.organ not in HOSTS
+        ):
             return False
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
@@ -763,6 +857,7 @@ class _Reader:
             return []
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
+        named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
         sites = [p.organ for p in places_of(s) if not p.reference and noun.end <= p.start < noun.end + 3]
@@ -770,6 +865,9 @@ class _Reader:
             organ = sites[0]
         live = [lesion for lesion in self.recent if not lesion.dropped]
         fitting = [lesion for lesion in live if organ in (None, lesion.organ)]
+        if not fitting and len(live) == 1 and live[0].organ is None:  # "a collection in the lesser sac: pseudocyst"
+            live[0].organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+            fitting = live
         likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
         fitting = likely or fitting
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
@@ -780,10 +878,14 @@ class _Reader:
             return placed if is_plural(s, noun.hit) else placed[-1:]
         if any(lesion.pathology == pathology for lesion in fitting) and context.conclusion:
             return []
+        if is_plural(s, noun.hit) and len(set(explicit)) > 1:  # "renal and hepatic angiomyolipomas"
+            return [x for x in live if x.organ in explicit and not x.diagnoses and x.called is None]
         if len(targets) > 1:
             open_ones = [lesion for lesion in targets if lesion in fitting]
             return [lesion for lesion in open_ones if lesion.called in (None, pathology)] or open_ones
         untold = [lesion for lesion in fitting if not lesion.diagnoses]
+        if len(targets) == 1 and "satellite" in targets[0].epithets and len(untold) > 1:
+            return [*[x for x in untold if x is not targets[0]][-1:], targets[0]]  # "A satellite lies beside it. HCC."
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
         several = is_plural(s, noun.hit) and context.conclusion
@@ -796,13 +898,13 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
+        for lesion in self.current if alone else ():
+            if lesion.organ is None:  # "It lies in the pancreatic tail."
+                lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
+                lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
         if s.tokens[0] in ("it", "they") and self.current:
             return
-        alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
-        if alone and len(self.current) == 1 and self.current[0].organ is None:
-            lesion = self.current[0]
-            lesion.organ = organ_of([p for p in places_of(s) if not p.reference])
-            lesion.location = location_in(s, 0, len(s.tokens), lesion.organ)
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
             if subject and subject.start <= 1:
@@ -842,13 +944,20 @@ def _hinted(s: Sentence) -> str | None:
     return named[-1] if named else None
 
 
+def _is_compared(s: Sentence, noun: Noun) -> bool:
+    """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
+    before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
+    return noun.start > 2 and (beside or is_reference(s, noun.hit, ""))
+
+
 _COMPARING = words("than compared comparison relative versus")
 
 
 def _compared_with(s: Sentence) -> str | None:
     """The organ that a lesion is compared with, where nothing else says which it is in: *denser than the liver*."""
     for p in places_of(s):
-        if p.organ in HOSTS and _COMPARING & set(s.tokens[max(0, p.start - 4) : p.start]):
+        if p.organ in HOSTS and _COMPARING & set(s.tokens[max(0, p.start - 6) : p.start]):
             return p.organ
     return None
 
@@ -873,16 +982,39 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
     return pathology != "cyst" or cystic
 
 
+_FORM = re.compile(
+    r"\s*(?:type|organ|site|location|localization|position|side|size|diameter|dimensions?|density|attenuation|"
+    r"enhancement|margins?|borders?|contours?|texture|structure|composition|consistency|septa|walls?|calcifications?|"
+    r"mural nodules?|shape|fat|contrast(?: behaviou?r)?|communication[\w ]*|(?:\w+ )?duct|diagnosis|dx|number)\s*:",
+    re.IGNORECASE,
+)
+_EARLIER = re.compile(
+    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?"
+    r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
+    r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
+    r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
+    r"the (?:previous|prior|last|earlier|outside|old) (?:\w+ )?(?:ct|mri|scan|study|examination|exam|ultrasound) "
+    r"(?:showed|had))"
+)
+_THEN = words("was were had measured showed")
+_STILL = words("is are has have now today currently remains shows measures")
+
+
+def _is_earlier(s: Sentence) -> bool:
+    """Whether a sentence only tells of an earlier examination: *in the previous CT the lesion was ill-defined*."""
+    said = set(s.tokens)
+    return bool(said & _THEN) and not said & _STILL and _EARLIER.match(" ".join(s.tokens)) is not None
+
+
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
 
-def _diagnoses_apart(clause: str) -> list[str]:
+def _diagnoses_apart(clause: str, s: Sentence) -> list[str]:
     """The items of a list of diagnoses, each with its place: *cyst in segment 3, metastasis in segment 8*."""
     if not _LIST.search(clause) or len(clause) > 300:
         return []
-    s = Sentence(clause)
     named = [h for h in s.hits if pathology_of(h)]
     if len(named) < 2 or s.sizes or _LIST_VERBS & set(s.tokens) or history_tokens(s):
         return []
@@ -907,12 +1039,31 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
+_EPITHETS = words(
+    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite"
+)
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
+
+
+def _is_similar(s: Sentence, noun: Noun) -> bool:
+    """*A similar lesion of 11 mm*: what was said of the lesion before holds for this one too."""
+    alike = {"similar", "identical", "analogous", "comparable"} & set(s.tokens[noun.start : noun.hit.start])
+    return bool(alike) and not any(h.has("head") for h in s.hits if noun.start <= h.start < noun.hit.start)
+
+
+def _in_both_organs(s: Sentence) -> bool:
+    """Whether a single noun stands for two lesions: *each kidney*, *both kidneys contain a mass*."""
+    pairs = zip(s.tokens, s.tokens[1:], strict=False)
+    return any(a in ("each", "both", "either") and b in ("kidney", "kidneys", "lobe", "lobes") for a, b in pairs)
 
 
 def _is_another(s: Sentence, noun: Noun) -> bool:
     """Whether a pronoun stands for one more of the same: *a second one has formed*."""
-    return noun.hit.name("lesion") == "pronoun" and s.tokens[max(0, noun.hit.start - 2)] in ("a", "another")
+    if noun.hit.name("lesion") != "pronoun":
+        return False
+    before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
+    return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
 
 
 def _is_lettered(s: Sentence, noun: Noun) -> bool:
@@ -951,6 +1102,8 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
         if cue.has("doubt"):
             if s.tokens[cue.start] == "suspected" and s.sizes:
                 continue
+            if s.tokens[cue.end : cue.end + 2] in _THAT_THE:
+                continue  # "it is not certain that the lesion is a cyst"
             if any(pathology_of(h) and h.end <= cue.start and s.chunks[h.start] == s.chunks[cue.start] for h in s.hits):
                 continue  # "HCC cannot be excluded in the nodule" does not doubt the nodule
             if s.tokens[cue.start - 1] == "is" and noun.end < cue.start and not (s.sizes or s.statements):
@@ -962,9 +1115,31 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
+_EXCLUDED = words("excluded exclude")
+
+
+def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
+    """*An occult insulinoma is not excluded* states none; but *a 9 mm cyst* would be there, whatever it is."""
+    if s.sizes or any(st.field != "pathology" for st in s.statements):
+        return False
+    return any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
+
+
+def _is_subject(tokens: Sequence[str]) -> bool:
+    """Whether the words before a verb can stand for a lesion: *it*, *this one has*, *the latter*."""
+    return len(tokens) <= 1 or bool(
+        {"it", "this", "which", "these", "they", "one", "latter", "former"} & set(tokens[:3])
+    )
+
+
+_THAT_THE = (["that", "the"], ["whether", "the"], ["if", "the"])
+
+
 def _in_phase_only(s: Sentence, cue: Hit) -> bool:
     """*No longer visible on the delayed phase*: it is there all the same."""
-    return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]))
+    if s.tokens[cue.end : cue.end + 1] == ["from"]:  # "no longer discernible from the parenchyma"
+        return True
+    return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]) or _PHASE_WORDS & set(s.tokens[:3]))
 
 
 _PHASE_WORDS = words("phase phases portal venous delayed arterial nephrographic later afterwards")
@@ -977,10 +1152,17 @@ def _is_gone(s: Sentence, noun: Noun) -> bool:
         if (
             cue.has("gone")
             and not _in_phase_only(s, cue)
+            and not _is_of_next(s, noun, cue)
             and not any(noun.end <= i < cue.start or cue.end <= i <= noun.start for i in stops)
         ):
             return True
     return False
+
+
+def _is_of_next(s: Sentence, noun: Noun, cue: Hit) -> bool:
+    """Whether another lesion stands between: *segment 5 lesion 8 mm, segment 2 lesion gone*."""
+    others = (h for h in s.hits if h.has("lesion") and noun.end <= h.start and h.start <= cue.start)
+    return any("," in s.tokens[noun.end : h.start] for h in others)
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
@@ -1084,7 +1266,7 @@ def _organ_holds(s: Sentence, lesion: Noun, start: int, has_size: bool) -> bool:
 
 def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: bool) -> bool:
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
-    before = [n for n in before if n.role != "other" or not s.is_negated(n.hit)]
+    before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
         if "it" in s.tokens[before[-1].end : start]:
             return False  # "compared with the parenchyma it is hypodense"
@@ -1149,6 +1331,12 @@ def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Nou
         member.diagnoses = first.diagnoses + member.diagnoses
         member.called = member.called or first.called
     return list(told[1:])
+
+
+def _own_place(s: Sentence, noun: Noun) -> str | None:
+    """The organ that a noun phrase itself names: *pulmonary metastases*."""
+    places = (p for p in places_of(s) if p.explicit and not p.reference)
+    return next((p.organ for p in places if noun.start <= p.start and p.end <= noun.hit.start), None)
 
 
 def _are_parts(s: Sentence, noun: Noun) -> bool:
@@ -1240,6 +1428,8 @@ def _likeness(f: Facts, lesion: Lesion) -> float:
         points -= 1
     if f.noun and f.noun == lesion.noun:
         points += 1
+    if f.epithets and lesion.epithets:
+        points += 3 if f.epithets & lesion.epithets else -1
     for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
         mine, its = f.says(name), lesion.says(name)
         if mine and its:
@@ -1257,5 +1447,6 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
-    found = [x.finished() for x in reader.lesions if not x.dropped and (x.organ in wanted or not (organ or x.organ))]
+    told = [x for x in reader.lesions if not (x.dropped or x.past)]
+    found = [x.finished() for x in told if (x.organ in wanted or not (organ or x.organ))]
     return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]

@@ -33,7 +33,7 @@ class Term(NamedTuple):
 
 EDGES = (
     "margin|margins|border|borders|edge|edges|contour|contours|outline|outlines|boundary|boundaries|interface|interfaces|"
-    "demarcation|delineation|definition|delimitation|circumscription|limit|limits|transition|separation|bounds|confines"
+    "demarcation|marginate|margination|delineation|definition|delimitation|circumscription|limit|limits|transition|separation|bounds|confines"
 )
 # How an edge is drawn: the words of *well-defined* and of its opposite, each of which goes with each participle.
 CLEARLY = (
@@ -75,6 +75,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation defect|defects",
         "dimmer|hypoabsorbing|hypodensic",
+        "hypo to isodense|isoattenuating",
+        "hypo on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -91,12 +93,13 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible from the? "
-        f"surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from "
+        f"the? surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
         "indistinguishable from the? surrounding|normal? liver|pancreas|kidney|parenchyma|gland|cortex",
         "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
+        "iso on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
@@ -155,6 +158,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "during the? arterial phase|images",
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
+        "hyper on|in|at the? arterial|ap|hap|art",
+        "bright|brighter early|arterially",
+        "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
@@ -174,6 +180,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{LOSES} its|the|all|some? {CONTRAST}|enhancement|hyperenhancement|brightness",
         f"loss|release|clearance of {CONTRAST}|enhancement|hyperenhancement",
         "contrast|enhancement loss|clearance|release",
+        f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
+        "drops|falls|declines|sinks|decreases below|under the? liver|parenchyma|parenchymal? density|attenuation|level",
         "contrast is? lost",
     ),
     ("enhancement", "rim"): (
@@ -185,6 +193,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "wall|walls|shell|capsule",
         "rim|ring +",
         f"ring|rim|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        "peripheral nodular|globular|discontinuous? filling",
+        "nodular|globular|discontinuous peripheral filling",
         "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
         "enhancing thick|thickened? irregular|nodular? wall|walls|periphery|margin|border|edge|shell",
@@ -219,6 +229,12 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
+        "throughout|over|across all|both|every phases|phase|series",
+        "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
+        "all|both|every phases|phase|series",
+        "density|attenuation|hu|values not|never change|rise|increase|vary|differ|changed|changing|rising",
+        "no|without change|difference|variation in|of density|attenuation between? the? phases",
         "inert after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
         f"{TAKES_UP} no {CONTRAST}",
@@ -252,6 +268,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("composition", "cystic"): (
         "cystic|fluid_filled|fluid_containing|fluid_content|water_filled|liquid|watery|multicystic|unilocular",
         "filled|distended with fluid|liquid|water",
+        "content|contents|interior of_which? is|are|being clear|serous|simple|purely? fluid|liquid|watery|water",
+        "fluid|liquid|watery|serous content|contents|interior",
         "contains|containing|contain clear|simple|serous|proteinaceous|some? fluid|liquid",
         "composed|consists|consisting|made|made_up of fluid|liquid|water",
         "macrocystic|microcystic|multilocular|multiloculated|polycystic|oligocystic",
@@ -260,6 +278,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "follows|following|parallels fluid|water",
         "bosniak",
         "tiny cysts",
+        "microcyst|microcysts",
     ),
     ("composition", "mixed"): (
         "mixed? solid and|/|plus|as_well_as|beside partly? cystic",
@@ -283,7 +302,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "focus|foci|area|areas of necrosis",
         "partly|partially necrotic ,|and? partly|partially solid",
         "partly|partially solid ,|and? partly|partially necrotic",
-        "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically",
+        "necrotic|necrosis|necrotizing|necrotising|necroses|dead_tissue|necrotically|colliquation|"
+        "colliquated|colliquative",
         "dead|liquefied|devitalized|devitalised|liquefying center|centre|core|interior",
         "center|centre|core is|has|appears|been? liquefied|dead|devitalized|liquefying",
         "central|internal|centrally liquefaction|devitalization|liquefied",
@@ -320,6 +340,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "without clear|sharp|distinct margin|margins|border|borders|boundary|boundaries|edge|edges|demarcation",
         "indistinct|illdefined|infiltrative|infiltrating|infiltrates|spiculated|blurred|blurry|blurs|blurring",
         "infiltrative|infiltrating|invasive growth",
+        "grows|growing|spreads|spreading diffusely|infiltratively|irregularly into|in the? "
+        f"surrounding|adjacent|normal? {TISSUE}",
         "infiltrative|infiltrating growth pattern",
         "infiltratively|permeatively|permeative|undemarcated|undefined|undelimited|illmarginated|diffusely_infiltrating|fuzzy|hazy|unsharp|smeared|noncircumscribed",
         "merges|merging|fades|fading|melts|melting|blends|blending gradually|imperceptibly|smoothly|seamlessly? into",
@@ -328,6 +350,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un circumscribed|demarcated",
         "blend|blends|blending|merge|merges with|into the? surrounding|normal? parenchyma|gland|liver|kidney|pancreas",
         f"{EDGES} poorly|barely|hardly|scarcely|badly visible|seen|perceptible|discernible|recognizable",
+        "hard|difficult|impossible to separate|discern|distinguish from the? "
+        f"adjacent|surrounding|neighboring|normal? {TISSUE}",
         "hard|difficult|impossible to delimit|delineate|demarcate|outline",
         f"{EDGES} is|are? not visible|discernible|definable|recognizable|traceable|perceptible|delineable|identifiable",
         "no|without|lacks|lacking|lack_of|absence_of a|any|the? clear|sharp|distinct|definite|definable|identifiable|"
@@ -369,6 +393,7 @@ SILENT: tuple[str, ...] = (
     "smooth muscle",
     "low grade",
     "no|without enhancement difference",
+    "no|without enhancement different|differing|distinct from|to",
     "no difference in|of enhancement",
     "fat|muscle|blood like",
     "slow|interval|rapid|some growth",
@@ -391,6 +416,7 @@ HEADS: dict[str, tuple[str, ...]] = {
     ),
     "enhancement": (
         "enhancement|enhancing|enhances|enhance|enhanced|enh|uptake|perfusion|vascularity|opacification|enhancements",
+        "contrasting|contrasted|contrastation",
         "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
         "fixation|captation",
         f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
@@ -413,7 +439,7 @@ HEADS: dict[str, tuple[str, ...]] = {
 MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "low": (
         {"attenuation": "hypo", "enhancement": "hypo"},
-        "low|lower|reduced|decreased|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo|lesser|"
+        "low|lower|reduced|decreased|decrease|diminished|lowered|less|below|depressed|lessened|lowers|smaller|subnormal|minor|hypo|lesser|"
         "poor|to_a_lesser_degree|to_a_lesser_extent|to_a_smaller_degree|to_a_smaller_extent",
     ),
     "high": (
@@ -458,7 +484,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "rim": (
         {"enhancement": "rim", "margin": ""},
-        "rim|ring|peripheral|peripherally|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
+        "rim|ring|peripheral|peripherally|periferal|periferic|peripheric|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
         "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|target|target_like|corona|crown|"
         "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
@@ -486,7 +512,11 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "loss of",
         "poorly|barely|hardly|scarcely|badly|incompletely visible|seen|perceptible|discernible|recognizable|traceable",
     ),
-    "rim": ("confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",),
+    "rim": (
+        "in a thin|thick|complete|peripheral? ring|rim|ring_pattern|rim_pattern",
+        "at|along|around|on its|the periphery|edge|edges|circumference|rim|outside",
+        "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",
+    ),
 }
 
 PANCREATIC_CANCER = (
@@ -562,7 +592,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "bile_duct|biliary|cholangio carcinoma|cancer|ca|adenocarcinoma",
     ),
     "IPMN": (
-        "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn",
+        "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn|ipnm|impn",
         "intraductal papillary mucinous neoplasm|neoplasms|tumor|tumour|neoplasia|lesion|carcinoma",
     ),
     "MCN": (
@@ -689,7 +719,8 @@ OTHER_THINGS: tuple[str, ...] = (
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
     "mass effect",
     "regenerative|regeneration nodule|nodules",
-    "wedge_shaped hypodensity|hypodensities|area|areas|defect|defects",
+    "wedge_shaped hypodense|nonenhancing|low_density|hypoenhancing? hypodensity|hypodensities|area|areas|defect",
+    "wedge_shaped defects",
     "satellite|daughter nodules|lesions|foci",
     "walled_off necrosis|necroses",
     "slice|slices|section_thickness|collimation|reconstruction|increment|thickness",
@@ -700,7 +731,7 @@ OTHER_THINGS: tuple[str, ...] = (
 )
 STATES = (
     "scar|scars|scarring|capsule|pseudocapsule|septa|septum|septae|septation|septations|wall|walls|steatosis|cirrhosis|"
-    "fibrosis|pancreatitis|parenchyma|gland|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
+    "fibrosis|pancreatitis|parenchyma|gland|cortex|medulla|stranding|fat|edema|oedema|congestion|atrophy|sinus_fat"
 )
 """Other things that have no size."""
 
@@ -717,7 +748,7 @@ NOT_A_LESION: tuple[str, ...] = (
     "unopacified bowel",
     "hypertrophied? column|columns of bertin",
     "dromedary hump",
-    "arterioportal|arterio_portal shunt|shunts|shunting",
+    "arterioportal|arterio_portal|vascular|ap|intrahepatic shunt|shunts|shunting",
     "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
@@ -810,7 +841,9 @@ GONE: tuple[str, ...] = (
     "not seen|visible|found|identified|present anymore|any_more",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
-    "no correlate|corresponding|correlation",
+    "lesion|metastasis|met|nodule|mass|cyst gone",
+    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
+    "equivalent|substrate",
     "complete resolution|regression|disappearance",
     "no longer be? found|seen|identified|detected|delineated|visualized|demonstrated|recognized|made_out|shown",
     "has|have cleared|gone|completely_regressed",
@@ -847,6 +880,8 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
+    "can|could not be decided|said|told|stated|established|judged whether|if",
+    "not clear|certain|known|decided whether|if",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
     "should|must|needs|need|to be excluded|ruled_out",
     "to be excluded|ruled_out",
@@ -881,6 +916,7 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
+    "latter letter latest former "
     "hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
     "patents liver lever livers river legion region dose lipoma myeloma lumber lumbar renal venal cystitis "
     "defined refined define contrast contract necrotic nephrotic nephrosis fibrosis cirrhosis stenosis "
@@ -927,10 +963,15 @@ def content() -> Iterator[tuple[str, Term]]:
     yield "cystic structure|structures|formation", Term("say", "composition", "cystic")
     yield "cystic structure|structures|formation", Term("lesion")
     yield "hypodensity|hypodensities|lucency|hyperdensity|hyperdensities|hypoattenuation", Term("lesion")
-    yield "area|areas|region|regions|zone|zones", Term("area")
+    yield "area|areas|region|regions|zone|zones|fullness|prominence", Term("area")
     yield "mural nodule|nodules|nodularity|component|components", Term("say", "composition", NODULE_IN_WALL)
     inner = "enhancing|solid|internal|small? nodule|nodules|nodularity|component|components"
     yield f"septa|septations|septum|wall|walls and|or|with a? {inner}", Term("say", "composition", NODULE_IN_WALL)
+    yield (
+        "mural|papillary|solid|nodular|soft_tissue|enhancing? vegetation|vegetations|projections|projection|"
+        "excrescence|excrescences|protrusion|protrusions",
+        Term("say", "composition", NODULE_IN_WALL),
+    )
     yield (
         "solid|enhancing nodule|nodules within|inside the|its? cyst|lesion|wall|it",
         Term("say", "composition", NODULE_IN_WALL),
@@ -945,6 +986,7 @@ def content() -> Iterator[tuple[str, Term]]:
         "fluid|water equivalent density?",
         "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
         "attenuation|density|hu value|values of|like|near water|fluid",
+        "consistent|compatible|in_keeping|in_line|in_accordance with simple? fluid|water",
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")

@@ -64,17 +64,21 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         return True
     if organ not in lexicon.HOSTS and after and after[0] in _ORIGINS:  # "metastasis of breast cancer"
         return True
+    if organ not in lexicon.HOSTS and "primary" in s.tokens[max(0, hit.start - 3) : hit.start]:
+        return True  # "given the primary in the rectum"
     for i in range(hit.start - 1, max(-1, hit.start - 5), -1):
         token = s.tokens[i]
         if token == "between" and hit.has("site"):  # "between segments 2 and 3"
             return False
         before = s.tokens[i - 1] if i else ""
+        if token in ("infiltrating", "infiltrates") and s.tokens[i + 1] == "the":
+            return True
         if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
             return True
         if token == "from":
             hosted = before in _ARISING or (before in _LESION_WORDS and set(after).isdisjoint(_ORIGINS))
             return not hosted
-        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()":
+        if token in _PREPOSITIONS_OF_PLACE - _NEUTRAL_BEFORE or token in ".,;:()" or token in ("for", "except", "but"):
             return False
     return False
 
@@ -138,8 +142,9 @@ class Noun:
 
 _BREAKS = words(
     "with of in is are was were showing having demonstrating by as than this from for to without at shows show has "
-    "have contains contain seen noted measures measuring there within no or on into demonstrates represents appears "
-    "displays exhibits displaying exhibiting "
+    "have contains contain seen noted measures measuring whose there within no or on into demonstrates represents "
+    "appears displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending "
+    "reaching displacing occluding obstructing causing "
     "toward towards against near behind between beyond along around under below above before after during via upon "
     "but which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
@@ -199,15 +204,30 @@ _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nen
 
 def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found: set[int] = set()
+    found = _thought_before(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
         i = cue.end
         while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
-            found.add(i)
             i += 1
+        if s.tokens[i : i + 1] != [":"] or not any(t[0] == "@" for t in s.tokens[i + 1 : i + 2]):
+            found.update(range(cue.end, i))  # but "follow-up of an IPMN: 17 mm"
     return found
+
+
+_THOUGHT = words("thought believed considered described suspected")
+_ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")
+
+
+def _thought_before(s: Sentence) -> set[int]:
+    """What another examination had made of it: *which was thought to be solid at ultrasound*."""
+    for i, token in enumerate(s.tokens[:-3]):
+        if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
+            at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
+            if at is not None:
+                return set(range(i + 2, at))
+    return set()
 
 
 _OF_LESIONS = words("query presents presenting presented")  # said of patients, and of lesions
@@ -226,7 +246,11 @@ _KNOWN = words("known prior previous treated resected underlying primary")
 
 
 def nouns_of(
-    s: Sentence, open_to: Callable[[str | None], bool], suits: Callable[[Hit], bool], counted: bool
+    s: Sentence,
+    open_to: Callable[[str | None], bool],
+    suits: Callable[[Hit], bool],
+    counted: bool,
+    in_cyst: bool = False,
 ) -> list[Noun]:
     """The nouns of a sentence in order.
 
@@ -243,15 +267,21 @@ def nouns_of(
         area = hit.has("area") and not any(n.role == "lesion" for n in nouns) and _is_described(s, hit)
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
+        if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
+            continue
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
-        elif not (lesion or pathology or area):
+        elif not (lesion or pathology or area or _is_sized_satellite(s, noun)):
             noun.role = "other"
-        elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns):
+        elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
+            noun.role = "other"  # "the renal vein shows a filling defect"
+        elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "lesion" for n in nouns):
+            noun.role = "other"  # "a tumor which causes a filling defect"
+        elif lesion and not pathology and _is_part_of_cyst(s, noun, nouns, in_cyst):
             noun.role = "other"
             s.statements.append(
                 Statement("composition", lexicon.NODULE_IN_WALL, noun.start, noun.end, s.is_negated(hit))
@@ -262,7 +292,7 @@ def nouns_of(
             pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
         ):
             noun.role = "diagnosis"
-        if pathology and _describes_another_thing(s, hit):
+        if pathology and (_describes_another_thing(s, hit) or _is_in_question(s, noun, nouns)):
             noun.role = "nothing"
         before = nouns[-1] if nouns else None
         if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
@@ -321,6 +351,9 @@ _PRONOUNS = words("one another other first second third fourth larger smaller la
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
 
+_OF_THEM = (["of", "them"], ["of", "these"], ["of", "those"])
+
+
 def _counts(s: Sentence) -> bool:
     """Whether a sentence counts lesions: *two lesions: one in the head, one in the tail*."""
     return any(
@@ -343,6 +376,9 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
         exists = exists or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
+        if token == "one" and s.tokens[i + 1 : i + 3] in _OF_THEM and begins and not counted:
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+            continue
         if counted and token == "that" and i == 0 and s.tokens[1] in ("in", "on", "at"):  # "that on the left is a cyst"
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
@@ -358,14 +394,18 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     """Whether a pathology and a noun after it are one lesion: *IPMN with a 3 cm cystic lesion*."""
     if first.role != "lesion" or second.role != "lesion" or second.pathology:
         return False
+    if second.hit.name("lesion") == "pronoun" and is_plural(s, first.hit):
+        return False  # "two cysts, the larger 31 mm"
     between = s.tokens[first.end : second.start]
     pronoun = first.hit.name("lesion") == "pronoun"
+    if between[-1:] == ["as"] and between[-2:-1] != ["well"] and _is_one_noun(s, first, second):
+        return True  # "and was only seen on the arterial phase as a bright spot"
     apart = {"and", ";"} if pronoun or between[-1:] == ["as"] else {"and", ",", ";"}
     if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
         return True
     if not first.pathology:
         return False
-    if ":" in between and "," not in between and not _has_size(s, first.start, second.start):
+    if ":" in between and ("," not in between or "not" in between) and not _has_size(s, first.start, second.start):
         # "Sarcoma is suspected: a mass ...", "Lymphoma: both kidneys with nodules"
         return not is_plural(s, first.hit) or is_plural(s, second.hit)
     if ":" in between and is_plural(s, first.hit) and is_plural(s, second.hit):  # "metastases: at least 6 lesions"
@@ -378,6 +418,11 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     )
 
 
+def _is_one_noun(s: Sentence, first: Noun, second: Noun) -> bool:
+    """Whether nothing but the first noun stands before the second that could be its subject."""
+    return not any(first.end <= h.start < second.start and (is_lesion_noun(h) or h.has("other")) for h in s.hits)
+
+
 def _is_described(s: Sentence, hit: Hit) -> bool:
     """Whether *area* stands for a lesion: *a hypodense area*, *an area of low attenuation*."""
     start = _phrase_start(s, hit, set())
@@ -386,6 +431,17 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
         after += 1
     return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after for st in near)
+
+
+def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """*It is not certain that the lesion is a cyst*, *whether the lesion is a cyst is unclear*."""
+    at = next(
+        (i for i, t in enumerate(s.tokens[:-1]) if t in ("that", "whether", "if") and s.tokens[i + 1] == "the"), None
+    )
+    if at is None or not any(n.role == "lesion" and at < n.start for n in before):
+        return False
+    doubted = any(c.has("doubt", "pseudo") and c.end == at and s.tokens[c.start] != "no" for c in s.cues)
+    return at < noun.start and (doubted or s.tokens[at] == "whether")
 
 
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
@@ -408,18 +464,23 @@ def _own_size(s: Sentence, noun: Noun) -> bool:
 def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
     """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
     lesions = [n for n in before if n.role == "lesion"]
-    if _own_size(s, noun):
+    if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
-    named = s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] == ":"
+    named = (
+        s.tokens[noun.end - 1] in _NAMES_OF_CANCER and lesions and s.tokens[max(0, noun.start - 1)] in (":", ",", "-")
+    )
     if named:  # "a new focus of 11 mm: recurrence"
         return True
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
+        lead = s.tokens[noun.start - 1] if noun.start else ""
+        if lead == ":" and lesions and _has_size(s, 0, noun.start) and s.tokens[noun.start] not in ("a", "an", "the"):
+            return not (is_plural(s, noun.hit) or _has_size(s, noun.end, len(s.tokens)))
         joined = bool({"or", "vs", "versus"} & set(s.tokens[noun.end : noun.end + 2]))  # "a nodule or early HCC"
         return bool((cue or (joined and cue_after(s, noun))) and (lesions or open_lesions))
-    if cue or cue_after(s, noun):
+    if cue or cue_after(s, noun) or _is_first_alternative(s, noun):
         return bool(lesions or open_lesions)
-    placed = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)
+    placed = any(h.has("organ", "site") and not (s.is_negated(h) or is_reference(s, h, "")) for h in s.hits)
     if lesions:
         if noun.pathology == lesions[-1].pathology and _has_size(s, lesions[-1].end, noun.start):
             return not _has_size(s, noun.end, len(s.tokens))  # *cyst left 3 cm, cyst right 2 cm*
@@ -436,6 +497,12 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
 
 
+def _is_first_alternative(s: Sentence, noun: Noun) -> bool:
+    """*Adenoma vs FNH* names no further lesion."""
+    versus = s.tokens[noun.end : noun.end + 1] in (["vs"], ["versus"])
+    return versus and any(pathology_of(h) and noun.end < h.start <= noun.end + 2 for h in s.hits)
+
+
 _NAMES_OF_CANCER = words("recurrence malignancy carcinoma cancer neoplasm")
 
 
@@ -447,29 +514,74 @@ def _in_another_place(s: Sentence, first: Noun, second: Noun, organ: str) -> boo
 
 def _only_names(s: Sentence, noun: Noun) -> bool:
     """Whether a sentence names one pathology and where it is, and says nothing else: *Carcinoma of the left kidney.*"""
-    others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit]
+    others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit and not _is_with(s, noun, h)]
     said = any(st.field != "pathology" and st.end > noun.end for st in s.statements)
     return not (s.sizes or others or said or is_plural(s, noun.hit) or _introduced(s, noun))
 
 
-def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
-    """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*."""
-    whole = next((n for n in before if n.role == "lesion"), None)
+def _is_with(s: Sentence, noun: Noun, other: Hit) -> bool:
+    """Whether a pathology is only what another comes with: *carcinoma of the pancreas with hepatic metastases*."""
+    between = s.tokens[noun.end : other.start]
+    return pathology_of(other) == "metastasis" and "with" in between and not {",", "and", ";"} & set(between)
+
+
+def _is_sized_satellite(s: Sentence, noun: Noun) -> bool:
+    """*Two satellite nodules of up to 9 mm* are lesions; satellite nodules without more are not told of one by one."""
+    return "satellite" in s.tokens[noun.start : noun.end] and _has_size(s, noun.start, noun.end + 6)
+
+
+def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: bool) -> bool:
+    """Whether a nodule is that of something cystic: *a cystic mass with septa and an enhancing nodule*.
+
+    ``in_cyst``: the lesion told of before is cystic.
+    """
     if s.tokens[noun.end - 1] not in ("nodule", "nodules"):
         return False
-    after = s.tokens[noun.end : noun.end + 3]
-    if after in (["in", "its", "wall"], ["within", "its", "wall"], ["along", "its", "wall"]):
-        return True  # "there is a nodule in its wall"
+    whole = next((n for n in before if n.role == "lesion"), None)
+    if whole is None and _is_in_wall(s, noun, in_cyst):
+        return True
     if s.tokens[:2] in (["inside", "it"], ["within", "it"], ["in", "it"]):
         return True
     if whole is None:
-        return False
+        return in_cyst and _is_unplaced_part(s, noun)
     cystic = whole.pathology == "cyst" or any(
-        st.field == "composition" and st.value == "cystic" and not st.negated for st in s.statements
+        st.field == "composition" and st.value in ("cystic", "mixed") and not st.negated for st in s.statements
     )
-    has = set(s.tokens[whole.end : noun.start]) & words("with contains containing shows has")
-    between = s.tokens[whole.end : noun.end]
-    return bool(cystic and has) and not set(between) & words("segment lobe pole head tail kidney liver pancreas")
+    has = next((i for i in range(whole.end, noun.start) if s.tokens[i] in _HOLDING), None)
+    return bool(cystic and has) and not set(s.tokens[has : noun.end]) & _PARTS_OF_ORGANS
+
+
+_HOLDING = words("with contains containing shows has showing having bearing bears")
+_PARTS_OF_ORGANS = words("segment lobe pole head tail kidney liver pancreas")
+_CYST_WALLS = words("wall walls septum septa septation septations")
+_BODY_WALLS = words("abdominal chest bowel gastric duodenal gallbladder bladder vascular thoracic")
+
+
+def _is_in_wall(s: Sentence, noun: Noun, in_cyst: bool) -> bool:
+    """*A nodule of 9 mm in its wall*, *its wall bears a nodule*."""
+    for i, token in enumerate(s.tokens):
+        if token not in _CYST_WALLS or s.tokens[i - 1] in _BODY_WALLS or s.tokens[i + 1 : i + 2] == ["of"]:
+            continue
+        own = in_cyst or "its" in s.tokens[max(0, i - 2) : i]
+        after = noun.end <= i <= noun.end + 8 and bool(_ALONG & set(s.tokens[noun.end : i]))
+        if own and (after or (i <= 2 and i < noun.start)) and not {",", ";"} & set(s.tokens[noun.end : i]):
+            return True
+    return False
+
+
+_ALONG = words("in within along on at from of")
+
+
+def _is_unplaced_part(s: Sentence, noun: Noun) -> bool:
+    """*There are enhancing nodules*, after a cystic lesion; but *a second nodule* or one of segment 7 is a new one."""
+    placed = any(h.has("organ", "site") for h in s.hits) or _has_size(s, 0, len(s.tokens))
+    phrase = set(s.tokens[noun.start : noun.end])
+    begins = noun.start == 0 or s.tokens[:1] == ["there"]
+    return begins and not placed and bool(phrase & _OF_A_PART) and not phrase & _ONE_MORE
+
+
+_OF_A_PART = words("enhancing solid mural small tiny")
+_ONE_MORE = words("second another new further additional other the this")
 
 
 def _organ_within(s: Sentence, start: int, end: int) -> str | None:
@@ -503,7 +615,7 @@ def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
         return True
     if before and before[-1].role == "diagnosis":
         between = s.tokens[before[-1].end : noun.start]
-        return len(between) <= 4
+        return len(between) <= 4 and "with" not in between
     return False
 
 

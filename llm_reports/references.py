@@ -50,6 +50,79 @@ _ELLIPSIS = re.compile(
 )
 
 
+# What a clause leaves out because the clause before says it.
+_ORGAN_PART = (
+    r"(?:the )?(?:segments? \w+|(?:left|right)(?: (?:side|kidney|lobe))?|"
+    r"(?:\w+ ){0,2}(?:head|neck|body|tail|pole|lobe|kidney|liver|pancreas|dome))"
+)
+_WHICH = (
+    r"(?:left|right|upper|lower|cranial|caudal|anterior|posterior|larger|smaller|largest|smallest|other|first|second|"
+    r"third|hepatic|renal|pancreatic|liver|kidney|pole|lobe|\d+(?:[.,]\d+)?[ -]?[cm]m)(?:-sided)?"
+)
+_ONE = rf"(?:that|the one) (?:in|on|at|of) {_ORGAN_PART}|the (?:{_WHICH}[ -]){{1,3}}one"
+_OTHER_ONE = (
+    rf"{_ONE}|the (?:{_WHICH}[ -]){{1,3}}(?:lesion|mass|tumou?r|nodule|cyst)(?: (?:in|on|at|of) {_ORGAN_PART})?|"
+    r"lesion \d|the (?:larger|smaller|other|second|third)"
+)
+_CONJUNCTION = r"(?:[,;] (?:and |but |while |whereas )?| (?:and|but|while|whereas) )"
+_VALUE = (
+    r"(?:(?:clearly|rather|slightly|only|probably|(?:most )?likely|strongly|predominantly) )*(?:an? |\d|well\b|ill\b|"
+    r"sharply|poorly|hypo|hyper|iso|solid|cystic|homogen|heterogen|inhomogen|enhancing|calcified|necrotic|unchanged|"
+    r"stable)"
+)
+_WITHOUT_VERB = re.compile(rf"{_CONJUNCTION}(?P<subject>{_OTHER_ONE}),? (?={_VALUE})", re.IGNORECASE)
+_ONE_MORE_SUBJECT = re.compile(rf"{_CONJUNCTION}(?=(?:{_ONE}) )", re.IGNORECASE)
+_COPULA = re.compile(r"\b(?:is|are|measures|being|measuring|was|has)\b", re.IGNORECASE)
+_EDGE = r"margins?|borders?|contours?|edges?|outlines?|enhancement|texture|density|attenuation"
+_SHARED_NOUN = re.compile(
+    rf"\b(?P<verb>has|have|shows?) (?P<first>(?:an? )?\w+(?: \w+)?),? (?:and |but |while |whereas )?"
+    rf"(?P<subject>{_OTHER_ONE}),? (?P<second>\w+(?: \w+)?) (?P<noun>{_EDGE})\b",
+    re.IGNORECASE,
+)
+_ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
+_DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
+_LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNORECASE)
+_SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGNORECASE)
+
+
+_OF_AN_ORGAN = re.compile(
+    r"^(?:is (?:normal|free|unremarkable|clear|small|enlarged|intact)|"
+    r"(?:contains?|bears?|harbou?rs?|shows?|has) (?:an?|no|two|three)? ?(?:\w+ )*?"
+    r"(?:cysts?|mass|lesions?|tumou?rs?|stones?|nodules?)\b)",
+    re.IGNORECASE,
+)
+"""What is said of an organ: *the left one bears a cyst, the right one is normal*."""
+
+
+def completed(sentence: str) -> str:
+    """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*."""
+    sentence = _SOME_ONE.sub("a lesion ", sentence)
+    sentence = _SHARED_NOUN.sub(r"\g<verb> \g<first> \g<noun>; \g<subject> has \g<second> \g<noun>", sentence)
+    first = _COPULA.search(sentence)
+    for match in reversed(list(_WITHOUT_VERB.finditer(sentence)) if first else []):
+        if first and first.start() < match.start():
+            verb = "measures" if sentence[match.end()].isdigit() else "is"
+            sentence = f"{sentence[: match.start()]}; {match.group('subject')} {verb} {sentence[match.end() :]}"
+    does, enhancing = _DOES_NOT.search(sentence), _ENHANCING.search(sentence)
+    if does and enhancing and enhancing.start() < does.start():
+        sentence = f"{sentence[: does.end()]} enhance{sentence[does.end() :]}"
+    return sentence
+
+
+def with_noun(clause: str, noun: str) -> str:
+    """The clause with ``noun`` in place of *that* or *one*: *the lesion in segment 7*, *the right cyst*."""
+    match = _LEADING_ONE.match(clause)
+    if match is None or _OF_AN_ORGAN.search(clause[match.end() :]):
+        return clause
+    words_of = match.group("subject").split()
+    at = next((i for i, word in enumerate(words_of) if word.lower() == "one"), 0)
+    phrase = [*(words_of[:at] or ["the"]), noun, *words_of[at + 1 :]]
+    return f"{' '.join(phrase)} {clause[match.end() :]}"
+
+
+_LESION = re.compile(rf"\b(?:{_THINGS})\b", re.IGNORECASE)
+
+
 class Reference(NamedTuple):
     """A subject that stands for lesions told of before, and the clause with *it* or *they* in its place."""
 
@@ -80,6 +153,7 @@ class Reference(NamedTuple):
 
 def clauses_of(sentence: str) -> Iterator[str]:
     """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
+    sentence = completed(sentence)
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
     sentence = _LEAD.sub("", sentence)
     if "; the " in sentence:
@@ -87,6 +161,11 @@ def clauses_of(sentence: str) -> Iterator[str]:
             yield from clauses_of(part)
         return
     subjects = [m for m in _SUBJECT.finditer(sentence) if m.group("noun") or not _names_another_thing(sentence, m)]
+    starts = [m.end() for m in _ONE_MORE_SUBJECT.finditer(sentence) if _LESION.search(sentence[: m.start()])]
+    if starts and not subjects:
+        begins = [0, *starts]
+        yield from (sentence[i:j].rstrip(" ,;") for i, j in zip(begins, [*starts, len(sentence)], strict=True))
+        return
     begin = 0
     for match in subjects:
         lead = sentence[begin : match.start()]
@@ -115,7 +194,7 @@ def _names_another_thing(sentence: str, match: re.Match[str]) -> bool:
     return not (_VERB.match(after) or re.match(r"^(?:,| an? |\.?$)", after) or _FURTHER.match(after))
 
 
-_PLACED = re.compile(r"(?:that|this one|the one) (?:in|on|at) ", re.IGNORECASE)
+_PLACED = re.compile(r"(?:that|this one|the one) (?:in|on|at|of) ", re.IGNORECASE)
 _END_OF_PLACE = re.compile(r"(?=\s)")
 _OBJECT = re.compile(
     rf",? (?:in|for|of) the (?P<word>former|latter|first|second|third)(?: {_THINGS})?[.,;]?$", re.IGNORECASE

@@ -12,12 +12,13 @@ from .nouns import is_lesion_noun, is_reference
 from .sentences import Sentence, sentences_of
 
 _SKIPPED_SECTIONS = re.compile(
-    r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|contrast|dose|"
+    r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|"
+    r"contrast(?! (?:medium )?(?:enhancement|behaviou?r|uptake|dynamics|pattern|kinetics))|dose|"
     r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
-    r"(?:impression|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
+    r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
@@ -32,6 +33,8 @@ class Context:
     conclusion: bool = False
     label: str = ""
     """Heading of the sentence: an organ or a place, in the report's words."""
+    aside: bool = False
+    """The heading, within a line, is that of a duct or vessel: it holds for one sentence."""
 
 
 def sections_of(report: str) -> Iterator[tuple[str, Context]]:
@@ -43,6 +46,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
         context.label = ""
         for sentence in sentences_of(line):
             begins, skipped = line.lstrip().startswith(sentence), context.skipped
+            before, aside = context, False
             sentence = _NUMBERING.sub("", sentence)
             while True:
                 match = _LABEL.match(sentence)
@@ -54,14 +58,18 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 label = context.label
                 if kind == "place":
                     label = match.group(1)
+                    aside = not begins and _names_no_organ(label)
                 context = Context(
                     kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
                 )
                 if kind != "place":
                     context.label = ""
                 sentence = sentence[match.end() :]
+            context.aside = aside
             if sentence:
                 yield sentence, context
+            if aside:
+                context = before
             if context.skipped and not begins:  # "Prior size: 15 mm." within a line says nothing of what follows
                 context.skipped = skipped
 
@@ -79,6 +87,12 @@ def _lines(report: str) -> Iterator[str]:
         held = line
     if held.strip():
         yield held
+
+
+def _names_no_organ(label: str) -> bool:
+    s = Sentence(label)
+    organs = any(h.has("organ", "site") and not is_reference(s, h, "") for h in s.hits)
+    return not (organs or set(s.tokens) & _WEAK_SITES)
 
 
 @lru_cache(maxsize=4096)

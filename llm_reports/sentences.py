@@ -127,7 +127,7 @@ def corrected(word: str) -> str:
     if len(word) < 6 or word in _KNOWN or not word.isalpha():
         return word
     near = closest(word, _CORRECTABLE, scorer=DamerauLevenshtein.distance, score_cutoff=1, limit=4)
-    names = [str(n[0]) for n in near if n[0][0] == word[0] or len(word) >= 8]
+    names = [str(n[0]) for n in near if n[0][0] == word[0]] or [str(n[0]) for n in near if len(word) >= 8]
     if len({_CONTENT.get(name, _Node()).terms for name in names}) != 1:
         return word
     return names[0]
@@ -161,6 +161,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     for pattern, new in (
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
+        (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
         (r"\bhaem", "hem"),
         (r"@", " at "),
@@ -181,9 +182,11 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
+        (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
+        (r"\b(density|attenuation) \(-?\d+ ?(?:-|to)? ?\d* ?hu\)", r"\1"),
         (r"\bw/o\b|\bw\.o\.", "without"),
         (r"\bw/", "with "),
         (r"\bi\.\s?e\.", "ie"),
@@ -194,6 +197,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
+        (r"(?<=[a-z])-(?=(?:,| or\b| and\b| to\b))", ""),  # "hypo- or hyperdense"
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
         (rf"\b{_NUMERAL}(?: point {_NUMERAL})?(?= (?:[cm]m\b|(?:milli|centi)met))", _in_figures),
@@ -298,14 +302,16 @@ def _sizes(s: Sentence) -> list[Size]:
 
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
     for i in range(at - 1, max(-1, at - 6), -1):
-        ends = tokens[i] in ".,;)" or (tokens[i] == ":" and tokens[i - 1] not in _PRIOR_BEFORE)
+        ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@":
             break
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
     if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
         return any(t[0] == "@" for t in tokens[:at])
-    if tokens[at - 1] == "after" and at > 1 and tokens[at - 2][0] == "@":  # "28 mm after 33 mm"
+    if (
+        tokens[at - 1] in ("after", "vs", "versus", "against") and at > 1 and tokens[at - 2][0] == "@"
+    ):  # "28 mm after 33 mm"
         return True
     if at > 0 and tokens[at - 1] == "from":
         return True
@@ -335,9 +341,12 @@ def _is_of_part(tokens: Sequence[str], at: int) -> bool:
     for token in tokens[at + 1 : at + 4]:
         if token in _PART_NOUNS or token == "mural":
             return True
-        if token in _LESION_WORDS or token in _PUNCTUATION or token in ("and", "with", "in"):
+        if token in _LESION_WORDS or token in _PUNCTUATION or token in _ENDS_OF_PART:
             return False
     return False
+
+
+_ENDS_OF_PART = words("and with in whose which without no cyst cysts metastasis hemangioma abscess pseudocyst")
 
 
 def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
@@ -377,10 +386,18 @@ def _chunks(tokens: Sequence[str], cues: Sequence[Hit], hits: Sequence[Hit]) -> 
     joining = {h.end for h in adjectives if tokens[h.end : h.end + 1] == ["but"]} & {h.start - 1 for h in adjectives}
     chunks, current = [], 0
     for i, token in enumerate(tokens):
-        if (token in _PUNCTUATION and token != ":") or (i in stops and i not in joining):
+        joins = i in joining or tokens[max(0, i - 1) : i + 1] == ["of", "which"]
+        if (token in _PUNCTUATION and token != ":" and not _holds_size(tokens, i)) or (i in stops and not joins):
             current += 1
         chunks.append(current)
     return chunks
+
+
+def _holds_size(tokens: Sequence[str], at: int) -> bool:
+    """Whether a bracket holds nothing but a size: *the uptake of the mass (70 mm) is weak* is one chunk."""
+    if tokens[at] == "(":
+        return tokens[at + 2 : at + 3] == [")"] and tokens[at + 1][0] == "@"
+    return tokens[at] == ")" and at > 1 and tokens[at - 2] == "(" and tokens[at - 1][0] == "@"
 
 
 _EITHER_WAY = ("absent", "unlikely", "less")  # forward only where the word stands before what it denies
@@ -401,9 +418,19 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
-        forward = s.tokens[cue.start] not in _EITHER_WAY or cue.end in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
+        after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
+        if cue.has("negation", "absent") and _is_there_after_all(s.tokens, cue):
+            continue
+        if cue.has("negation") and _at_no_time(s.tokens, cue):
+            for hit in s.hits:  # the lesion is there, and what is said of it with a verb is not
+                if hit.start >= cue.end and hit.has("say", "head", "mod") and not (hit.has("lesion") or _names(hit)):
+                    negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
+            continue
         if cue.has("negation") and not answer and forward:
-            for i in range(cue.end, _scope_end(s.tokens, cue, starts, stops)):
+            begin = _scope_start(s.tokens, cue)
+            whole = cue if begin == cue.end else cue._replace(end=min(begin + 1, len(s.tokens)))
+            for i in range(begin, _scope_end(s.tokens, whole, starts, stops)):
                 negated[i] = True
         elif answer:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
@@ -421,6 +448,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         elif cue.has("absent"):
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
+            if _is_there_after_all(s.tokens, cue):
+                continue
             if i > 0 and s.tokens[i] == "and":  # "it is hypodense and not seen on the arterial phase"
                 continue
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
@@ -429,7 +458,27 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
-_RATHER = words("more likely likelier favored favoured preferred")
+def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
+    """*At no time does the lesion enhance*, *in none of the phases*."""
+    if cue.start == 0 or cue.start > 2 or tokens[cue.start - 1] not in ("at", "in", "on", "during"):
+        return False
+    after = tokens[cue.end : cue.end + 4]
+    return tokens[cue.start] in ("no", "none") and bool({"time", "point", *_PHASES} & set(after))
+
+
+def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
+    """*Washout is absent in the portal venous phase but present in the delayed phase*."""
+    after = tokens[cue.end : cue.end + 12]
+    at = next((i for i, t in enumerate(after) if t in ("but", "yet", "however")), None)
+    phase = at is not None and bool(_PHASES & set(after[:at])) and after[0] in _DURING
+    return phase and bool(_SEEN & set(after[at : (at or 0) + 3]))
+
+
+_SEEN = words("present seen evident visible there noted found appears occurs")
+_RATHER = words("more likely probable likelier favored favoured preferred")
+
+
+_COUNTED = frozenset(_NUMERALS) | words("a half dozen twenty")
 
 
 def _lesser(s: Sentence) -> Iterator[Hit]:
@@ -438,7 +487,11 @@ def _lesser(s: Sentence) -> Iterator[Hit]:
         return
     for i, token in enumerate(s.tokens):
         if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
-            fat = any(h.has("artifact") and h.end <= i for h in s.hits)  # "fat is more likely than metastasis"
+            counts = s.tokens[i + 1 : i + 2]  # "more than ten nodules"
+            if "less" in s.tokens[max(0, i - 2) : i] or (counts and (counts[0] in _COUNTED or counts[0].isdigit())):
+                continue
+            named = (h for h in s.hits if h.end <= i and h.end >= i - 4)  # "fat is more likely than metastasis"
+            fat = any(h.has("artifact") or (_names(h) and "enhan" not in s.tokens[i - 1]) for h in named)
             yield from (h for h in s.hits if i < h.start <= i + 4 and (h.has("lesion") or (fat and _names(h))))
 
 
@@ -447,6 +500,22 @@ def _answers(tokens: Sequence[str], cue: Hit) -> bool:
     after = tokens[cue.end : cue.end + 1]
     asked = tokens[cue.start - 1] == ":" or (tokens[cue.start] in ("no", "none", "absent") and cue.end == cue.start + 1)
     return cue.start > 0 and asked and (not after or after[0] in _PUNCTUATION)
+
+
+def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
+    """Where the scope begins: *no evidence that the lesion washes out*, *I do not think that ...* deny no lesion."""
+    if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"]):
+        return cue.end
+    return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
+
+
+def _is_verb(token: str) -> bool:
+    return token in _VERBS or (token.endswith("s") and token[:-1] in _OTHER_VERBS)
+
+
+_OTHER_VERBS = words(
+    "communicate connect invade infiltrate take wash reach extend arise involve grow contain originate"
+)
 
 
 def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: set[int]) -> int:
@@ -480,6 +549,8 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i  # the subject, after "in the absence of washout" or "without contrast"
         if token in _CONCLUDING and _is_property(cue.end, i, starts):
             return i
+        if token in _PROBABLY and i > cue.end and tokens[i + 1 : i + 2] in (["a"], ["an"], ["likely"], ["probably"]):
+            return i  # "without known malignancy most likely a hemangioma"
         if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
             return i
         if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
@@ -493,6 +564,7 @@ _BEFORE_ARTICLE = words(
     "of in from within for to on at with and or nor by into than as like between through around , :"
 )
 _WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_PROBABLY = words("most likely probably presumably")
 _EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within for")
 _CONCLUDING = words("consistent compatible suggestive keeping representing likely most")
@@ -625,15 +697,79 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
             return True
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
             break
+    if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
+        return True  # "with central low density"
     if {",", "-", "and"} & set(before):
         return False
     joined = bool(before) and before[-1] in ("of", "with", "is", "are", "remain", "remains", "appears", "appear")
     return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
 
 
+_CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts")
 _CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
+
+
+_DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
+
+
+def _is_asked(s: Sentence, st: Statement) -> bool:
+    """Whether it is only an alternative: *whether it is solid or cystic*, *cannot distinguish between ...*."""
+    if st.field == "pathology":
+        return False
+    for i in range(st.start):
+        asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
+        asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
+        if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
+            return True
+    return False
+
+
+def _of_some(s: Sentence, st: Statement) -> bool:
+    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*."""
+    before = s.tokens[max(0, st.start - 4) : st.start]
+    some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
+    if some is None or {",", "and"} & set(before[some:]):
+        return False
+    return st.end == len(s.tokens) or s.tokens[st.end] in (",", ")")
+
+
+_TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
+_IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
+
+
+def _of_tissue(s: Sentence, st: Statement) -> bool:
+    """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
+    if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
+        return False
+    at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
+    if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
+        return False
+    for token in s.tokens[at + 1 : at + 5]:
+        if token in _IN_PHRASE:
+            break
+        if token in _LESION_WORDS or token in ("area", "areas", "spot"):
+            return False
+    if any(_names(h) and at < h.start <= at + 3 for h in s.hits):
+        return False
+    article = s.tokens[max(0, st.start - 1)]
+    return article in ("the", "a", "an", "this") or st.start == 0
+
+
+def _of_another(s: Sentence, st: Statement) -> bool:
+    """Whether it is said of a vessel or another organ: *calcifications of the aorta*."""
+    object_of = s.tokens[st.start] in ("infiltrating", "infiltrates") and s.tokens[st.end : st.end + 1] == ["the"]
+    if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
+        return False
+    if st.field == "pathology":
+        return False
+    near = next((h for h in s.hits if st.end < h.start <= st.end + 3), None)
+    if near is None or any(t in _LESION_WORDS or t in _PHASES for t in s.tokens[st.end : near.end]):
+        return False
+    thing = near.has("other") and near.name("other") != "state"
+    organ = near.name("organ")
+    return thing or (organ is not None and organ not in (*lexicon.HOSTS, "soft tissue"))
 
 
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
@@ -667,6 +803,30 @@ def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
         yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
 
 
+def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
+    """*20 HU on all phases*, *22 HU native, 25 HU after contrast*: nothing enhances."""
+    if not _HOUNSFIELD & set(s.tokens) or any(_enhancement_word(h) for h in s.hits):
+        return
+    text = " ".join(s.tokens)
+    match = _SAME_HU.search(text)
+    pair = None if match else _TWO_HU.search(text)
+    if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
+        match = pair
+    if match:
+        start = len(text[: match.start()].split())
+        yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
+
+
+_LEAST_RISE = 8
+_SAME_HU = re.compile(
+    r"\b\d+ (?:hu|hounsfield)(?: units)? (?:(?:on|in|through|throughout|across|during|over) (?:all|both|every)|"
+    r"(?:before and after|pre and post))\b"
+)
+_TWO_HU = re.compile(
+    r"\b(\d+)(?: hu)? (?:native|unenhanced|pre\w*|before|plain|without contrast)[^.;]{0,30}? (\d+) hu "
+    r"(?:after|post\w*|(?:on|in|during) (?:the )?(?:portal|venous|nephrographic|late|delayed|arterial)|with contrast|"
+    r"enhanced)"
+)
 _NO_RISE = re.compile(
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
@@ -692,10 +852,15 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
             return st._replace(field="enhancement", value="arterial")
         if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
-        in_phase = s.tokens[i] == "arterial" and s.tokens[i + 1] in _PHASES
+        in_phase = s.tokens[i] == "arterial" and (s.tokens[i + 1] in _PHASES or _is_first_phase(s.tokens, i))
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
+    """*Hyperdense in the arterial and isodense in the venous phase*."""
+    return tokens[at + 1] in ("and", "but") and tokens[at - 1] == "the" and bool(_PHASES & set(tokens[at + 2 : at + 9]))
 
 
 _ENHANCED = words("enhancement enhancing enhances enhanced uptake")
@@ -752,18 +917,60 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    heavy = ("with",) if joined else ("with", "and")
-    gap = sum(3 if t in heavy else 1 for t in between if t not in lexicon.SKIPPED) - joined
+    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and _is_row_of_adjectives(s, first.end, second.start)
+    heavy = ("with",) if joined or row else ("with", "and")
+    counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
+    gap = sum(3 if t in heavy else 1 for t in counted)
     return gap if mod.start < head.start else gap + 1
 
 
+def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
+    """Whether nothing but adjectives joined by *and* stands between: *weak and homogeneous enhancement*."""
+    inside = range(start, end)
+    row = all(s.tokens[i] in ("and", "only") or s.tokens[i] in lexicon.SKIPPED or _is_adjective(s, i) for i in inside)
+    return row and "and" in s.tokens[start:end]
+
+
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
-    """Whether a comma only divides adjectives of one edge: *irregular, lobulated margins*."""
+    """Whether a comma only divides adjectives of one noun: *irregular, lobulated margins*, *thin, nodular uptake*."""
     between = s.tokens[mod.end : head.start]
-    row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1
-    return row and head.has("head") and head.name("head") == "margin" and between[-1] not in _NOT_IN_ROW
+    row = len(between) in (2, 3) and between[0] == "," and between.count(",") == 1 and between[-1] not in _NOT_IN_ROW
+    return row and (head.name("head") == "margin" or (head.has("head") and _enhancement_word(head)))
 
 
+def _goes_on(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a predicate goes on after a comma: *the enhancement is homogeneous, although weaker than ...*."""
+    between = s.tokens[head.end : mod.start]
+    links = [i for i, t in enumerate(between) if t in _COPULAR] or [-1]
+    if links == [-1] and (between[:1] != [","] or between[-1] not in _ALTHOUGH):
+        return False
+    if not links or len(between) > 8 or not {*between[-2:]} & _CONCEDING:
+        return False
+    return all(
+        t in _CONCEDING or t in lexicon.SKIPPED or _is_adjective(s, head.end + i) for i, t in _after(between, links[0])
+    )
+
+
+def _after(tokens: Sequence[str], at: int) -> Iterator[tuple[int, str]]:
+    return ((i, t) for i, t in enumerate(tokens) if i > at)
+
+
+def _is_adjective(s: Sentence, at: int) -> bool:
+    """Whether a token belongs to a phrase that describes, and names nothing."""
+    return any(h.start <= at < h.end and h.has("say", "mod") and not h.has("lesion", "organ", "other") for h in s.hits)
+
+
+_ALTHOUGH = words("although though albeit but yet")
+_CONCEDING = _ALTHOUGH | words("and only if ,")
+
+
+def _is_of_margin(s: Sentence, mod: Hit) -> bool:
+    """Whether *at its edge* only says where a margin is: *poorly defined at its edge*."""
+    return any(h.end == mod.start and any(t.name == "margin" for t in h.terms) for h in s.hits)
+
+
+_PREPOSITIONS = words("at along around on")
+_RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
 _SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
 _COPULAR = words("is are was were remains remain appears appear seems")
@@ -777,13 +984,17 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
     for head in s.heads:
         if head is mod or abs(head.start - mod.start) > _FARTHEST:
             continue
-        if s.chunks[head.start] != s.chunks[mod.start] and not _in_row(s, mod, head):
+        divided = s.chunks[head.start] != s.chunks[mod.start]
+        goes_on = divided and _goes_on(s, mod, head)
+        if divided and not (goes_on or _in_row(s, mod, head)):
             continue
+        if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
+            continue  # "blurred at its edges and enhancing"
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
                 if not _takes(head, field):
                     continue
-                gap = _gap(s, mod, head)
+                gap = 2 if goes_on else _gap(s, mod, head)
                 reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(term.name, 8)
                 if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
                     best = (gap, head, field, value)
@@ -829,11 +1040,15 @@ _ALONE = {
 def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     """What an adjective speaks of that is all between two commas or after a size: *12 mm, hypodense, sharp*."""
     field = _ALONE.get(s.tokens[hit.start])
-    if field is None or not hit.has("mod") or hit.start == 0:
+    if field is None or not hit.has("mod"):
         return None
+    if hit.start == 0:  # "Sharp."
+        return field if hit.end == len(s.tokens) or s.tokens[hit.end] == "," else None
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
     if before in _COPULAR:  # "the lesion is discrete and sharp"
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
+    if before in _PUNCTUATION and after == ["and"] and _is_adjective(s, hit.end + 1):  # "round, sharp and hypodense"
+        return field
     joined = before == "and" and any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
     ends = (before in _PUNCTUATION or before[0] == "@" or joined) and all(t in _PUNCTUATION for t in after)
     return field if ends else None
@@ -850,7 +1065,9 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
     start = start if wall is None else min(start, wall)
     end = max([head.end, *(m.end for m, _ in mods)])
     negated = s.is_negated(head) or any(s.is_negated(m) for m, _ in mods)
-    if "none" in values:
+    if "none" in values and own == ["rim"]:
+        yield Statement("enhancement", "rim", start, end, True)  # "enhancing wall: none"
+    elif "none" in values:
         gone = any(v == "none" for _, v in mods)
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
@@ -869,6 +1086,9 @@ _WALLS = words("septa septum septation septations wall walls capsule")
 def _in_several_phases(s: Sentence, head: Hit) -> bool:
     """*No enhancement on the arterial or venous phase* denies all enhancement, and not only an arterial one."""
     after = s.tokens[head.end : head.end + 8]
+    before = s.tokens[: head.start]
+    if "nor" in before and "arterial" in before and {"venous", "portal", "delayed", "late"} & set(before):
+        return True  # "neither the arterial nor the portal phase shows enhancement"
     return after[:1] in (["in"], ["on"], ["during"]) and bool({"venous", "portal", "delayed", "late"} & set(after))
 
 
@@ -879,13 +1099,14 @@ _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
-    if s.tokens[head.start] not in ("enhances", "enhance"):
+    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in ("and", "is", "are")
+    if s.tokens[head.start] not in ("enhances", "enhance") and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
                 return i  # "with a wall that enhances"
-            return i if s.tokens[i - 1] in ("the", "its", "their") or i == 0 else None
+            return i if s.tokens[i - 1] in ("the", "its", "their", "whose") or i == 0 else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
             return None
         if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
@@ -910,7 +1131,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     lead = s.tokens[max(0, head.start - 4) : head.start]
     wall = next((i for i, t in enumerate(lead[-3:]) if t in _WALLS), 3)
     since = set(lead[-3:][wall:])
-    if {"without", "no", "lacking"} & since and not _PUNCTUATION & since:
+    if {"without", "no", "lacking"} & since and not (_PUNCTUATION | {"and", "or", "nor"}) & since:
         return True  # "thin septa without enhancement"
     for token in reversed(lead):
         if token in ("center", "centre", "core"):
@@ -925,6 +1146,8 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
             return True
+        if s.tokens[i] in _WALLS and s.is_negated(head):
+            return True  # "no enhancing wall"
     return False
 
 
@@ -951,8 +1174,14 @@ class Sentence:
         self._negated = _negated_tokens(self)
         read = (
             _after_contrast(self, st)
-            for st in (*_standing(self), *_paired(self), *_compared(self), *_unchanged_by_contrast(self))
-            if not _inside_areas(self, st)
+            for st in (
+                *_standing(self),
+                *_paired(self),
+                *_compared(self),
+                *_unchanged_by_contrast(self),
+                *_of_constant_hu(self),
+            )
+            if not any(is_other(self, st) for is_other in (_inside_areas, _of_tissue, _of_another, _is_asked, _of_some))
         )
         self.statements = [_turned(_in_phase(self, st)) for st in read]
         self.sizes = _sizes(self)

@@ -206,6 +206,7 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development2", 177, 0.98, 0.96, 0.01),
         ("development3", 319, 0.98, 0.96, 0.02),
         ("development4", 112, 0.98, 0.96, 0.01),
+        ("development5", 160, 0.98, 0.97, 0.01),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
@@ -335,6 +336,42 @@ CYST = {"composition": "cystic", "pathology": "cyst"}
     ],
 )  # fmt: skip
 def test_reports(report: str, expected: list[dict[str, Any]]) -> None:
+    assert lesions(report) == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        # a nodule of a cyst is no lesion of its own
+        ("A 45 mm cystic lesion of the liver. A nodule of 9 mm in its wall enhances.", [{**HEPATIC, "composition": "mixed", "size_mm": 45.0}]),
+        ("Left renal cystic mass 38 mm with thick septa. There are enhancing nodules.", [{**RENAL, "composition": "mixed", "size_mm": 38.0}]),
+        ("The cyst in segment 4 (60 mm) has no enhancing nodule in its wall.", [{**HEPATIC, **CYST, "size_mm": 60.0}]),
+        # clauses that leave words out
+        ("The hepatic lesion measures 14 mm and the pancreatic one 25 mm.", [{**HEPATIC, "size_mm": 14.0}, {**PANCREATIC, "size_mm": 25.0}]),
+        ("The lesion in segment 2 is hypodense, that in segment 7 isodense.", [{**HEPATIC, "attenuation": "hypo"}, {**HEPATIC, "attenuation": "iso"}]),
+        ("The 20 mm lesion in segment 5 enhances, the 12 mm lesion in segment 6 does not.", [{**HEPATIC, "size_mm": 20.0}, {**HEPATIC, "enhancement": "none", "size_mm": 12.0}]),
+        ("In each kidney there is a cyst, 4 cm on the left and 2 cm on the right.", [{**RENAL, **CYST, "size_mm": 40.0}, {**RENAL, **CYST, "size_mm": 20.0}]),
+        # what is said of another thing or an earlier examination
+        ("Renal mass, left, 30 mm. The cortex enhances strongly. Calcifications of the aorta.", [{**RENAL, "size_mm": 30.0}]),
+        ("Renal mass, left, 30 mm. The renal vein shows a filling defect without enhancement.", [{**RENAL, "size_mm": 30.0}]),
+        ("In the previous CT the lesion in segment 6 was ill-defined and measured 40 mm. Now it is well-defined and 30 mm.", [{**HEPATIC, "margin": "well-defined", "size_mm": 30.0}]),
+        ("Segment 4: 33 mm mass. Arterial encasement is no longer seen. It is hypodense.", [{**HEPATIC, "attenuation": "hypo", "size_mm": 33.0}]),
+        # doubt and denial
+        ("It is not certain that the 14 mm liver lesion is a cyst.", [{**HEPATIC, "size_mm": 14.0}]),
+        ("I do not think that the 14 mm lesion in the liver is a metastasis; it is most likely a cyst.", [{**HEPATIC, **CYST, "size_mm": 14.0}]),
+        ("There is no evidence that the 12 mm hepatic cyst communicates with the ducts.", [{**HEPATIC, **CYST, "size_mm": 12.0}]),
+        ("Left renal lesion, 16 mm; cannot distinguish between hemorrhagic cyst and solid mass.", [{**RENAL, "size_mm": 16.0}]),
+        ("Liver lesion, 24 mm. Washout is absent in the portal venous phase but present in the delayed phase.", [{**HEPATIC, "enhancement": "washout", "size_mm": 24.0}]),
+        ("Liver: No hypo- or hyperattenuating focal lesions. The lesion of segment 6 has no CT correlate.", []),
+        ("Pancreas normal. An occult insulinoma is not excluded.", []),
+        # a diagnosis of one organ with metastases of another
+        ("A 36 mm mass in the pancreatic head. Three liver nodules, the biggest 18 mm. Neuroendocrine carcinoma of the pancreas with hepatic metastases.", [{**PANCREATIC, "pathology": "PNET", "size_mm": 36.0}, {**HEPATIC, "pathology": "metastasis", "size_mm": 18.0}]),
+        ("Right renal mass, 51 mm. Conclusion: renal cell carcinoma, suspected pulmonary metastases.", [{**RENAL, "pathology": "RCC", "size_mm": 51.0}]),
+        # a form
+        ("Type: cystic. Location: pancreatic neck. Size: 21 mm. Septa: thin. Duct: 3 mm. Diagnosis: IPMN.", [{**PANCREATIC, "composition": "cystic", "pathology": "IPMN", "size_mm": 21.0}]),
+    ],
+)  # fmt: skip
+def test_structures(report: str, expected: list[dict[str, Any]]) -> None:
     assert lesions(report) == expected
 
 

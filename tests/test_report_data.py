@@ -12,7 +12,15 @@ import pytest
 from nnunet_textomorph.llm_reports import descriptors
 
 REPORTS = Path(__file__).parent / "data" / "reports"
-FILES = {"test": "t", "development": "d", "development2": "e", "development3": "g", "development4": "i", "phrases": "h"}
+FILES = {
+    "test": "t",
+    "development": "d",
+    "development2": "e",
+    "development3": "g",
+    "development4": "i",
+    "development5": "j",
+    "phrases": "h",
+}
 ORGANS = {"liver", "pancreas", "kidney"}
 VALUES: dict[str, set[str]] = {
     "organ": ORGANS,
