@@ -90,6 +90,7 @@ class Generator:
         text: str,
         *,
         host_mask: np.ndarray | Tensor | None = None,
+        solver: Solver | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -107,7 +108,7 @@ class Generator:
             text: the description, as in a report; name the organ in it.
             host_mask: the organ that the tumor lies in, as ``tumor_mask``: the tissue whose level "isoattenuating"
                 means and whose noise the tumor gets. None: what looks like the tissue around the tumor.
-            steps, guidance: of the solver; None for the generator's defaults.
+            solver, steps, guidance: of the sampling; None for the generator's defaults.
             seed: of everything random; the same arguments give the same tumor.
 
         Returns:
@@ -132,6 +133,7 @@ class Generator:
             text,
             self,
             np.random.default_rng(seed),
+            solver=solver,
             steps=steps,
             guidance=guidance,
             host_mask=None if host_mask is None else _array(host_mask) != 0,

@@ -103,6 +103,7 @@ def sampled(
     steps: int,
     guidance: float = 1.0,
     z_healthy: Tensor | None = None,
+    mask: float = -1.0,  # no tumor anywhere: its level is told otherwise (see below)
 ) -> Tensor:
     healthy = torch.zeros_like(noise) if z_healthy is None else z_healthy
     return sample_latents(
@@ -110,7 +111,7 @@ def sampled(
         config,
         healthy,
         healthy,
-        noise[:, :1],
+        torch.full_like(noise[:, :1], mask),
         torch.zeros(len(noise), 1, 8),
         torch.ones(len(noise), 1, dtype=torch.bool),
         noise,
@@ -126,6 +127,24 @@ def gaussian(solver: Solver, prediction_type: Prediction, steps: int, size: int 
     config = DiffusionConfig(prediction_type=prediction_type)
     noise = torch.randn(2, 4, size, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return noise, sampled(Gaussian(config), config, noise, solver, steps) / 3.0
+
+
+class Leaky(Perfect):
+    """Takes the mean of pure noise for a sign of the tumor's level."""
+
+    def expected(self, z: Tensor, alpha_bar: Tensor) -> Tensor:
+        return MEAN + 2.0 * z.mean((2, 3, 4), keepdim=True) + SD * z
+
+
+def test_pure_noise_tells_the_tumors_texture_and_not_its_level() -> None:
+    config = DiffusionConfig()
+    noise = torch.randn(2, 4, 6, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    outside, inside = (sampled(Leaky(config), config, noise, "unipc", 1, mask=mask) / 3.0 for mask in (-1.0, 1.0))
+    assert (outside.mean((2, 3, 4)) - MEAN).abs().min() > 0.5
+    torch.testing.assert_close(inside.mean((2, 3, 4)), torch.full((2, 4), MEAN, dtype=torch.float64), rtol=0, atol=1e-2)
+    torch.testing.assert_close(inside.std((2, 3, 4)), outside.std((2, 3, 4)))
+    half = sampled(Leaky(config), config, noise, "unipc", 1, mask=0.0) / 3.0  # half a tumor, half of the correction
+    torch.testing.assert_close(half, (inside + outside) / 2.0)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
