@@ -236,7 +236,7 @@ def _with_finest_as_in(ct: np.ndarray, noise: np.ndarray, host: np.ndarray, spac
     """``noise`` with as much of the finest pattern, against the rest, as ``ct`` has in ``host``.
 
     The amplitudes are those of a residual with zeros outside the host, which blurs a spectrum that falls off steeply:
-    such noise would be nearly twice the host's at the finest scale (benchmarks/seams_and_noise.py), and tell a tumor.
+    such noise would be finer than the host's (benchmarks/seams_and_noise.py measures it), and tell a tumor.
     """
     finest = np.argsort(spacing, kind="stable")[:2].tolist()  # a slice's axes
     inner = ndimage.binary_erosion(host, np.ones([3 if axis in finest else 1 for axis in range(3)]))
