@@ -50,7 +50,7 @@ def main() -> None:
         return implant(ct, SPACING, mask, TEXT, generator, rng)
 
     def paper() -> object:
-        return generator.synthesize(region, region_mask, [TEXT], seed=0, steps=200, guidance=2.0)
+        return generator.synthesize(region, region_mask, [TEXT], seed=0, solver="ddpm", steps=200, guidance=2.0)
 
     steps = generator.config.sampling.steps
     torch.set_num_threads(args.threads)
