@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,20 +129,24 @@ class Readers(nn.Module):
             optimizer.step()
         self.requires_grad_(False)
 
-    def _scores(self, pooled: Tensor, of: list[Meaning], field: str) -> tuple[Tensor, Tensor]:
-        rows = [i for i, m in enumerate(of) if getattr(m.stated, field)]
-        truth = torch.tensor([self.values[field].index(str(getattr(of[i].stated, field))) for i in rows])
-        return self.heads[field](((pooled - self.mean) / self.sd)[rows]), truth
+    def _scores(self, pooled: Tensor, of: list[Meaning]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """For each field that some of the meanings state: its name, scores and truth of those."""
+        for field in self.FIELDS:
+            rows = [i for i, m in enumerate(of) if getattr(m.stated, field)]
+            if rows:
+                truth = torch.tensor([self.values[field].index(str(getattr(of[i].stated, field))) for i in rows])
+                yield field, self.heads[field](((pooled - self.mean) / self.sd)[rows]), truth
 
     def loss(self, pooled: Tensor, of: list[Meaning]) -> Tensor:
-        return sum((F.cross_entropy(*self._scores(pooled, of, f)) for f in self.FIELDS), start=pooled.new_zeros(()))
+        losses = [F.cross_entropy(scores, truth) for _, scores, truth in self._scores(pooled, of)]
+        return sum(losses, start=pooled.new_zeros(()))
 
     @torch.inference_mode()
     def right(self, pooled: Tensor, of: list[Meaning]) -> str:
-        shares = {}
-        for field in self.FIELDS:
-            scores, truth = self._scores(pooled, of, field)
-            shares[field] = 100 * float((scores.argmax(1) == truth).float().mean())
+        shares = {
+            field: 100 * float((scores.argmax(1) == truth).float().mean())
+            for field, scores, truth in self._scores(pooled, of)
+        }
         return ", ".join(f"{field} {share:.0f} %" for field, share in shares.items())
 
 

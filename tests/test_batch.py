@@ -270,7 +270,8 @@ def test_a_full_disk_ends_the_run(batch: Batch, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_killed_run_goes_on_where_it_was(batch: Batch) -> None:
     batch.write(batch.line("a"), batch.line("b"), batch.line("c"))
-    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_SECOND, *batch.arguments()], capture_output=True)
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND, *batch.arguments()]
+    killed = subprocess.run(command, capture_output=True, cwd=batch.folder)
     assert killed.returncode == -signal.SIGKILL
     left = sorted(p.name for p in batch.out.iterdir())
     assert left[0].startswith(".partial-")

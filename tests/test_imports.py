@@ -54,5 +54,7 @@ def test_trainers_reach_the_parts_through_the_joint() -> None:
 @pytest.mark.parametrize("module", ["nnunet_textomorph.cli", "nnunet_textomorph.generator"])
 def test_the_command_line_and_the_generators_package_start_without_torch(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('torch', 'monai', 'nnunetv2') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # from another folder than the repository's root, which would hide the installed package
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
     assert run.stdout.strip() == "[]"

@@ -133,7 +133,8 @@ def test_it_works_where_nnunet_cannot_be_imported(generator: Generator, generato
     ct, _, tumor = scene()
     np.save(tmp_path / "given.npy", np.stack([ct, tumor]))
     arguments = [generator_folder, tmp_path / "given.npy", tmp_path / "made.npy", TEXT]
-    run = subprocess.run([sys.executable, "-c", WITHOUT_NNUNET, *map(str, arguments)], capture_output=True, text=True)
+    command = [sys.executable, "-c", WITHOUT_NNUNET, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     expected = generator.implant(ct, SPACING, tumor, TEXT, steps=2, seed=3)
     np.testing.assert_allclose(np.load(tmp_path / "made.npy"), expected, atol=0.1)

@@ -43,7 +43,10 @@ def test_what_was_written_is_read(suffix: str, kind: type, tmp_path: Path) -> No
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     paths = [str(tmp_path / f"ct{suffix}") for suffix in SUFFIXES]
-    run = subprocess.run([sys.executable, "-c", FULL_DISK, *paths], capture_output=True, text=True)
+    # from another folder than the repository's root, which would hide the installed package
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *paths], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.splitlines() == [f"{path} cannot be written whole; the disk may be full" for path in paths]
     assert not list(tmp_path.iterdir())
