@@ -969,6 +969,14 @@ def _is_of_margin(s: Sentence, mod: Hit) -> bool:
     return any(h.end == mod.start and any(t.name == "margin" for t in h.terms) for h in s.hits)
 
 
+def _is_bordered(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a word for a rim is the noun of the margin before it: *a crisp edge, weak enhancement*."""
+    terms = [term for hit in s.hits if hit.end == mod.start for term in hit.terms]
+    if not any(t.name == "margin" or (t.kind == "mod" and "margin" in _MODS[t.name]) for t in terms):
+        return False
+    return bool({",", "and"} & set(s.tokens[mod.end : head.start]))
+
+
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
@@ -990,6 +998,8 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             continue
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
+        if _is_bordered(s, mod, head):
+            continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
                 if not _takes(head, field):
