@@ -34,7 +34,7 @@ from nnunet_textomorph.generator.contrast import (
 )
 from nnunet_textomorph.generator.crops import cache_crops
 from nnunet_textomorph.generator.diffusion import estimate_z0, noise_schedule
-from nnunet_textomorph.generator.generator import load_generator
+from nnunet_textomorph.generator.generator import Generator
 from nnunet_textomorph.generator.latents import Example, cache_latents
 from nnunet_textomorph.generator.manifest import ManifestLine, read_manifest
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=48, help="of the second table")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    generator = load_generator()
+    generator = Generator.load()
     autoencoder, denoiser = generator.networks.autoencoder, generator.networks.denoiser
     manifest = read_manifest(args.data)
     lines = {line.id: line for line in manifest}

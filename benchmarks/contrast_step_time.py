@@ -1,6 +1,6 @@
 """A training step with contrastive learning against one without, and against the paper's way, in one run.
 
-    python benchmarks/contrast_step_time.py [--batch 8] [--share 0.25] [--steps 12] [--repeats 3] [--threads 2] [--tiny]
+    python benchmarks/contrast_step_time.py [--batch 8] [--share 0.25] [--steps 8] [--repeats 5] [--threads 2] [--tiny]
 
 Both steps are measured as ``train_diffusion`` runs them, without and with the term in turns, on drawn balls in windows
 of 48 mm, with the shipped generator's networks (``--tiny``: narrower ones instead). The paper makes the tumors that
@@ -23,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from nnunet_textomorph.generator.config import ContrastConfig, DenoiserConfig
 from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
-from nnunet_textomorph.generator.generator import Generator, load_generator
+from nnunet_textomorph.generator.generator import Generator
 from nnunet_textomorph.generator.sampling import sample_latents
 from nnunet_textomorph.generator.train_diffusion import train_diffusion
 from nnunet_textomorph.generator.volumes import Volume, write_volume
@@ -63,8 +63,8 @@ def write_balls(folder: Path) -> Path:
     return folder / "manifest.jsonl"
 
 
-def step_seconds(manifest: Path, out: Path, contrast: ContrastConfig | None, args: argparse.Namespace) -> list[float]:
-    """Of each training step but the first two."""
+def step_seconds(manifest: Path, out: Path, contrast: ContrastConfig | None, args: argparse.Namespace) -> float:
+    """Of a training step, but of the first two; median."""
     ends: list[float] = []
     hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.perf_counter()))
     layout = DenoiserConfig(channels=(32, 32), attention=(False, True)) if args.tiny else None
@@ -84,10 +84,10 @@ def step_seconds(manifest: Path, out: Path, contrast: ContrastConfig | None, arg
         )
     finally:
         hook.remove()
-    return np.diff(ends)[1:].tolist()
+    return float(np.median(np.diff(ends)[1:]))
 
 
-def call_seconds(generator: Generator, windows: int, repeats: int) -> float:
+def call_seconds(generator: Generator, windows: int) -> float:
     """One call of the denoiser, with an ancestral step, without gradients and without guidance."""
     config, denoiser = generator.config, generator.networks.denoiser
     shape = (windows, config.autoencoder.latent_channels, SIDE, SIDE, SIDE)
@@ -103,42 +103,47 @@ def call_seconds(generator: Generator, windows: int, repeats: int) -> float:
         return time.perf_counter() - start
 
     seconds(2)
-    return float(np.median([(seconds(9) - seconds(1)) / 8 for _ in range(repeats)]))
+    return float(np.median([(seconds(9) - seconds(1)) / 8 for _ in range(3)]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.25)
-    parser.add_argument("--steps", type=int, default=12, help="measured, of each run")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="measured, of each training")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     contrast = ContrastConfig(weight=0.1, share=args.share)
-    seconds: dict[str, list[float]] = {"without": [], "with": []}
+    chosen = max(1, round(args.share * args.batch))
+    seconds: dict[str | int, list[float]] = {"without": [], "with": [], chosen: [], args.batch: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = write_balls(folder)
-        for repeat in range(args.repeats):
-            seconds["without"] += step_seconds(manifest, folder / f"without{repeat}", None, args)
-            seconds["with"] += step_seconds(manifest, folder / f"with{repeat}", contrast, args)
-        generator = load_generator(folder / "with0")
-        chosen = max(1, round(args.share * args.batch))
-        calls = {windows: call_seconds(generator, windows, 2 * args.repeats) for windows in (chosen, args.batch)}
-    without, ours = (float(np.median(seconds[name])) for name in ("without", "with"))
+        for repeat in range(args.repeats):  # in turns: what else the machine does changes
+            off, on = folder / f"without{repeat}", folder / f"with{repeat}"
+            seconds["without"].append(step_seconds(manifest, off, None, args))
+            seconds["with"].append(step_seconds(manifest, on, contrast, args))
+            generator = Generator.load(on)
+            for windows in dict.fromkeys((chosen, args.batch)):
+                seconds[windows].append(call_seconds(generator, windows))
+    without, ours = np.array(seconds["without"]), np.array(seconds["with"])
     print(
-        f"{args.threads} threads, batch {args.batch}, windows of 48 mm, {len(seconds['with'])} steps of each, medians"
+        f"{args.threads} threads, batch {args.batch}, windows of 48 mm, {args.repeats} turns of {args.steps} steps, medians"
     )
-    print(f"without contrast: {without:.3f} s a step")
-    print(f"with contrast, {chosen} of {args.batch} windows: {ours:.3f} s, {ours / without:.2f} times as long")
-    for windows, call in calls.items():
+    print(f"without contrast: {np.median(without):.3f} s a step")
+    times = np.median(ours / without)
+    print(f"with contrast, {chosen} of {args.batch} windows: {np.median(ours):.3f} s, {times:.2f} times as long")
+    for windows in dict.fromkeys((chosen, args.batch)):
+        call = np.array(seconds[windows])
         for loops in (2, 3):
             paper = without + loops * LOOP * call
             print(
-                f"the paper's way, {loops} loops of {LOOP} calls on {windows} windows (extrapolated from {call:.3f} s "
-                f"a call): {paper:.1f} s, {paper / without:.0f} times as long, {paper / ours:.0f} times ours"
+                f"the paper's way, {loops} loops of {LOOP} calls on {windows} windows (extrapolated from "
+                f"{np.median(call):.3f} s a call): {np.median(paper):.1f} s, {np.median(paper / without):.0f} times as "
+                f"long, {np.median(paper / ours):.0f} times ours"
             )
 
 
