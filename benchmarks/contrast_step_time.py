@@ -131,7 +131,7 @@ def main() -> None:
                 seconds[windows].append(call_seconds(generator, windows))
     without, ours = np.array(seconds["without"]), np.array(seconds["with"])
     print(
-        f"{args.threads} threads, batch {args.batch}, windows of 48 mm, {args.repeats} turns of {args.steps} steps, medians"
+        f"{args.threads} threads, batch {args.batch}, 48 mm, {args.repeats} turns of {args.steps} steps, medians"
     )
     print(f"without contrast: {np.median(without):.3f} s a step")
     times = np.median(ours / without)
