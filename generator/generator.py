@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,11 +15,11 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from .autoencoder import Autoencoder, denormalize, normalize
-from .config import SOLVERS, Domain, GeneratorConfig, Solver
+from .config import SOLVERS, Domain, GeneratorConfig, Sampler, Sampling
 from .crops import healthy_context, plain_tumor
 from .denoiser import Denoiser, latent_mask
 from .errors import GeneratorError
-from .folder import DEFAULT_FOLDER, read_config, read_weights, write_folder
+from .folder import DEFAULT_FOLDER, DISTILLED_NAME, read_config, read_weights, write_folder
 from .implant import implant
 from .latents import weights_hash
 from .sampling import sample_latents
@@ -38,6 +39,7 @@ class Generator:
         self.config = config
         self.device = torch.device(device)
         self.networks = build(config).to(self.device).eval().requires_grad_(False)
+        self.distilled = distilled_denoiser(self.networks.denoiser) if config.distilled else None
         assert config.text is not None
         self.text_encoder = TextEncoder(config.text, self.device)
 
@@ -54,6 +56,8 @@ class Generator:
         generator = cls(config, device)
         generator.text_encoder.check()
         read_weights(path, generator.networks)
+        if generator.distilled is not None:
+            read_weights(path, own_parts(generator.distilled), DISTILLED_NAME)
         return generator
 
     @classmethod
@@ -76,11 +80,13 @@ class Generator:
     @cached_property
     def weights_hash(self) -> str:
         """A short hash of the networks' weights."""
-        return weights_hash(self.networks)
+        if self.distilled is None:
+            return weights_hash(self.networks)
+        return weights_hash(nn.ModuleList([self.networks, own_parts(self.distilled)]))
 
     def save(self, folder: Path) -> None:
         """Write a generator folder."""
-        write_folder(folder, self.config, self.networks)
+        write_folder(folder, self.config, self.networks, self.distilled and own_parts(self.distilled))
 
     def implant(
         self,
@@ -90,7 +96,7 @@ class Generator:
         text: str,
         *,
         host_mask: np.ndarray | Tensor | None = None,
-        solver: Solver | None = None,
+        solver: Sampler | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -108,7 +114,8 @@ class Generator:
             text: the description, as in a report; name the organ in it.
             host_mask: the organ that the tumor lies in, as ``tumor_mask``: the tissue whose level "isoattenuating"
                 means and whose noise the tumor gets. None: what looks like the tissue around the tumor.
-            solver, steps, guidance: of the sampling; None for the generator's defaults.
+            solver, steps, guidance: of the sampling; without any of them the distilled denoiser makes the tumor, where
+                the generator has one.
             seed: of everything random; the same arguments give the same tumor.
 
         Returns:
@@ -150,7 +157,7 @@ class Generator:
         texts: Sequence[str],
         *,
         seed: int,
-        solver: Solver | None = None,
+        solver: Sampler | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         host: np.ndarray | None = None,
@@ -164,7 +171,8 @@ class Generator:
             texts: B descriptions.
             seed: of the noise; the same arguments give the same tumor.
             solver: ``ddpm`` (ancestral), ``ddim``, ``dpmsolver++`` (2M) or ``unipc``; None for the generator's default.
-            steps, guidance: of the solver; None for the generator's defaults.
+            steps, guidance: of the solver; None for the generator's defaults. Without any of the three the distilled
+                denoiser makes the tumors, where the generator has one (``GeneratorConfig.sampling_of``).
             host: the organs' voxels, bool (B, D, H, W), whose level "isoattenuating" means; None: the tissue around.
 
         Returns:
@@ -175,10 +183,13 @@ class Generator:
             GeneratorError: shapes that differ or are no multiple, NaN in the CT, a text without a word, an unknown
                 solver, too many steps.
         """
-        solver = self.config.sampling.solver if solver is None else solver
-        steps = self.config.sampling.steps if steps is None else steps
-        guidance = self.config.sampling.guidance if guidance is None else guidance
-        self._check(context_hu, mask, host, texts, solver, steps, guidance)
+        if solver not in (None, "distilled", *SOLVERS):
+            raise GeneratorError(f"The solver {solver!r} is unknown; give {', '.join(SOLVERS[:-1])} or {SOLVERS[-1]}.")
+        sampling = self.config.sampling_of(solver, steps, guidance)
+        self._check(context_hu, mask, host, texts, sampling)
+        chosen = self.distilled if sampling.solver == "distilled" else self.networks.denoiser
+        if chosen is None:
+            raise GeneratorError(f"This generator has no distilled denoiser; give {', '.join(SOLVERS)} as solver.")
         factor = self.domain.latent_factor
         m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
         hosts = [None] * len(mask) if host is None else host.astype(bool)
@@ -193,7 +204,7 @@ class Generator:
         noise = torch.randn(z_healthy.shape, generator=source).to(self.device)
         tokens, token_mask = self.text_encoder(texts)
         z = sample_latents(
-            self.networks.denoiser,
+            chosen,
             self.config.diffusion,
             z_healthy,
             z_plain,
@@ -202,9 +213,7 @@ class Generator:
             token_mask.to(self.device),
             noise,
             source=source,
-            solver=solver,
-            steps=steps,
-            guidance=guidance,
+            **sampling.model_dump(),
         )
         return self.decoded(z)
 
@@ -219,9 +228,7 @@ class Generator:
         mask: np.ndarray,
         host: np.ndarray | None,
         texts: Sequence[str],
-        solver: str,
-        steps: int,
-        guidance: float,
+        sampling: Sampling,
     ) -> None:
         if context_hu.ndim != 4 or context_hu.shape != mask.shape or len(texts) != len(context_hu):
             raise GeneratorError(
@@ -236,12 +243,10 @@ class Generator:
             )
         if not np.isfinite(context_hu).all():
             raise GeneratorError("The CT contains NaN or infinite voxels; repair the image first.")
-        if solver not in SOLVERS:
-            raise GeneratorError(f"The solver {solver!r} is unknown; give {', '.join(SOLVERS[:-1])} or {SOLVERS[-1]}.")
-        if not 1 <= steps <= self.config.diffusion.steps:
-            raise GeneratorError(f"{steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
-        if not (math.isfinite(guidance) and guidance >= 0):
-            raise GeneratorError(f"A guidance of {guidance} cannot be; give 0 or more.")
+        if not 1 <= sampling.steps <= self.config.diffusion.steps:
+            raise GeneratorError(f"{sampling.steps} steps cannot be sampled; give 1 to {self.config.diffusion.steps}.")
+        if not (math.isfinite(sampling.guidance) and sampling.guidance >= 0):
+            raise GeneratorError(f"A guidance of {sampling.guidance} cannot be; give 0 or more.")
         if not all(map(has_words, texts)):
             raise GeneratorError("A text is empty; describe the tumor in words.")
 
@@ -275,6 +280,18 @@ def _sharpened(image: np.ndarray, domain: Domain) -> np.ndarray:
     """
     blurred = ndimage.gaussian_filter(image, [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm])
     return image + SHARPEN * (image - blurred)
+
+
+def distilled_denoiser(teacher: Denoiser) -> Denoiser:
+    """A second denoiser, with a copy of the first one's weights, that reads texts by the first one's adapter."""
+    student = copy.deepcopy(teacher)
+    student.adapter, student.tumor_sd = teacher.adapter, teacher.tumor_sd
+    return student
+
+
+def own_parts(student: Denoiser) -> nn.ModuleDict:
+    """What a distilled denoiser does not share with its teacher: the content of ``distilled.safetensors``."""
+    return nn.ModuleDict({"unet": student.unet, "voxelwise": student.voxelwise})
 
 
 class Networks(nn.Module):

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from scipy import fft, ndimage
 
-from .config import Domain, Solver
+from .config import Domain, Sampler
 from .errors import GeneratorError
 from .volumes import Spacing, box_around
 
@@ -48,7 +48,7 @@ class TumorGenerator(Protocol):
         texts: Sequence[str],
         *,
         seed: int,
-        solver: Solver | None = None,
+        solver: Sampler | None = None,
         steps: int | None = None,
         guidance: float | None = None,
         host: np.ndarray | None = None,
@@ -71,7 +71,7 @@ def implant(
     generator: TumorGenerator,
     rng: np.random.Generator,
     *,
-    solver: Solver | None = None,
+    solver: Sampler | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     hu_range: tuple[float, float] | None = None,
@@ -160,7 +160,7 @@ def _generate(
     text: str,
     generator: TumorGenerator,
     rng: np.random.Generator,
-    solver: Solver | None,
+    solver: Sampler | None,
     steps: int | None,
     guidance: float | None,
 ) -> np.ndarray:

@@ -84,7 +84,7 @@ def cache_latents(
     for number, (images, mask) in zip(missing, bar, strict=True):
         z, z_healthy, z_plain = autoencoder.encode(normalize(images.to(device), domain)).half().cpu()
         tensors = {"z": z, "z_healthy": z_healthy, "z_plain": z_plain, "mask": latent_mask(mask, domain.latent_factor)}
-        _save(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
+        save_tensors(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
     return [Example(**load_file(file), line=crop.line) for file, (crop, _) in zip(files, jobs, strict=True)]
 
 
@@ -119,7 +119,7 @@ def cache_texts(
         embedded = [e.half() for e in TextEncoder(config, device).embed(texts, progress=progress)]
         starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
         folder.mkdir(parents=True, exist_ok=True)
-        _save(file, {"flat": torch.cat(embedded), "starts": starts})
+        save_tensors(file, {"flat": torch.cat(embedded), "starts": starts})
     loaded = load_file(file)
     return TextTable(loaded["flat"], loaded["starts"], texts)
 
@@ -133,7 +133,8 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file under a temporary name first."""
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     save_file(tensors, temporary)
     os.replace(temporary, path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from .config import DiffusionConfig, Solver
+from .config import DiffusionConfig, Sampler
 from .denoiser import Denoiser
 from .diffusion import build_solver, estimate_z0
 
@@ -31,7 +34,7 @@ def sample_latents(
     noise: Tensor,
     *,
     source: torch.Generator,
-    solver: Solver,
+    solver: Sampler,
     steps: int,
     guidance: float,
 ) -> Tensor:
@@ -41,16 +44,42 @@ def sample_latents(
     ``crops.plain_tumor``; ``mask`` (B, 1, d, h, w) from ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask``
     (B, L) from the text encoder; ``noise`` of the latents' shape, SD 1; ``source`` of what noise ``ddpm`` draws on
     the way. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text; 1 asks for c alone and
-    halves the cost.
+    halves the cost. ``distilled``: DDIM's update, for a denoiser that was trained for it (``train_distillation``).
     """
-    context, pooled = denoiser.adapter(tokens, token_mask)
+    context = denoiser.adapter(tokens, token_mask)
+    plain = denoiser.added(z_plain, z_healthy)
+    given = (z_healthy, plain, mask, *context, noise)
+    points = trajectory(denoiser, config, *given, source=source, solver=solver, steps=steps, guidance=guidance)
+    (z,) = deque(points, maxlen=1)
+    return denoiser.with_tumor(z, z_healthy)
+
+
+@torch.no_grad()
+def trajectory(
+    denoiser: Denoiser,
+    config: DiffusionConfig,
+    z_healthy: Tensor,
+    plain: Tensor,
+    mask: Tensor,
+    context: Tensor,
+    pooled: Tensor,
+    noise: Tensor,
+    *,
+    source: torch.Generator,
+    solver: Sampler,
+    steps: int,
+    guidance: float,
+) -> Iterator[Tensor]:
+    """What the denoiser sees at each step, from ``noise`` on, and last z0 (``Denoiser.added``): (B, C, d, h, w) each.
+
+    ``plain`` as in ``Denoiser.forward``; ``context`` and ``pooled`` from its adapter; the rest as in
+    :func:`sample_latents`.
+    """
     guided = guidance != 1.0
     if guided:
-        nothing = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
-        no_context, no_pooled = denoiser.adapter(tokens, token_mask, nothing)
+        no_context, no_pooled = denoiser.adapter.nothing(len(noise))
         context, pooled = torch.cat([context, no_context]), torch.cat([pooled, no_pooled])
     repeats = 2 if guided else 1
-    plain = denoiser.added(z_plain, z_healthy)
     healthy_in, plain_in, mask_in = (torch.cat([given] * repeats) for given in (z_healthy, plain, mask))
 
     def predict(z: Tensor, t: int) -> Tensor:
@@ -61,25 +90,26 @@ def sample_latents(
         with_text, without = prediction.chunk(2)
         return without + guidance * (with_text - without)
 
-    scheduler = build_solver(solver, config, steps)
-    shared_level = config.prediction_type == "v_prediction" and solver != "ddpm"
+    scheduler = build_solver("ddim" if solver == "distilled" else solver, config, steps)
+    shared_level = config.prediction_type == "v_prediction" and solver not in ("ddpm", "distilled")
     drawing = {"generator": source} if solver == "ddpm" else {}
     share = (mask + 1.0) / 2.0
     z, z0 = noise, torch.zeros_like(noise)
     for t in scheduler.timesteps.tolist():
+        yield z
         prediction = predict(z, t)
         alpha_bar = scheduler.alphas_cumprod[t]
         if shared_level and alpha_bar < NOISY:
             opposite = 2.0 * torch.sqrt(alpha_bar) * z0 - z  # the estimate so far, with the noise reversed
             z0 = estimate_z0(scheduler, z, prediction, torch.tensor([t]))
             other = estimate_z0(scheduler, opposite, predict(opposite, t), torch.tensor([t]))
-            z0 = z0 + share * _mean_within(other - z0, share) / 2.0
+            z0 = z0 + share * mean_within(other - z0, share) / 2.0
             prediction = (torch.sqrt(alpha_bar) * z - z0) / torch.sqrt(1.0 - alpha_bar)  # v, of that estimate
         z = scheduler.step(prediction, t, z, **drawing).prev_sample
-    return denoiser.with_tumor(z, z_healthy)
+    yield z
 
 
-def _mean_within(values: Tensor, share: Tensor) -> Tensor:
+def mean_within(values: Tensor, share: Tensor) -> Tensor:
     """(B, C, 1, 1, 1): the mean of ``values`` (B, C, d, h, w) over the tumor, of which each voxel has ``share``."""
     total = share.sum((2, 3, 4), keepdim=True).clamp(min=1e-6)
     return (values * share).sum((2, 3, 4), keepdim=True) / total

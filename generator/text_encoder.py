@@ -136,6 +136,10 @@ class TextAdapter(nn.Module):
             pooled = torch.where(drop[:, None], self.null_pooled, pooled)
         return context, pooled
 
+    def nothing(self, number: int) -> tuple[Tensor, Tensor]:
+        """What ``forward`` gives for ``number`` rows that say nothing."""
+        return self.null_context.expand(number, -1, -1), self.null_pooled.expand(number, -1)
+
 
 def pad(embedded: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack token embeddings of different lengths: ((B, L, width) float32, mask (B, L) bool)."""

@@ -206,7 +206,7 @@ def train_diffusion(
     with accelerator.main_process_first():
         vqgan = vqgan.to(accelerator.device)
         more = () if others is None else others.texts
-        examples = _training_set(lines, more, vqgan, config, cache or out, views, seed, workers, progress)
+        examples = training_set(lines, more, vqgan, config, cache or out, views, seed, workers, progress)
 
     assert config.text is not None
     assert config.denoiser is not None
@@ -244,12 +244,12 @@ def train_diffusion(
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
     for step, (given, pairs) in zip(bar, windows, strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * _rate(step, steps)
+            group["lr"] = learning_rate * rate(step, steps)
         drawn = _noised(given, plain.denoiser, schedule)
         with accelerator.autocast():
             predicted, said = network(*_seen(drawn, pairs))
             own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
-            loss = _denoising_loss(own, drawn)
+            loss = windows_loss(own, drawn.target, drawn.mask)
             words, right = plain.heads.loss(said[: len(drawn.t)], drawn.lines)
             total = loss + WORDS_WEIGHT * words
             if term is not None and pairs is not None:
@@ -300,7 +300,7 @@ def _publish(
     average.restore(network.parameters())
 
 
-def _training_set(
+def training_set(
     lines: list[ManifestLine],
     more_texts: Sequence[str],
     vqgan: Autoencoder,
@@ -335,7 +335,7 @@ def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]
     return {field: sorted(values) for field, values in sorted(found.items()) if 2 <= len(values) <= most}
 
 
-def _near(mask: Tensor) -> Tensor:
+def near_tumor(mask: Tensor) -> Tensor:
     """1 in the tumor and, 4 mm wide, in what the implant blends; 0 elsewhere; of a latent mask (B, 1, d, h, w)."""
     return (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0
 
@@ -344,7 +344,7 @@ def _tumor_sd(examples: TrainingSet) -> Tensor:
     """Root mean square, per latent channel, of what tumors add in and beside them: (C,)."""
     power, voxels = torch.zeros(()), torch.zeros(())
     for example in (e for bucket in examples.buckets for e in bucket):
-        near = _near(example.mask.float()[None])[0]
+        near = near_tumor(example.mask.float()[None])[0]
         power = power + ((example.z.float() - example.z_healthy.float()) ** 2 * near).sum(dim=(1, 2, 3))
         voxels = voxels + near.sum()
     return (power / voxels).sqrt().clamp(min=1e-3)
@@ -355,7 +355,7 @@ def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum(dim=(1, 2, 3, 4)) / (weight.sum(dim=(1, 2, 3, 4)) * error.shape[1])
 
 
-def _draw(buckets: list[list[Example]], batch: int, rng: np.random.Generator) -> list[Example]:
+def draw_examples(buckets: list[list[Example]], batch: int, rng: np.random.Generator) -> list[Example]:
     """Examples of one size; sizes come as often as they have examples, larger ones in smaller batches."""
     shares = np.array([len(bucket) / _batch_of(bucket, batch) for bucket in buckets])
     bucket = buckets[int(rng.choice(len(buckets), p=shares / shares.sum()))]
@@ -368,12 +368,12 @@ def _batch_of(bucket: list[Example], batch: int) -> int:
 
 def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.random.Generator) -> Windows:
     """Windows of one size; ``schedule_steps``: of the noise schedule, among which timesteps are drawn."""
-    chosen = _draw(examples.buckets, batch, rng)
+    chosen = draw_examples(examples.buckets, batch, rng)
     lines = [examples.lines[e.line] for e in chosen]
     said = [str(rng.choice(line.texts)) for line in lines]
     tokens, token_mask = examples.texts(said)
     return Windows(
-        latents=_stacked(chosen),
+        latents=stacked(chosen),
         tokens=tokens,
         token_mask=token_mask,
         t=torch.from_numpy(rng.integers(0, schedule_steps, len(chosen))),
@@ -436,14 +436,15 @@ def _noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:
     )
 
 
-def _stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
+def stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
     """z, z_healthy, z_plain and mask of windows of one size, float16: (B, C, d, h, w) each."""
     return tuple(torch.stack([getattr(e, name) for e in examples]) for name in ("z", "z_healthy", "z_plain", "mask"))
 
 
-def _denoising_loss(predicted: Tensor, batch: Batch) -> Tensor:
-    weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * _near(batch.mask)
-    return weighted_mean((predicted.float() - batch.target) ** 2, weight).mean()
+def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean square error, in and beside the tumor above all."""
+    weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near_tumor(mask)
+    return weighted_mean((predicted.float() - target) ** 2, weight).mean()
 
 
 def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int, progress: bool) -> None:
@@ -457,7 +458,7 @@ def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int,
     bar = tqdm(range(steps), desc="words", disable=not progress)
     for step in bar:
         rng = np.random.default_rng([seed, 2, step])
-        optimizer.param_groups[0]["lr"] = 1e-3 * _rate(step, steps)
+        optimizer.param_groups[0]["lr"] = 1e-3 * rate(step, steps)
         drawn = [lines[int(i)] for i in rng.integers(0, len(lines), 64)]
         tokens, mask = examples.texts([str(rng.choice(line.texts)) for line in drawn])
         _, pooled = network.denoiser.adapter(tokens.to(device), mask.to(device))
@@ -485,13 +486,13 @@ def _teach_voxelwise(
     windows = ahead(draw, range(steps))
     bar = tqdm(range(steps), desc="voxelwise path", disable=not progress)
     for step, given in zip(bar, windows, strict=True):
-        optimizer.param_groups[0]["lr"] = 2e-3 * _rate(step, steps)
+        optimizer.param_groups[0]["lr"] = 2e-3 * rate(step, steps)
         drawn = _noised(given, denoiser, schedule)
         with torch.no_grad():
             _, pooled = denoiser.adapter(drawn.tokens, drawn.token_mask, drawn.drop)
         z_far = far_from_tumor(drawn.z_healthy, drawn.mask)
         predicted = denoiser.voxelwise(drawn.z_t, drawn.t, z_far, drawn.plain, drawn.mask, pooled)
-        loss = _denoising_loss(predicted, drawn)
+        loss = windows_loss(predicted, drawn.target, drawn.mask)
         _update(optimizer, loss, taught)
         if step % 20 == 0:
             bar.set_postfix_str(f"loss {float(loss.detach()):.3f}")
@@ -520,7 +521,7 @@ def _sheet(
     chosen = [bucket[int(i)] for i in rng.integers(0, len(bucket), number)]
     texts = [examples.lines[e.line].texts[0] for e in chosen]
     device = next(denoiser.parameters()).device
-    z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in _stacked(chosen))
+    z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in stacked(chosen))
     tokens, token_mask = examples.texts(texts)
     source = torch.Generator().manual_seed(seed)
     noise = torch.randn(z.shape, generator=source).to(device)
@@ -545,6 +546,6 @@ def _sheet(
     save_sheet(path, rows, config.domain.window_hu, texts)
 
 
-def _rate(step: int, steps: int, warmup: int = 100) -> float:
+def rate(step: int, steps: int, warmup: int = 100) -> float:
     """Warm-up, a long plateau, then a linear fall over the last third."""
     return min(1.0, (step + 1) / warmup, max(0.01, (steps - step) / (steps / 3)))

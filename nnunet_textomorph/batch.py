@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator import Generator, GeneratorError
-from nnunet_textomorph.generator.config import SamplingConfig
+from nnunet_textomorph.generator.config import GeneratorConfig
 from nnunet_textomorph.generator.volumes import SUFFIXES, read_volume
 from nnunet_textomorph.llm_reports.errors import ReportError
 from nnunet_textomorph.llm_reports.jsonl import first_fault, numbered
@@ -231,12 +231,12 @@ def _left(jobs: Sequence[Job], batch: Path, out: Path, load: Callable[[str | Non
         if partial_name and partial_name[1] in names:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     left, faults = [], []
-    made_by: dict[str | None, tuple[SamplingConfig, str] | None] = {}
+    made_by: dict[str | None, tuple[GeneratorConfig, str] | None] = {}
     for job in jobs:
         folder = job.request.generator
         if folder not in made_by:
             try:
-                made_by[folder] = load(folder).config.sampling, load(folder).weights_hash
+                made_by[folder] = load(folder).config, load(folder).weights_hash
             except GeneratorError as error:
                 made_by[folder] = None
                 faults.append(f"{batch}, line {job.number}: {error}")

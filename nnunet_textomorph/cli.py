@@ -49,28 +49,26 @@ def train() -> None:
     """Train a generator on CT with tumor masks and texts (a manifest)."""
 
 
-_training_options = with_options(
-    [
-        click.option("--data", type=FILE, required=True, help="Manifest: one JSON line per CT (docs/formats.md)."),
-        click.option("--out", type=FILE, required=True, help="Generator folder to write."),
-        click.option("--seed", type=int, default=0),
-        click.option("--resume", is_flag=True, help="Continue the run in --out after an interruption."),
-        click.option("--cache", type=FILE, help="Where prepared crops and latents are kept; --out by default."),
-        click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no"),
-        click.option(
-            "--workers",
-            type=click.IntRange(0),
-            default=0,
-            help="Processes, per GPU, that prepare crops, latents and the autoencoder's batches.",
-        ),
-        click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
-        click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets."),
-    ]
-)
+_TRAINING_OPTIONS = [
+    click.option("--data", type=FILE, required=True, help="Manifest: one JSON line per CT (docs/formats.md)."),
+    click.option("--out", type=FILE, required=True, help="Generator folder to write."),
+    click.option("--seed", type=int, default=0),
+    click.option("--resume", is_flag=True, help="Continue the run in --out after an interruption."),
+    click.option("--cache", type=FILE, help="Where prepared crops and latents are kept; --out by default."),
+    click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no"),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        default=0,
+        help="Processes, per GPU, that prepare crops, latents and the autoencoder's batches.",
+    ),
+    click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
+]
+_SHEET_EVERY = click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets.")
 
 
 @train.command()
-@_training_options
+@with_options([*_TRAINING_OPTIONS, _SHEET_EVERY])
 @click.option("--steps", type=click.IntRange(1), default=20_000)
 @click.option("--batch", type=click.IntRange(1), default=4, help="Crops per step and process.")
 @click.option("--crop", type=int, default=48, help="Voxels per side.")
@@ -84,7 +82,7 @@ def autoencoder(data: Path, **settings: Any) -> None:
 
 
 @train.command()
-@_training_options
+@with_options([*_TRAINING_OPTIONS, _SHEET_EVERY])
 @click.option("--autoencoder", type=FILE, required=True, help="Folder that train autoencoder wrote.")
 @click.option("--steps", type=click.IntRange(1), default=50_000)
 @click.option("--batch", type=click.IntRange(1), default=8, help="Windows of 48 mm per step; fewer of larger ones.")
@@ -131,6 +129,22 @@ def diffusion(
         raise UserError(f"{bank}: is for contrastive learning, which is off; give --contrast-weight too.")
     settings |= {"contrast": contrast, "contrast_texts": contrast_texts(data, bank) if contrast.weight else None}
     click.echo(f"wrote {train_diffusion(data, autoencoder, out, data=data_note, **settings)}")
+
+
+@train.command()
+@with_options(_TRAINING_OPTIONS)
+@click.option("--generator", type=FILE, help="Folder to distil; by default the shipped generator.")
+@click.option("--sampling-steps", type=click.IntRange(1, 66), default=4, help="That the second denoiser takes.")
+@click.option("--trajectories", type=click.IntRange(1), default=3000, help="Tumors that the first one makes for it.")
+@click.option("--steps", type=click.IntRange(1), default=3000, help="Of training.")
+@click.option("--batch", type=click.IntRange(1), default=16, help="Windows of 48 mm per step; fewer of larger ones.")
+@click.option("--learning-rate", type=float, default=3e-4)
+@one_line_errors
+def distillation(data: Path, generator: Path | None, out: Path, **settings: Any) -> None:
+    """Teach a second denoiser to sample in a few steps without guidance what the first one does in many with it."""
+    from nnunet_textomorph.generator.train_distillation import train_distillation
+
+    click.echo(f"wrote {train_distillation(data, generator, out, **settings)}")
 
 
 @main.command()

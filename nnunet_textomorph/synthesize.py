@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator import Generator
-from nnunet_textomorph.generator.config import SamplingConfig, Solver
+from nnunet_textomorph.generator.config import GeneratorConfig, Solver
 from nnunet_textomorph.generator.generator import has_words
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
@@ -139,7 +139,7 @@ def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Ge
     label = labels.array.copy()
     label[tumor] = request.tumor_value
     facts = {
-        **identity(request, generator.config.sampling, generator.weights_hash),
+        **identity(request, generator.config, generator.weights_hash),
         "tumor_diameter_mm": round(equivalent_diameter(tumor, image.spacing), 2),
         "nnunet_textomorph": version("nnunet-textomorph"),
         "torch": version("torch"),
@@ -148,16 +148,14 @@ def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Ge
     return Synthesis(image, image.with_array(result), labels.with_array(label), tumor, facts)
 
 
-def identity(request: SynthesisRequest, sampling: SamplingConfig, weights: str) -> dict[str, Any]:
+def identity(request: SynthesisRequest, config: GeneratorConfig, weights: str) -> dict[str, Any]:
     """What a result follows from: the request with whole paths and the generator's defaults, and its weights' hash."""
     paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
     return {
         **request.model_dump(),
         **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None},
         "prompt": prompt(request.text, request.organ),
-        "solver": request.solver or sampling.solver,
-        "steps": request.steps or sampling.steps,
-        "guidance": sampling.guidance if request.guidance is None else request.guidance,
+        **config.sampling_of(request.solver, request.steps, request.guidance).model_dump(),
         "generator_weights": weights,
     }
 

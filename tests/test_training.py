@@ -150,15 +150,17 @@ def part(request: pytest.FixtureRequest, diffusion_run: Run) -> tuple[str, Run, 
 def killed(run: Run, manifest: Path, out: Path, at: int) -> None:
     """Start a run of ``STEPS`` and raise KeyboardInterrupt when the learning rate of step ``at`` is asked for."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((autoencoder_module, "_warmup_cosine"), (diffusion_module, "_rate")):
-            patch.setattr(module, name, _dies_at(at, getattr(module, name)))
+        for module, name in ((autoencoder_module, "_warmup_cosine"), (diffusion_module, "rate")):
+            patch.setattr(module, name, killed_at(at, STEPS, getattr(module, name)))
         with pytest.raises(KeyboardInterrupt):
             run(manifest, out)
 
 
-def _dies_at(at: int, rate: Callable[[int, int], float]) -> Callable[[int, int], float]:
+def killed_at(at: int, of: int, rate: Callable[[int, int], float]) -> Callable[[int, int], float]:
+    """A learning rate that raises KeyboardInterrupt at step ``at`` of ``of``."""
+
     def dying(step: int, steps: int) -> float:
-        if (step, steps) == (at, STEPS):  # what is taught before has other numbers of steps
+        if (step, steps) == (at, of):  # what is taught before has other numbers of steps
             raise KeyboardInterrupt
         return rate(step, steps)
 

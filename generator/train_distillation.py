@@ -1,0 +1,293 @@
+"""Distilling the guided sampler into a second denoiser that takes a few steps without guidance.
+
+The teacher's trajectories, from noise to a tumor, are computed once. The student learns to go from each point that it
+will stop at to the next one in a single step of DDIM, in the manner of progressive distillation (Salimans and Ho 2022),
+but from all of the teacher's steps to the few at once. What the teacher needs many calls for (two a step for guidance
+(Meng et al. 2023), more for the noisiest steps, see ``sampling``) then is in the student's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
+from .config import DiffusionConfig, DistilledConfig
+from .denoiser import Denoiser
+from .diffusion import noise_schedule, sampling_timesteps
+from .errors import GeneratorError
+from .folder import write_folder
+from .generator import Generator, distilled_denoiser, own_parts
+from .latents import save_tensors
+from .manifest import read_manifest
+from .parallel import ahead
+from .sampling import mean_within, trajectory
+from .train_diffusion import (
+    TrainingSet,
+    draw_examples,
+    near_tumor,
+    rate,
+    stacked,
+    training_set,
+    weighted_mean,
+    windows_loss,
+)
+
+FINER = 3  # of the teacher's steps for each of the student's
+KEPT_BACK = 0.05  # of the trajectories, to see what the student makes of noise that it was not trained on
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """B windows: ``z`` (S + 1, B, C, d, h, w), from noise to z0, at the student's S timesteps and the end.
+
+    ``z_healthy``, ``plain``, ``mask``, ``context`` and ``pooled``: what the denoiser is given with them.
+    """
+
+    z: Tensor
+    z_healthy: Tensor
+    plain: Tensor
+    mask: Tensor
+    context: Tensor
+    pooled: Tensor
+
+    @property
+    def given(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.z_healthy, self.plain, self.mask, self.context, self.pooled
+
+
+def train_distillation(
+    manifest: Path,
+    generator: Path | None,
+    out: Path,
+    *,
+    sampling_steps: int = 4,
+    trajectories: int = 3000,
+    steps: int = 3000,
+    batch: int = 16,
+    learning_rate: float = 3e-4,
+    seed: int = 0,
+    resume: bool = False,
+    cache: Path | None = None,
+    mixed_precision: str = "no",
+    ema_decay: float = 0.999,
+    checkpoint_every: int = 200,
+    workers: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Distil a generator on a manifest's windows and texts, and write it with its second denoiser.
+
+    ``generator``: a folder, None for the shipped one; ``sampling_steps``: of the student; ``trajectories``: of the
+    teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``cache``: where
+    crops, latents, text embeddings and trajectories are kept, ``out`` by default. ``workers``: processes that prepare
+    crops and latents. Adapter and autoencoder stay as they are.
+
+    Raises :class:`GeneratorError` for unusable data or folders, and for a generator that predicts epsilon.
+    """
+    check_settings(steps, batch, learning_rate, mixed_precision)
+    lines = read_manifest(manifest)
+    teacher = Generator.load(generator)
+    if teacher.config.diffusion.prediction_type != "v_prediction":
+        raise GeneratorError("Only a generator that predicts v can be distilled; train diffusion with v_prediction.")
+    if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
+        raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
+    facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
+    run: dict[str, Any] = {**facts, "seed": seed, "generator": teacher.weights_hash}
+    resumed = prepare_out(out, resume, run)
+    accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
+    accelerator.init_trackers("distillation")
+    teacher.networks.to(accelerator.device)
+    with accelerator.main_process_first():
+        vqgan, folder = teacher.networks.autoencoder, cache or out
+        examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress)
+    folder = folder / f"trajectories-{teacher.weights_hash}-{sampling_steps}-{batch}-{seed}"
+    number = max(2, round(trajectories / batch))
+    files = cache_trajectories(teacher, examples, folder, number, batch, sampling_steps, seed, accelerator, progress)
+    kept = max(1, round(KEPT_BACK * len(files)))
+    taught, unseen = files[:-kept], files[-kept:]
+
+    set_seed(seed)
+    student = distilled_denoiser(teacher.networks.denoiser)
+    learned = own_parts(student).train().requires_grad_(True)
+    average = EMAModel(learned.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    optimizer = torch.optim.AdamW(learned.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    network, optimizer = accelerator.prepare(student, optimizer)
+    accelerator.register_for_checkpointing(average)
+    done = load_checkpoint(accelerator, out) if resumed else 0
+    average.to(accelerator.device)
+
+    def draw(step: int) -> tuple[Trajectories, Tensor]:
+        rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
+        drawn = read_trajectories(taught[int(rng.integers(len(taught)))])
+        return drawn, torch.from_numpy(rng.integers(0, sampling_steps, drawn.z.shape[1]))
+
+    bar = tqdm(range(done, steps), initial=done, total=steps, desc="distillation", disable=not progress)
+    for step, (drawn, at) in zip(bar, ahead(draw, range(done, steps)), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * rate(step, steps)
+        drawn, at = _on(drawn, accelerator.device), at.to(accelerator.device)
+        z_t, t, target = step_targets(drawn, at, teacher.config.diffusion, sampling_steps)
+        with accelerator.autocast():
+            predicted = network(z_t, t, *drawn.given)
+            loss = windows_loss(predicted, target, drawn.mask)
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(learned.parameters(), 1.0)
+        optimizer.step()
+        average.step(learned.parameters())
+        if step % 20 == 0:
+            accelerator.log({"loss": float(loss.detach())}, step=step)
+            bar.set_postfix_str(f"loss {float(loss.detach()):.4f}")
+        last = step + 1 == steps
+        if (step + 1) % checkpoint_every == 0 or last:
+            save_checkpoint(accelerator, out, step + 1)
+            error, level = _publish(out, teacher, student, learned, average, unseen, sampling_steps, facts)
+            accelerator.log({"error": error, "level": level}, step=step)
+            if accelerator.is_main_process:
+                bar.write(
+                    f"{step + 1} steps: unseen noise: error {error:.3f}, of the level {level:.3f} of the tumor's SD"
+                )
+    accelerator.end_training()
+    return out
+
+
+def cache_trajectories(
+    teacher: Generator,
+    examples: TrainingSet,
+    folder: Path,
+    number: int,
+    batch: int,
+    sampling_steps: int,
+    seed: int,
+    accelerator: Accelerator,
+    progress: bool = True,
+) -> list[Path]:
+    """Sample ``number`` batches of trajectories, or keep what an earlier run has left; each process its share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{i:06d}.safetensors" for i in range(number)]
+    mine = [(i, file) for i, file in enumerate(files) if i % accelerator.num_processes == accelerator.process_index]
+    missing = [(i, file) for i, file in mine if not file.is_file()]
+    hidden = not (progress and accelerator.is_main_process)
+    for i, file in tqdm(
+        missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden
+    ):
+        sampled = _sampled(teacher, examples, batch, sampling_steps, np.random.default_rng([seed, 6, i]))
+        save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(sampled).items()})
+    accelerator.wait_for_everyone()
+    return files
+
+
+def read_trajectories(file: Path) -> Trajectories:
+    """What :func:`cache_trajectories` wrote, float32."""
+    return Trajectories(**{name: value.float() for name, value in load_file(file).items()})
+
+
+@torch.no_grad()
+def _sampled(
+    teacher: Generator, examples: TrainingSet, batch: int, sampling_steps: int, rng: np.random.Generator
+) -> Trajectories:
+    denoiser, config = teacher.networks.denoiser, teacher.config
+    device = denoiser.tumor_sd.device
+    chosen = draw_examples(examples.buckets, batch, rng)
+    lines = list(examples.lines.values())
+    texts = [str(rng.choice(lines[int(i)].texts)) for i in rng.integers(0, len(lines), len(chosen))]
+    _, z_healthy, z_plain, mask = (latents.to(device).float() for latents in stacked(chosen))
+    plain = denoiser.added(z_plain, z_healthy)
+    tokens, token_mask = examples.texts(texts)
+    context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
+    source = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    noise = torch.randn(z_healthy.shape, generator=source).to(device)
+    points = trajectory(
+        denoiser,
+        config.diffusion,
+        z_healthy,
+        plain,
+        mask,
+        context,
+        pooled,
+        noise,
+        source=source,
+        solver=config.sampling.solver,
+        steps=FINER * sampling_steps,
+        guidance=config.sampling.guidance,
+    )
+    z = torch.stack([point for i, point in enumerate(points) if i % FINER == 0])
+    return Trajectories(z, z_healthy, plain, mask, context, pooled)
+
+
+def step_targets(
+    drawn: Trajectories, at: Tensor, config: DiffusionConfig, sampling_steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For the point ``at`` (B,) of each trajectory: z_t, t (B,), and the v with which DDIM goes to the next point.
+
+    With z = a z0 + s e and v = a e - s z0, DDIM goes to a' z0 + s' e = (a a' + s s') z + (a s' - s a') v.
+    """
+    steps = torch.tensor(sampling_timesteps(config, sampling_steps), device=at.device)
+    alpha_bar = noise_schedule(config).alphas_cumprod.to(at.device)
+    alpha_bar = torch.cat([alpha_bar[steps], alpha_bar.new_ones(1)])
+    a, s = (x.sqrt().view(-1, 1, 1, 1, 1) for x in (alpha_bar, 1.0 - alpha_bar))
+    rows = torch.arange(len(at), device=at.device)
+    here, there = drawn.z[at, rows], drawn.z[at + 1, rows]
+    a_here, s_here, a_there, s_there = a[at], s[at], a[at + 1], s[at + 1]
+    v = (there - (a_here * a_there + s_here * s_there) * here) / (a_here * s_there - s_here * a_there)
+    return here, steps[at], v
+
+
+def _publish(
+    out: Path,
+    teacher: Generator,
+    student: Denoiser,
+    learned: nn.ModuleDict,
+    average: EMAModel,
+    unseen: Sequence[Path],
+    sampling_steps: int,
+    facts: dict[str, Any],
+) -> tuple[float, float]:
+    """Write the generator with the averaged student; returns the student's errors on trajectories it was not taught."""
+    average.store(learned.parameters())
+    average.copy_to(learned.parameters())
+    student.eval()
+    config = teacher.config.model_copy(
+        update={
+            "distilled": DistilledConfig(steps=sampling_steps),
+            "training": {**teacher.config.training, "distillation": facts},
+        }
+    )
+    write_folder(out, config, teacher.networks, learned)
+    found = student_errors(student, config.diffusion, sampling_steps, unseen)
+    student.train()
+    average.restore(learned.parameters())
+    return found
+
+
+@torch.no_grad()
+def student_errors(
+    student: Denoiser, config: DiffusionConfig, sampling_steps: int, files: Sequence[Path]
+) -> tuple[float, float]:
+    """Root mean square difference of the student's z0 from the teacher's in and beside the tumor, of voxels and of the
+    tumor's mean; from the same noise, in SDs of what tumors add."""
+    errors, levels = [], []
+    for file in files:
+        drawn = _on(read_trajectories(file), student.tumor_sd.device)
+        source = torch.Generator()
+        settings: dict[str, Any] = {"solver": "distilled", "steps": sampling_steps, "guidance": 1.0}
+        *_, z0 = trajectory(student, config, *drawn.given, drawn.z[0], source=source, **settings)
+        difference, share = z0 - drawn.z[-1], (drawn.mask + 1.0) / 2.0
+        errors.append(weighted_mean(difference**2, near_tumor(drawn.mask)))
+        levels.append((mean_within(difference, share) ** 2).mean(dim=(1, 2, 3, 4)))
+    return float(torch.cat(errors).mean().sqrt()), float(torch.cat(levels).mean().sqrt())
+
+
+def _on(drawn: Trajectories, device: torch.device) -> Trajectories:
+    return Trajectories(**{name: value.to(device) for name, value in vars(drawn).items()})

@@ -1,0 +1,203 @@
+"""Distillation: what the student is taught, what it costs to sample, and what a folder with one holds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+from test_training import killed_at, write_data
+
+import nnunet_textomorph.generator.train_distillation as module
+from nnunet_textomorph.cli import main
+from nnunet_textomorph.generator.config import DiffusionConfig
+from nnunet_textomorph.generator.diffusion import noise_schedule, sampling_timesteps
+from nnunet_textomorph.generator.errors import GeneratorError
+from nnunet_textomorph.generator.generator import Generator, distilled_denoiser
+from nnunet_textomorph.generator.train_distillation import (
+    Trajectories,
+    read_trajectories,
+    step_targets,
+    student_errors,
+    train_distillation,
+)
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    made = tiny.generator(tiny.write_encoder(folder / "encoder"))
+    made.save(folder / "generator")
+    return folder / "generator"
+
+
+def run(manifest: Path, teacher: Path, out: Path, **options) -> Path:
+    given = {"steps": STEPS, "batch": 2, "trajectories": 8, "sampling_steps": 3, "checkpoint_every": 2}
+    return train_distillation(manifest, teacher, out, **{**given, "progress": False, **options})
+
+
+@pytest.fixture(scope="module")
+def distilled(manifest: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(manifest, teacher, tmp_path_factory.mktemp("trained") / "distilled")
+
+
+def region() -> tuple[np.ndarray, np.ndarray]:
+    ct = np.random.default_rng(0).normal(60.0, 10.0, (1, 24, 24, 24)).astype(np.float32)
+    mask = np.zeros(ct.shape, bool)
+    mask[:, 8:16, 8:16, 8:16] = True
+    return ct, mask
+
+
+def sample(generator: Generator, **options) -> np.ndarray:
+    return generator.synthesize(*region(), ["a hypoattenuating mass"], seed=0, **options)
+
+
+def test_the_target_is_the_v_of_a_straight_path():
+    """On z = a z0 + s e the v of every point is a e - s z0, and DDIM with it goes to the next point."""
+    config, steps = DiffusionConfig(), 4
+    source = torch.Generator().manual_seed(0)
+    z0, noise = torch.randn(2, 3, 4, 4, 4, 4, generator=source, dtype=torch.float64)
+    schedule = noise_schedule(config)
+    at_steps = torch.tensor(sampling_timesteps(config, steps))
+    points = [schedule.add_noise(z0, noise, t.expand(3)) for t in at_steps]
+    none = torch.zeros(0)
+    drawn = Trajectories(torch.stack([*points, z0]), none, none, none, none, none)
+    at = torch.tensor([0, 2, 3])
+    z_t, t, v = step_targets(drawn, at, config, steps)
+    assert t.tolist() == at_steps[at].tolist()
+    for i in range(3):
+        torch.testing.assert_close(z_t[i], points[int(at[i])][i])
+    torch.testing.assert_close(v, schedule.get_velocity(z0, noise, t), atol=1e-5, rtol=1e-4)
+
+
+def test_a_student_that_is_taught_comes_nearer_to_its_teacher(manifest, teacher, tmp_path):
+    out = run(manifest, teacher, tmp_path / "taught", steps=50, checkpoint_every=50, learning_rate=1e-3)
+    files = sorted(out.glob("trajectories-*/*.safetensors"))[:1]
+    made = Generator.load(out)
+    untaught = distilled_denoiser(Generator.load(teacher).networks.denoiser)
+    assert made.distilled is not None
+    before, after = (student_errors(s, made.config.diffusion, 3, files) for s in (untaught, made.distilled))
+    assert after[0] < 0.7 * before[0]
+
+
+def test_trajectories_are_the_teachers(teacher, distilled):
+    """From the noise a trajectory begins with, the teacher samples where it ends."""
+    made = Generator.load(teacher)
+    file = min(distilled.glob("trajectories-*/*.safetensors"))
+    drawn = read_trajectories(file)
+    *_, z0 = module.trajectory(
+        made.networks.denoiser,
+        made.config.diffusion,
+        *drawn.given,
+        drawn.z[0],
+        source=torch.Generator(),
+        solver="unipc",
+        steps=9,
+        guidance=made.config.sampling.guidance,
+    )
+    torch.testing.assert_close(drawn.z[-1], z0, atol=0.02, rtol=0.02)  # half precision
+    assert drawn.z.shape[0] == 4
+
+
+def test_the_distilled_denoiser_samples_by_default_and_calls_once_a_step(distilled, teacher):
+    made = Generator.load(distilled)
+    assert made.distilled is not None
+    batches: list[int] = []
+    hooks = [
+        denoiser.register_forward_hook(lambda _module, given, _out: batches.append(len(given[0])))
+        for denoiser in (made.distilled, made.networks.denoiser)
+    ]
+    by_default = sample(made)
+    assert batches == [1, 1, 1]
+    for hook in hooks:
+        hook.remove()
+    np.testing.assert_array_equal(by_default, sample(made, solver="distilled"))
+    first = Generator.load(teacher)
+    for asked in ({"solver": "unipc"}, {"steps": 5}, {"guidance": 2.0}, {"steps": 4, "solver": "ddpm"}):
+        np.testing.assert_array_equal(sample(made, **asked), sample(first, **asked))
+        assert np.abs(sample(made, **asked) - by_default).max() > 0.1
+
+
+def test_what_a_folder_with_a_distilled_denoiser_holds(distilled, teacher, tmp_path):
+    before, after = (load_file(folder / "model.safetensors") for folder in (teacher, distilled))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    own = load_file(distilled / "distilled.safetensors")
+    assert {name.split(".")[0] for name in own} == {"unet", "voxelwise"}
+    made = Generator.load(distilled)
+    assert made.config.distilled is not None
+    assert made.config.distilled.steps == 3
+    assert made.config.training["distillation"]["trajectories"] == 8
+    assert made.weights_hash != Generator.load(teacher).weights_hash
+    made.save(tmp_path / "again")
+    np.testing.assert_array_equal(sample(Generator.load(tmp_path / "again")), sample(made))
+
+
+def test_a_request_names_what_made_its_tumor(distilled):
+    config = Generator.load(distilled).config
+    assert config.sampling_of().model_dump() == {"solver": "distilled", "steps": 3, "guidance": 1.0}
+    assert config.sampling_of(steps=7).model_dump() == {"solver": "unipc", "steps": 7, "guidance": 1.5}
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(manifest, teacher, distilled, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "rate", killed_at(3, STEPS, module.rate))
+        with pytest.raises(KeyboardInterrupt):
+            run(manifest, teacher, tmp_path / "out")
+    with pytest.raises(GeneratorError, match="--resume"):
+        run(manifest, teacher, tmp_path / "out")
+    with pytest.raises(GeneratorError, match="batch 2, not 3"):
+        run(manifest, teacher, tmp_path / "out", resume=True, batch=3)
+    files = sorted((tmp_path / "out").glob("trajectories-*/*"))
+    written = [file.stat().st_mtime_ns for file in files]
+    run(manifest, teacher, tmp_path / "out", resume=True)
+    assert [file.stat().st_mtime_ns for file in files] == written
+    first, second = (load_file(folder / "distilled.safetensors") for folder in (distilled, tmp_path / "out"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_missing_or_truncated_file_is_named(distilled, tmp_path):
+    shutil.copytree(distilled, tmp_path / "g", ignore=shutil.ignore_patterns("checkpoint", "trajectories*", "crops"))
+    file = tmp_path / "g" / "distilled.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(GeneratorError, match=r"distilled\.safetensors: cannot be read"):
+        Generator.load(tmp_path / "g")
+    file.unlink()
+    with pytest.raises(GeneratorError, match=r"distilled\.safetensors: is missing"):
+        Generator.load(tmp_path / "g")
+
+
+def test_a_generator_without_one_has_no_distilled_sampler(teacher):
+    with pytest.raises(GeneratorError, match="no distilled denoiser"):
+        sample(Generator.load(teacher), solver="distilled")
+
+
+def test_epsilon_is_refused(manifest, teacher, tmp_path):
+    made = Generator.load(teacher)
+    made.config = made.config.model_copy(update={"diffusion": DiffusionConfig(prediction_type="epsilon")})
+    made.save(tmp_path / "epsilon")
+    with pytest.raises(GeneratorError, match="predicts v"):
+        run(manifest, tmp_path / "epsilon", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(manifest, teacher, tmp_path):
+    command = ["train", "distillation", "--data", manifest, "--generator", teacher, "--out", tmp_path / "out"]
+    few = ["--steps", "1", "--batch", "2", "--trajectories", "4", "--sampling-steps", "2"]
+    result = CliRunner().invoke(main, [*map(str, command), *few])
+    assert result.exit_code == 0, result.output
+    assert Generator.load(tmp_path / "out").config.distilled is not None
+    result = CliRunner().invoke(main, [*map(str, command[:-1]), str(tmp_path / "out"), *few])
+    assert result.exit_code == 2
+    assert "--resume" in result.output
