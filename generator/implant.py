@@ -30,7 +30,8 @@ HOST_MM = (3.0, 15.0)  # distance from the tumor of the voxels whose level and n
 MOST_OFFSET_HU = 15.0  # the generator's error of level that is put right; more would be a tumor's faint surround
 FINE_MM, COARSE_MM = 1.0, 2.5  # Gaussian scales above which a pattern is no longer noise: for its power, its spectrum
 DECODER_BLUR = 1.0  # sigma, in voxels of the generator's grid, of the edges that its decoder makes
-FINEST_ROUNDS = 6  # of correcting the finest pattern: after them it is within a tenth of the host's
+FINEST_ROUNDS = 6  # of correcting the finest pattern, which is not orthogonal to the rest
+MOST_FINE = 4.0  # times its median magnitude: what of the finest pattern passes for noise
 FEWEST_VOXELS = 60  # of host, to measure noise from
 
 
@@ -106,6 +107,7 @@ def implant(
     noise = _host_noise(ct, made, host, host & (distance <= CONTEXT_MM), spacing, rng)
     weight = _weight(distance)
     blended = (1.0 - weight) * ct + weight * made + np.sqrt(1.0 - (1.0 - weight) ** 2) * noise
+    blended = _with_finest_as_in(ct, host, blended, weight, spacing)
     if hu_range is not None:
         blended = np.clip(blended, *hu_range)
 
@@ -225,31 +227,43 @@ def _host_noise(
     amplitude = np.abs(fft.rfftn(residual, size))
     white = fft.rfftn(rng.standard_normal(size, dtype=np.float32))
     noise = fft.irfftn(white * amplitude, size)[tuple(slice(n) for n in ct.shape)]
-    noise = _with_finest_as_in(ct, noise, host, spacing)
     beside = beside if beside.sum() >= FEWEST_VOXELS else host
     lacking = _fine_sd(ct, host, spacing) ** 2 - _fine_sd(made, beside, spacing) ** 2
     power = _fine_sd(noise, host, spacing)
     return noise * (np.sqrt(max(0.0, lacking)) / max(power, 1e-6))
 
 
-def _with_finest_as_in(ct: np.ndarray, noise: np.ndarray, host: np.ndarray, spacing: Spacing) -> np.ndarray:
-    """``noise`` with as much of the finest pattern, against the rest, as ``ct`` has in ``host``.
+def _slice_axes(spacing: Spacing) -> list[int]:
+    """The axes of the finest two spacings; of equal ones the last, those of an axial slice."""
+    return sorted(range(3), key=lambda axis: (spacing[axis], -axis))[:2]
 
-    The amplitudes are those of a residual with zeros outside the host, which blurs a spectrum that falls off steeply:
-    such noise would be finer than the host's (benchmarks/seams_and_noise.py measures it), and tell a tumor.
+
+def _with_finest_as_in(
+    ct: np.ndarray, host: np.ndarray, values: np.ndarray, weight: np.ndarray, spacing: Spacing
+) -> np.ndarray:
+    """``values`` with as much of the finest pattern as ``ct`` has in ``host``: where ``weight`` is 1; elsewhere by it.
+
+    A tumor could be told by what is finer: texture where voxels are thick, and noise where CT noise is smooth, since a
+    spectrum measured within the host's mask is blurred by it (benchmarks/seams_and_noise.py measures both). Slopes and
+    straight edges have no such pattern.
     """
-    finest = np.argsort(spacing, kind="stable")[:2].tolist()  # a slice's axes
-    inner = ndimage.binary_erosion(host, np.ones([3 if axis in finest else 1 for axis in range(3)]))
-    inner = inner if inner.sum() >= FEWEST_VOXELS else host
-
-    def share(values: np.ndarray, pattern: np.ndarray) -> float:
-        return float(np.median(np.abs(pattern[inner]))) / max(_fine_sd(values, host, spacing), 1e-6)
-
-    wanted = share(ct, _finest_pattern(ct, finest))
+    finest = _slice_axes(spacing)
+    inner, core = _inner(host, finest), _inner(weight >= 1.0, finest)
+    if min(inner.sum(), core.sum()) < FEWEST_VOXELS:
+        return values
+    wanted = np.median(np.abs(_finest_pattern(ct, finest)[inner]))
     for _ in range(FINEST_ROUNDS):
-        pattern = _finest_pattern(noise, finest)
-        noise = noise - (1.0 - min(wanted / max(share(noise, pattern), 1e-6), 1.5)) * pattern
-    return noise
+        pattern = _finest_pattern(values, finest)
+        found = max(float(np.median(np.abs(pattern[core]))), 1e-6)
+        noise = np.clip(pattern, -MOST_FINE * found, MOST_FINE * found)  # a corner's or a calcification's is no noise
+        values = values - weight * (1.0 - min(wanted / found, 1.5)) * noise
+    return values
+
+
+def _inner(where: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """What is left of ``where`` without its outermost voxels along ``axes``, or all of it where that is little."""
+    inner: np.ndarray = ndimage.binary_erosion(where, np.ones([3 if axis in axes else 1 for axis in range(3)]))
+    return inner if inner.sum() >= FEWEST_VOXELS else where
 
 
 def _finest_pattern(values: np.ndarray, axes: Sequence[int]) -> np.ndarray:

@@ -22,7 +22,8 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 class Fake:
     """In place of a trained generator: the context without its noise, and a tumor that is ``contrast`` HU off.
 
-    ``edge``: SD in voxels of the tumor's blurred edge; ``specks``: HU of calcifications in one of 50 tumor voxels.
+    ``edge``: SD in voxels of the tumor's blurred edge; ``specks``: HU of calcifications in one of 50 tumor voxels;
+    ``grain``: SD in HU of a texture of single voxels.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Fake:
         *,
         edge: float = 0.0,
         specks: float = 0.0,
+        grain: float = 0.0,
         multiple: int = 16,
         domain: Domain | None = None,
     ) -> None:
         self.contrast = contrast
         self.edge = edge
         self.specks = specks
+        self.grain = grain
         self.region_multiple = multiple
         self.domain = domain or Domain()
         self.seen: list[tuple[np.ndarray, np.ndarray, list[str], int, str | None, int | None, float | None]] = []
@@ -67,7 +70,8 @@ class Fake:
         flat = np.where(mask, level[:, None, None, None], smooth)
         share = np.stack([ndimage.gaussian_filter(m.astype(np.float32), self.edge) if self.edge else m for m in mask])
         speck = mask & (np.random.default_rng(seed).random(mask.shape) < 0.02)
-        return (flat + self.contrast * share + self.specks * speck).astype(np.float32)
+        grain = self.grain * mask * np.random.default_rng(seed).standard_normal(mask.shape)
+        return (flat + self.contrast * share + self.specks * speck + grain).astype(np.float32)
 
 
 def ball(shape: Sequence[int], spacing: Spacing, centre_mm: Sequence[float], radius_mm: float) -> np.ndarray:
@@ -274,6 +278,27 @@ def test_the_soft_part_of_a_calcified_tumor_is_as_noisy_as_its_host(spacing):
     tumor = ball(shape, spacing, middle(shape, spacing), 12.0)
     made = implant(ct, spacing, tumor, TEXT, Fake(specks=200.0), rng)
     assert 0.7 <= noise_ratio(ct, made, tumor, np.ones(shape, bool), spacing) <= 1.3
+
+
+def immerkaer(ct: np.ndarray, where: np.ndarray) -> float:
+    """Noise over ``where`` by Immerkaer's mask in axial slices, median of magnitudes."""
+    mask = np.outer((1.0, -2.0, 1.0), (1.0, -2.0, 1.0))[None]
+    return float(np.median(np.abs(ndimage.convolve(ct.astype(np.float64), mask)[where])))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 3.0, 3.0)])
+@pytest.mark.parametrize("grain", [0.0, 8.0])
+@pytest.mark.parametrize("blur", [0.5, 0.8])
+def test_a_texture_is_no_finer_than_the_hosts_noise(spacing, grain, blur):
+    """Neither is noise, where the host's is smooth: its spectrum is measured within a mask, which blurs it."""
+    rng = np.random.default_rng(0)
+    shape = [round(64 / s) for s in spacing]
+    ct = noisy(shape, spacing, rng, 10.0, blur * min(spacing))
+    tumor = ball(shape, spacing, middle(shape, spacing), 14.0)
+    made = implant(ct, spacing, tumor, TEXT, Fake(-40.0, edge=1.0, grain=grain), rng)
+    inside = ndimage.distance_transform_edt(tumor, spacing) > 1.5 * min(spacing)
+    around = (beyond(tumor, spacing) > REACH_MM) & (beyond(tumor, spacing) < 15.0)
+    assert 0.7 <= immerkaer(made.ct_hu, inside) / immerkaer(ct, around) <= 1.3
 
 
 @pytest.mark.parametrize(
