@@ -3,7 +3,7 @@
     python benchmarks/generator_speed.py [--generator DIR] [--threads 2]
 
 "Implant" is the whole of it: resampling, encoding, few-step sampling, decoding, blending. Text control of both
-ways: ``text_control.py`` with its default steps, and with ``--steps 200``.
+ways: ``text_control.py`` as it is, and with ``--solver ddpm --steps 200 --guidance 2``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     def paper() -> object:
         return generator.synthesize(region, region_mask, [TEXT], seed=0, solver="ddpm", steps=200, guidance=2.0)
 
-    steps = generator.config.sampling.steps
+    steps = generator.config.sampling_of().steps
     torch.set_num_threads(args.threads)
     ours()  # loads the text encoder
     few = median_seconds(ours, 5)

@@ -1,6 +1,6 @@
 """Does the tumor obey its text? Measured on voxels, by rulers that share nothing with the describer.
 
-    python benchmarks/text_control.py [--implants 120] [--generator DIR] [--steps K] [--guidance G] [--sheet PNG]
+    python benchmarks/text_control.py [--implants 120] [--generator DIR] [--solver S] [--steps K] [--guidance G] [--sheet PNG]
     python benchmarks/text_control.py --prompts fresh    # a second set of prompts, whole sentences by one writer
     python benchmarks/text_control.py --prompts fresh-2  # a third, of another
     python benchmarks/text_control.py --prompts known    # wordings of the training: what is lost in reading others?
@@ -40,6 +40,7 @@ from unseen import Context, contexts, place
 
 from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.autoencoder import normalize
+from nnunet_textomorph.generator.config import SOLVERS
 from nnunet_textomorph.generator.crops import without_noise
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.sheets import save_sheet
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--implants", type=int, default=120)
     parser.add_argument("--generator", type=Path)
     parser.add_argument("--prompts", choices=list(PROMPTS), default="held-out")
+    parser.add_argument("--solver", choices=SOLVERS)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -244,6 +246,7 @@ def main() -> None:
                 text,
                 source,
                 rng,
+                solver=args.solver,
                 steps=args.steps,
                 guidance=args.guidance,
                 host_mask=context.host,

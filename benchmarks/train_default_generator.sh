@@ -26,5 +26,8 @@ textomorph train diffusion --data "$runs/data/manifest.jsonl" --autoencoder "$ru
 rm -rf "$runs/taught"
 python "$here/teach_wordings.py" --generator "$runs/diffusion" --out "$runs/taught"
 
+textomorph train distillation --data "$runs/data/manifest.jsonl" --generator "$runs/taught" --out "$runs/distilled" \
+    --cache "$runs/cache" --trajectories 1600 --steps 1600 --batch 16 --workers "$cores" --resume
+
 mkdir -p "$here/../generator/default"
-cp "$runs/taught/generator.json" "$runs/taught/model.safetensors" "$here/../generator/default/"
+cp "$runs/distilled/"{generator.json,model.safetensors,distilled.safetensors} "$here/../generator/default/"
