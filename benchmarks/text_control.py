@@ -1,6 +1,6 @@
 """Does the tumor obey its text? Measured on voxels, by rulers that share nothing with the describer.
 
-    python benchmarks/text_control.py [--implants 120] [--generator DIR] [--solver S] [--steps K] [--guidance G] [--sheet PNG]
+    python benchmarks/text_control.py [--implants 120] [--generator DIR] [--solver S] [--steps K] [--guidance G]
     python benchmarks/text_control.py --prompts fresh    # a second set of prompts, whole sentences by one writer
     python benchmarks/text_control.py --prompts fresh-2  # a third, of another
     python benchmarks/text_control.py --prompts known    # wordings of the training: what is lost in reading others?
