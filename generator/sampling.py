@@ -84,7 +84,10 @@ def trajectory(
 
     def predict(z: Tensor, t: int) -> Tensor:
         step = torch.full((len(z) * repeats,), t, dtype=torch.long, device=z.device)
-        prediction = denoiser(torch.cat([z] * repeats), step, healthy_in, plain_in, mask_in, context, pooled)
+        given = (torch.cat([z] * repeats), step, healthy_in, plain_in, mask_in, context, pooled)
+        prediction = denoiser(*given).to(
+            z.dtype
+        )  # a network may answer in half precision; the solver is to work in z's
         if not guided:
             return prediction
         with_text, without = prediction.chunk(2)

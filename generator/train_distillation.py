@@ -29,7 +29,7 @@ from .diffusion import noise_schedule, sampling_timesteps
 from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, distilled_denoiser, own_parts
-from .latents import save_tensors
+from .latents import save_tensors, weights_hash
 from .manifest import read_manifest
 from .parallel import ahead
 from .sampling import mean_within, trajectory
@@ -103,7 +103,7 @@ def train_distillation(
     if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
         raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
     facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
-    run: dict[str, Any] = {**facts, "seed": seed, "generator": teacher.weights_hash}
+    run: dict[str, Any] = {**facts, "seed": seed, "generator": weights_hash(teacher.networks)}
     resumed = prepare_out(out, resume, run)
     accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
     accelerator.init_trackers("distillation")
@@ -111,7 +111,7 @@ def train_distillation(
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
         examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress)
-    folder = folder / f"trajectories-{teacher.weights_hash}-{sampling_steps}-{batch}-{seed}"
+    folder = folder / f"trajectories-{run['generator']}-{sampling_steps}-{batch}-{seed}"
     number = max(2, round(trajectories / batch))
     files = cache_trajectories(teacher, examples, folder, number, batch, sampling_steps, seed, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
@@ -182,7 +182,8 @@ def cache_trajectories(
     for i, file in tqdm(
         missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden
     ):
-        sampled = _sampled(teacher, examples, batch, sampling_steps, np.random.default_rng([seed, 6, i]))
+        rng = np.random.default_rng([seed, 6, i])
+        sampled = _sampled(teacher, examples, batch, sampling_steps, rng, accelerator)
         save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(sampled).items()})
     accelerator.wait_for_everyone()
     return files
@@ -195,7 +196,12 @@ def read_trajectories(file: Path) -> Trajectories:
 
 @torch.no_grad()
 def _sampled(
-    teacher: Generator, examples: TrainingSet, batch: int, sampling_steps: int, rng: np.random.Generator
+    teacher: Generator,
+    examples: TrainingSet,
+    batch: int,
+    sampling_steps: int,
+    rng: np.random.Generator,
+    accelerator: Accelerator,
 ) -> Trajectories:
     denoiser, config = teacher.networks.denoiser, teacher.config
     device = denoiser.tumor_sd.device
@@ -222,7 +228,8 @@ def _sampled(
         steps=FINER * sampling_steps,
         guidance=config.sampling.guidance,
     )
-    z = torch.stack([point for i, point in enumerate(points) if i % FINER == 0])
+    with accelerator.autocast():
+        z = torch.stack([point for i, point in enumerate(points) if i % FINER == 0])
     return Trajectories(z, z_healthy, plain, mask, context, pooled)
 
 
