@@ -130,9 +130,7 @@ def main() -> None:
             for windows in dict.fromkeys((chosen, args.batch)):
                 seconds[windows].append(call_seconds(generator, windows))
     without, ours = np.array(seconds["without"]), np.array(seconds["with"])
-    print(
-        f"{args.threads} threads, batch {args.batch}, 48 mm, {args.repeats} turns of {args.steps} steps, medians"
-    )
+    print(f"{args.threads} threads, batch {args.batch}, 48 mm, {args.repeats} turns of {args.steps} steps, medians")
     print(f"without contrast: {np.median(without):.3f} s a step")
     times = np.median(ours / without)
     print(f"with contrast, {chosen} of {args.batch} windows: {np.median(ours):.3f} s, {times:.2f} times as long")

@@ -30,7 +30,7 @@ def sample_latents(
     token_mask: Tensor,
     noise: Tensor,
     *,
-    source: torch.Generator,
+    source: torch.Generator | list[torch.Generator],
     solver: Solver,
     steps: int,
     guidance: float,
@@ -40,8 +40,8 @@ def sample_latents(
     ``z_healthy``, ``z_plain`` (B, C, d, h, w): the autoencoder's, of ``crops.healthy_context`` and of that with
     ``crops.plain_tumor``; ``mask`` (B, 1, d, h, w) from ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask``
     (B, L) from the text encoder; ``noise`` of the latents' shape, SD 1; ``source`` of what noise ``ddpm`` draws on
-    the way. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text; 1 asks for c alone and
-    halves the cost.
+    the way, one for all or B of them. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text;
+    1 asks for c alone and halves the cost.
     """
     context, pooled = denoiser.adapter(tokens, token_mask)
     guided = guidance != 1.0

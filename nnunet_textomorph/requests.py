@@ -50,6 +50,12 @@ class Sources:
     classes: Mapping[str, TumorClass] = field(default_factory=dict)
     lesions: tuple[int, ...] = ()
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that may be asked for, the missed lesions' first."""
+        missed = (text for shape in self.missed for text in shape.texts)
+        return tuple(dict.fromkeys((*missed, *self.bank.texts)))
+
 
 def draw_request(
     segmentation: np.ndarray,
