@@ -105,7 +105,7 @@ def test_a_generator_that_cannot_be_loaded_there_is_told(generator: Generator, t
 
 
 MAIN = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys, time
 from pathlib import Path
 import numpy as np
 from nnunet_textomorph.generator import Generator
@@ -122,6 +122,7 @@ def work(service):
         print("made", flush=True)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests by & has it ignored
     folder = sys.argv[1]
     service = Service(folder, Generator.load(folder).config, "cpu", 2, (16, 32, 32))
     for _ in range(2):

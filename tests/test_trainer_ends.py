@@ -22,10 +22,11 @@ TRAINERS = Path(__file__).parents[1] / "trainers"
 PATIENCE = 600.0  # seconds, on a machine that others use too
 
 TRAIN = """
-import multiprocessing, sys, torch
+import multiprocessing, signal, sys, torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests by & has it ignored
     if len(sys.argv) > 1:
         multiprocessing.set_start_method(sys.argv[1])
     torch.set_num_threads(1)
