@@ -123,12 +123,12 @@ class TextoMorphMixin:
         """nnU-Net's own; where tumors cannot be made any more it ends with one line, and leaves no process behind."""
         try:
             super().run_training()  # type: ignore[misc]
-        except (RuntimeError, TrainingStopped) as error:
+        except (RuntimeError, TrainingStopped):  # nnU-Net's own error where a worker is gone, and ours without workers
             reason = self._why_textomorph_ended()
             if reason is None:
                 raise
-            del error
-            self._end_textomorph(f"training stopped: {reason}. Go on with --c once that is put right.", exit_code=1)
+            sentence = f"training stopped: {reason.rstrip('.')}. Go on with --c once that is put right."
+            self._end_textomorph(sentence, exit_code=1)
         finally:
             if (synthesis := getattr(self, "_textomorph_synthesis", None)) is not None:
                 synthesis.close()
