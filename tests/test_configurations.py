@@ -53,7 +53,9 @@ def build(made: TinyNnUNet, generator: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 def write_plan(made: TinyNnUNet, **changes: object) -> None:
     path = made.preprocessed / FILE_NAME
-    known = json.loads(path.read_text()) if path.is_file() else infer_plan(made.dataset_json).model_dump()
+    hosts = [name for name in ("liver", "kidney") if name in made.labels]  # of several, they have to be named
+    known = json.loads(path.read_text()) if path.is_file() else None
+    known = known or infer_plan(made.dataset_json, host_labels=hosts if len(hosts) > 1 else ()).model_dump()
     short = {"epochs": 2, "iterations_per_epoch": 2, "validation_iterations_per_epoch": 1, "largest_mm": 14.0}
     save_plan(TextoMorphPlans(**{**known, **short, "probability": 1.0, "steps": 1, **changes}), path)
 
