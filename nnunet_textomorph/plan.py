@@ -104,6 +104,13 @@ class TextoMorphPlans(BaseModel):
         plain = _plain(tumor)
         return [host for host in self.hosts if organ_of(host) in plain] or list(self.hosts)
 
+    def organ_for(self, tumor: str) -> str:
+        """Whose descriptions a tumor label takes: the plan's organ, where its hosts are of several its own host's."""
+        if len({organ_of(host) for host in self.hosts}) == 1:
+            return self.organ
+        own = {organ_of(host) for host in self.hosts_of(tumor)}
+        return own.pop() if len(own) == 1 else self.organ
+
     def hosts_like(self, host: str | None) -> list[str]:
         """The hosts of the same organ as one of them (left and right kidney); all where it is none of them."""
         organ = organ_of(host) if host in self.hosts and host is not None else None

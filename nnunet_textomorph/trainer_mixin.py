@@ -203,15 +203,19 @@ class TextoMorphMixin:
         """What tumors are drawn from. Nothing of the fold's validation cases is in it."""
         plan: TextoMorphPlans = self._textomorph_plan
         kinds = {kind for kind, weight in plan.mix.items() if weight > 0}
-        bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
+        path = Path(plan.bank) if plan.bank else None
+        bank = load_bank(path, plan.organ)
+        organs = {name: plan.organ_for(name) for name in plan.tumors}
+        banks = {name: load_bank(path, organ) for name, organ in organs.items() if organ != plan.organ}
         # what the loaders will read, not what the split file says: a trainer may choose its cases itself
         training, validation = (set(dataset.identifiers) for dataset in self.get_tr_and_val_datasets())
         return Sources(
             bank,
             plan.mix,
             self._missed_shapes(training, validation) if "targeted" in kinds else (),
-            self._tumor_classes(bank, training) if "class_specific" in kinds else {},
+            self._tumor_classes(bank, banks, training) if "class_specific" in kinds else {},
             tuple(lesion_values(plan, self.dataset_json["labels"])),
+            banks,
         )
 
     def _missed_shapes(self: Any, training: Collection[str], validation: Collection[str]) -> tuple[MissedShape, ...]:
@@ -243,7 +247,9 @@ class TextoMorphMixin:
         missed = self._textomorph_plan.missed
         return Path(missed) if missed else default_path(Path(self.preprocessed_dataset_folder_base))
 
-    def _tumor_classes(self: Any, bank: DescriptionBank, training: Collection[str]) -> dict[str, TumorClass]:
+    def _tumor_classes(
+        self: Any, bank: DescriptionBank, banks: dict[str, DescriptionBank], training: Collection[str]
+    ) -> dict[str, TumorClass]:
         plan: TextoMorphPlans = self._textomorph_plan
         diameters = lesion_diameters(
             plan,
@@ -252,7 +258,7 @@ class TextoMorphMixin:
             self.plans_manager.image_reader_writer_class(),
             Path(self.preprocessed_dataset_folder_base) / CENSUS_NAME,
         )
-        classes = tumor_classes(plan, bank, diameters)
+        classes = tumor_classes(plan, bank, diameters, banks)
         total = sum(each.weight for each in classes.values())
         shares = (
             f"{name} {len(each.diameters_mm)} lesions, drawn {100 * each.weight / total:.0f} %"

@@ -17,10 +17,12 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_nnunet import Ball, TinyNnUNet
 
+from nnunet_textomorph import transform
 from nnunet_textomorph.generator.folder import WEIGHTS_NAME
 from nnunet_textomorph.missed import file_digest
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_plan
 from nnunet_textomorph.provenance import INPUTS_NAME
+from nnunet_textomorph.requests import draw_request
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 
 SMALL: Ball = ((9, 20, 20), 5.0, 2)
@@ -106,7 +108,18 @@ def test_tumors_of_several_organs(tmp_path: Path, generator_folder: Path, monkey
     kidney: Ball = ((9, 24, 38), 18.0, 3)
     build(made, generator_folder, monkeypatch, [[kidney, SMALL], [kidney, ((9, 24, 38), 4.0, 4)]])
     write_plan(made, iterations_per_epoch=8, largest_mm=8.0)
+    asked: list[tuple[str, str]] = []
+
+    def noted(*given: Any, **settings: Any) -> Any:
+        request = draw_request(*given, **settings)
+        if request is not None:
+            asked.append((request.text, "liver" if request.label == 2 else "kidney"))
+        return request
+
+    monkeypatch.setattr(transform, "draw_request", noted)
     done = train(made)
+    for text, organ in asked:
+        assert {"liver": "kidney", "kidney": "liver"}[organ] not in text
     counts = [
         sum(done.logger.get_value(f"textomorph_injected_class_{name}", None))
         for name in ("liver_tumor", "kidney_tumor")
