@@ -151,8 +151,11 @@ def test_nothing_is_left_behind(how: signal.Signals, generator_folder: Path, tmp
     started = psutil.Process(main.pid).children(recursive=True)
     assert len(started) >= 3  # service, two workers
     main.send_signal(how)
-    main.wait(60)
-    main.stdout.close()
+    try:
+        main.wait(60)
+    finally:
+        main.kill()
+        main.stdout.close()
     psutil.wait_procs(started, timeout=60)
     assert not [process for process in started if process.is_running() and process.status() != "zombie"]
     pids = [str(process.pid) for process in (*started, main)]

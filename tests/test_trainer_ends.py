@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -19,7 +21,7 @@ from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_
 pytestmark = pytest.mark.slow
 
 TRAINERS = Path(__file__).parents[1] / "trainers"
-PATIENCE = 600.0  # seconds, on a machine that others use too
+PATIENCE = 1200.0  # seconds, on a machine that others use too
 
 TRAIN = """
 import multiprocessing, signal, sys, torch
@@ -97,6 +99,12 @@ class Training:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def end(self) -> None:
+        """Whatever is left of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def service(self) -> int:
         found = re.search(r"synthesized by process (\d+)", self.told())
         assert found
@@ -113,6 +121,20 @@ def dataset(tmp_path: Path, generator_folder: Path) -> TinyNnUNet:
     return made
 
 
+@pytest.fixture
+def start(dataset: TinyNnUNet) -> Iterator[Callable[..., Training]]:
+    """Begin a training that does not outlast the test, however that ends."""
+    begun: list[Training] = []
+
+    def begin(code: str, *arguments: str, workers: int) -> Training:
+        begun.append(Training(dataset, code, *arguments, workers=workers))
+        return begun[-1]
+
+    yield begin
+    for training in begun:
+        training.end()
+
+
 def plan(dataset: TinyNnUNet, **changes: object) -> None:
     short = {"iterations_per_epoch": 4, "validation_iterations_per_epoch": 1, "largest_mm": 14.0, "steps": 1}
     known = {**infer_plan(dataset.dataset_json).model_dump(), **short, "probability": 1.0}
@@ -121,62 +143,58 @@ def plan(dataset: TinyNnUNet, **changes: object) -> None:
 
 @pytest.mark.parametrize("who", ["main SIGINT", "main SIGTERM", "main SIGKILL", "service", "worker"])
 def test_whoever_is_killed_nothing_is_left_and_the_user_reads_why(
-    dataset: TinyNnUNet, generator_folder: Path, who: str
+    dataset: TinyNnUNet, generator_folder: Path, start: Callable[..., Training], who: str
 ) -> None:
     plan(dataset, generator=str(generator_folder), synthesis="service")
-    training = Training(dataset, TRAIN, workers=2)
-    started: list[psutil.Process] = []
-    try:
-        training.await_epoch()
-        started = training.children()
-        service = training.service()
-        # forked, so that the command is the trainer's own
-        own = psutil.Process(training.process.pid).cmdline()
-        workers = [child for child in started if child.cmdline() == own]
-        assert service in [child.pid for child in started]
-        assert len(workers) == 3  # two that load for training, one for validation
-        if who == "service":
-            os.kill(service, signal.SIGKILL)
-        elif who == "worker":
-            workers[0].kill()
-        else:
-            training.process.send_signal(signal.Signals[who.split()[1]])
-        training.process.wait(PATIENCE)
-        psutil.wait_procs(started, timeout=60)
-        left = [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-        assert not left
-        pids = {str(child.pid) for child in started} | {str(training.process.pid)}
-        shared = Path("/dev/shm").iterdir() if Path("/dev/shm").is_dir() else ()
-        assert not [path for path in shared if pids & set(re.findall(r"\d+", path.name))]
-        if who == "service":
-            assert "TextoMorph: training stopped: the process that synthesizes tumors was killed" in training.told()
-        if who == "worker":
-            assert "TextoMorph: training stopped: a worker that loads data was killed (signal 9)" in training.told()
-        if not who.startswith("main"):
-            assert training.process.returncode == 1
-            assert "--c" in training.told()
-    finally:
-        for process in [psutil.Process(training.process.pid)] if training.process.poll() is None else []:
-            process.kill()
-        for child in started:
-            if child.is_running():
-                child.kill()
+    training = start(TRAIN, workers=2)
+    training.await_epoch()
+    started = training.children()
+    service = training.service()
+    # forked, so that the command is the trainer's own
+    own = psutil.Process(training.process.pid).cmdline()
+    workers = [child for child in started if child.cmdline() == own]
+    assert service in [child.pid for child in started]
+    assert len(workers) == 3  # two that load for training, one for validation
+    if who == "service":
+        os.kill(service, signal.SIGKILL)
+    elif who == "worker":
+        workers[0].kill()
+    else:
+        training.process.send_signal(signal.Signals[who.split()[1]])
+    training.process.wait(PATIENCE)
+    psutil.wait_procs(started, timeout=60)
+    left = [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not left
+    pids = {str(child.pid) for child in started} | {str(training.process.pid)}
+    shared = Path("/dev/shm").iterdir() if Path("/dev/shm").is_dir() else ()
+    assert not [path for path in shared if pids & set(re.findall(r"\d+", path.name))]
+    if who == "service":
+        assert "TextoMorph: training stopped: the process that synthesizes tumors was killed" in training.told()
+    if who == "worker":
+        assert "TextoMorph: training stopped: a worker that loads data was killed (signal 9)" in training.told()
+    if not who.startswith("main"):
+        assert training.process.returncode == 1
+        assert "--c" in training.told()
 
 
 @pytest.mark.parametrize("synthesis", ["workers", "service"])
-def test_spawned_workers(dataset: TinyNnUNet, generator_folder: Path, synthesis: str) -> None:
+def test_spawned_workers(
+    dataset: TinyNnUNet, generator_folder: Path, start: Callable[..., Training], synthesis: str
+) -> None:
     plan(dataset, generator=str(generator_folder), synthesis=synthesis, epochs=2)
-    training = Training(dataset, TRAIN, "spawn", workers=1)
+    training = start(TRAIN, "spawn", workers=1)
     assert training.process.wait(PATIENCE) == 0, training.told()[-3000:]
     assert training.told().count("tumors injected") == 2
     assert "WARNING: not one tumor" not in training.told()
 
 
 @pytest.mark.parametrize("synthesis", ["workers", "service"])
-def test_ranks_have_their_own_generators_and_seeds(dataset: TinyNnUNet, generator_folder: Path, synthesis: str) -> None:
+def test_ranks_have_their_own_generators_and_seeds(
+    dataset: TinyNnUNet, generator_folder: Path, start: Callable[..., Training], synthesis: str
+) -> None:
     """As with -num_gpus 2, but on the CPU."""
     plan(dataset, generator=str(generator_folder), synthesis=synthesis, epochs=2)
-    training = Training(dataset, RANKS, workers=0)
+    training = start(RANKS, workers=0)
     assert training.process.wait(PATIENCE) == 0, training.told()[-3000:]
     told = training.told()
     assert told.count("tumors injected") == 2
