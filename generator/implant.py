@@ -118,6 +118,16 @@ def implant(
     return Implant(result, changed)
 
 
+def region_shape(
+    voxels: Sequence[int], spacing: Sequence[float], domain: Domain, multiple: int
+) -> tuple[int, int, int]:
+    """The size (D, H, W), in voxels of the generator's grid, of the region for a tumor in a box of ``voxels``."""
+    grid = np.asarray(domain.spacing_mm)
+    extent = np.asarray(voxels) * np.asarray(spacing) / grid
+    d, h, w = np.ceil(np.maximum(extent + 2 * CONTEXT_MM / grid, SMALLEST_SIDE) / multiple).astype(int) * multiple
+    return int(d), int(h), int(w)
+
+
 def _check(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray | None) -> None:
     if ct_hu.ndim != 3:
         raise GeneratorError(f"The CT has the shape {ct_hu.shape}; give one volume (D, H, W), without other axes.")
@@ -170,9 +180,9 @@ def _generate(
     grid = np.asarray(generator.domain.spacing_mm)
     step = np.asarray(spacing)
     found = ndimage.find_objects(tumor_mask.astype(np.uint8))[0]
-    extent = np.array([(f.stop - f.start) for f in found]) * step / grid
-    multiple = generator.region_multiple
-    shape = np.ceil(np.maximum(extent + 2 * CONTEXT_MM / grid, SMALLEST_SIDE) / multiple).astype(int) * multiple
+    shape = np.array(
+        region_shape([f.stop - f.start for f in found], spacing, generator.domain, generator.region_multiple)
+    )
     centre = np.array([(f.start + f.stop - 1) / 2 for f in found]) * step  # mm from the first voxel's centre
     first = centre - (shape - 1) / 2 * grid
 

@@ -33,7 +33,7 @@ def sample_latents(
     token_mask: Tensor,
     noise: Tensor,
     *,
-    source: torch.Generator,
+    source: torch.Generator | list[torch.Generator],
     solver: Sampler,
     steps: int,
     guidance: float,
@@ -43,8 +43,9 @@ def sample_latents(
     ``z_healthy``, ``z_plain`` (B, C, d, h, w): the autoencoder's, of ``crops.healthy_context`` and of that with
     ``crops.plain_tumor``; ``mask`` (B, 1, d, h, w) from ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask``
     (B, L) from the text encoder; ``noise`` of the latents' shape, SD 1; ``source`` of what noise ``ddpm`` draws on
-    the way. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text; 1 asks for c alone and
-    halves the cost. ``distilled``: DDIM's update, for a denoiser that was trained for it (``train_distillation``).
+    the way, one for all or B of them. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text;
+    1 asks for c alone and halves the cost. ``distilled``: DDIM's update, for a denoiser that was trained for it
+    (``train_distillation``).
     """
     context = denoiser.adapter(tokens, token_mask)
     plain = denoiser.added(z_plain, z_healthy)
@@ -65,7 +66,7 @@ def trajectory(
     pooled: Tensor,
     noise: Tensor,
     *,
-    source: torch.Generator,
+    source: torch.Generator | list[torch.Generator],
     solver: Sampler,
     steps: int,
     guidance: float,

@@ -40,13 +40,13 @@ class TextEncoder:
     def __init__(self, config: TextConfig, device: str | torch.device = "cpu", keep: int = 1024) -> None:
         self.config = config
         self.device = torch.device(device)
-        self._keep = keep
+        self.keep = keep
         self._cache: dict[str, Tensor] = {}
         self._model: nn.Module | None = None
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(token embeddings (B, L, width) float32, mask (B, L) bool: True where there is a token)."""
-        if len(self._cache) + len(texts) > self._keep:
+        if len(self._cache) + len(texts) > self.keep:
             self._cache.clear()
         missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
         self._cache.update(zip(missing, self.embed(missing), strict=True))

@@ -32,16 +32,20 @@ class TumorClass:
 
 
 def tumor_classes(
-    plan: TextoMorphPlans, bank: DescriptionBank, diameters: Mapping[str, tuple[float, ...]]
+    plan: TextoMorphPlans,
+    bank: DescriptionBank,
+    diameters: Mapping[str, tuple[float, ...]],
+    banks: Mapping[str, DescriptionBank] | None = None,
 ) -> dict[str, TumorClass]:
     """The classes that are drawn, by label name: weights as the plan says, else inverse to the number of lesions.
 
     ``diameters``: of the training fold's lesions, per label. A class without any counts as if it had one.
-    Raises :class:`UserError` for a class that the bank has no description of.
+    ``banks``: of labels that take others than ``bank``.
+    Raises :class:`UserError` for a class that its bank has no description of.
     """
     weights = plan.class_weights or {name: 1.0 / max(1, len(diameters[name])) for name in plan.tumors}
     return {
-        name: TumorClass(weight, tuple(diameters[name]), _bank_of(name, plan, bank))
+        name: TumorClass(weight, tuple(diameters[name]), _bank_of(name, plan, (banks or {}).get(name, bank)))
         for name, weight in weights.items()
         if weight > 0
     }
@@ -79,8 +83,9 @@ def _bank_of(name: str, plan: TextoMorphPlans, bank: DescriptionBank) -> Descrip
         others = [p for other in plan.tumors if (p := pathology_of(other)) is not None]
         lines = [line for line in bank if not any(_is_of(line, other) for other in others)]
     if not lines:
+        organ = plan.organ_for(name)
         raise UserError(
-            f"The description bank holds no description of {wanted or name!r} in {plan.organ!r}, so that the class "
+            f"The description bank holds no description of {wanted or name!r} in {organ!r}, so that the class "
             f"{name!r} cannot be made; give a bank that has some, or set its weight in class_weights to 0."
         )
     return DescriptionBank(lines)

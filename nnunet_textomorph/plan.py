@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -39,6 +39,8 @@ class TextoMorphPlans(BaseModel):
     ``class_weights``: of the tumor labels in class-specific ones; inverse to their frequency in the fold when null.
     ``size_mix``: weights of the size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a
     tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
+    ``synthesis``: in the loader's workers, on the CPU, or by a service on the training device; when null the service
+    where that is a GPU.
     ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null.
     """
 
@@ -59,6 +61,7 @@ class TextoMorphPlans(BaseModel):
     inside_share: float = Field(default=0.8, gt=0.0, le=1.0)
     steps: int | None = Field(default=None, ge=1, le=200)
     guidance: float | None = Field(default=None, ge=0.0)
+    synthesis: Literal["workers", "service"] | None = None
     epochs: int | None = Field(default=None, ge=1)
     iterations_per_epoch: int | None = Field(default=None, ge=1)
     validation_iterations_per_epoch: int | None = Field(default=None, ge=1)
@@ -101,6 +104,13 @@ class TextoMorphPlans(BaseModel):
         plain = _plain(tumor)
         return [host for host in self.hosts if organ_of(host) in plain] or list(self.hosts)
 
+    def organ_for(self, tumor: str) -> str:
+        """Whose descriptions a tumor label takes: the plan's organ, where its hosts are of several its own host's."""
+        if len({organ_of(host) for host in self.hosts}) == 1:
+            return self.organ
+        own = {organ_of(host) for host in self.hosts_of(tumor)}
+        return own.pop() if len(own) == 1 else self.organ
+
     def hosts_like(self, host: str | None) -> list[str]:
         """The hosts of the same organ as one of them (left and right kidney); all where it is none of them."""
         organ = organ_of(host) if host in self.hosts and host is not None else None
@@ -135,17 +145,34 @@ def check_configuration(plans: dict[str, Any], configuration: str, where: str) -
     available = plans["configurations"]
     if configuration not in available:
         raise UserError(f"{where}: has no configuration {configuration!r}; it has {', '.join(available)}.")
-    if configuration == "2d" or "cascade" in configuration:
+    inherited = _inherited(available, configuration)
+    if (
+        configuration == "2d"
+        or len(inherited.get("patch_size", ())) == 2
+        or "cascade" in configuration
+        or inherited.get("previous_stage")
+    ):
         raise NotImplementedError(
             f"Tumors cannot be put into patches of the configuration {configuration!r}; use 3d_fullres or 3d_lowres."
         )
-    schemes = _inherited(available, configuration).get("normalization_schemes", [])
+    schemes = inherited.get("normalization_schemes", [])
     _check_channels(max(1, len(schemes)), where)  # without a scheme, that is what is wrong
     if list(schemes) != ["CTNormalization"]:
         raise UserError(
             f"{where}: normalizes by {', '.join(schemes)}, which is not invertible in a patch (the image's own mean is "
             'lost, as in MRI); only CT works: give the channel the name "CT" in dataset.json and plan again.'
         )
+
+
+def check_labels_of_plan(plan: TextoMorphPlans, labels: Labels, where: Path) -> None:
+    """Raise :class:`UserError` where a dataset's labels are no longer those that the plan was made for."""
+    for name, values in [*plan.hosts.items(), *plan.tumors.items()]:
+        if name not in labels:
+            raise UserError(f"{where}: the dataset has no label {name!r} (any more); run textomorph plan --overwrite.")
+        if not set(_listed(values)) <= set(_listed(labels[name])):
+            raise UserError(
+                f"{where}: {name!r} is {values}, but {labels[name]} in dataset.json; run textomorph plan --overwrite."
+            )
 
 
 def write_plan(

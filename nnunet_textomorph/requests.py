@@ -41,7 +41,8 @@ class Request:
 class Sources:
     """What requests are drawn from. ``mix``: weights of the kinds; ``missed`` and ``classes`` as the kinds need them.
 
-    ``lesions``: values of the segmentation that nothing is put on; the plan's tumors if empty.
+    ``banks``: of tumor labels whose host is another organ than the ``bank``'s. ``lesions``: values of the segmentation
+    that nothing is put on; the plan's tumors if empty.
     """
 
     bank: DescriptionBank
@@ -49,6 +50,14 @@ class Sources:
     missed: tuple[MissedShape, ...] = ()
     classes: Mapping[str, TumorClass] = field(default_factory=dict)
     lesions: tuple[int, ...] = ()
+    banks: Mapping[str, DescriptionBank] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that may be asked for, the missed lesions' first."""
+        missed = (text for shape in self.missed for text in shape.texts)
+        others = (text for bank in self.banks.values() for text in bank.texts)
+        return tuple(dict.fromkeys((*missed, *self.bank.texts, *others)))
 
 
 def draw_request(
@@ -69,7 +78,7 @@ def draw_request(
         return targeted_request(segmentation, spacing, plan, sources.missed, rng, kept, case, sources.lesions)
     if kind == "class_specific":
         return class_request(segmentation, spacing, plan, sources.classes, rng, kept, sources.lesions)
-    return random_request(segmentation, spacing, plan, sources.bank, rng, kept, sources.lesions)
+    return random_request(segmentation, spacing, plan, sources.bank, rng, kept, sources.lesions, sources.banks)
 
 
 def random_request(
@@ -80,15 +89,17 @@ def random_request(
     rng: np.random.Generator,
     kept: Sequence[int] | None = None,
     lesions: Sequence[int] = (),
+    banks: Mapping[str, DescriptionBank] | None = None,
 ) -> Request | None:
     """Eq. 3: a random tumor in the host tissue of a segmentation (D, H, W); None where there is no room.
 
     A tumor that does not fit is drawn anew, smaller, a few times: a small host then gets small tumors. ``kept`` as of
-    :func:`draw_request`; ``lesions`` as of :class:`Sources`.
+    :func:`draw_request`; ``lesions`` and ``banks`` as of :class:`Sources`.
     """
     name = str(rng.choice(list(plan.tumors)))
     diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
     mask = _random_mask(segmentation, spacing, plan, name, diameter, rng, kept, lesions)
+    bank = (banks or {}).get(name, bank)
     return None if mask is None else Request(draw(bank, rng, pathology_of(name)), mask, plan.tumors[name])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,56 +13,19 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor
 
 from nnunet_textomorph.bank import load_bank
-from nnunet_textomorph.generator import Generator
-from nnunet_textomorph.generator.implant import implant
+from nnunet_textomorph.counters import InjectionCounters
+from nnunet_textomorph.generator.errors import GeneratorError
+from nnunet_textomorph.generator.implant import Implant, TumorGenerator, implant
 from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.preview import save_preview
+from nnunet_textomorph.processes import exit_with_parent
 from nnunet_textomorph.requests import Request, Sources, draw_request
-
-PREVIEWS = 4
-TIMES = 512  # the latest durations that the median is taken of
-
-_generators: dict[str | None, Generator] = {}  # one per process: workers are forked or spawned without it
+from nnunet_textomorph.synthesis import SynthesisError
 
 
-class InjectionCounters:
-    """What all loader workers did since the last :meth:`take`; shared memory, so that the trainer can report it.
-
-    ``method``: how the workers are started, if not as the platform does by default.
-    """
-
-    def __init__(self, method: str | None = None) -> None:
-        context = multiprocessing.get_context(method)
-        self._lock = context.Lock()
-        self._counts = context.Array(ctypes.c_long, 3, lock=False)  # injected, no room, previews given out
-        self._seconds = context.Array(ctypes.c_double, TIMES, lock=False)
-
-    def injected(self, seconds: float) -> None:
-        with self._lock:
-            self._seconds[self._counts[0] % TIMES] = seconds
-            self._counts[0] += 1
-
-    def no_room(self) -> None:
-        with self._lock:
-            self._counts[1] += 1
-
-    def next_preview(self) -> int | None:
-        """The number of a preview that the caller is to write, as long as there are any left."""
-        with self._lock:
-            number = self._counts[2]
-            if number >= PREVIEWS:
-                return None
-            self._counts[2] += 1
-            return number
-
-    def take(self) -> tuple[int, int, float]:
-        """(tumors injected, attempts without room, median seconds of one), and begin anew."""
-        with self._lock:
-            injected, no_room = self._counts[0], self._counts[1]
-            seconds = self._seconds[: min(injected, TIMES)]
-            self._counts[0] = self._counts[1] = 0
-        return injected, no_room, float(np.median(seconds)) if seconds else 0.0
+class TrainingStopped(KeyboardInterrupt):
+    """Training cannot go on; the counters say why. nnU-Net's workers end on this kind without printing a traceback."""
 
 
 class CurrentCase:
@@ -74,12 +35,16 @@ class CurrentCase:
 
 
 class NamedCases:
-    """A dataset of nnU-Net's that notes in ``current`` which case it loads; everything else is the dataset's own."""
+    """A dataset of nnU-Net's that notes in ``current`` which case it loads; everything else is the dataset's own.
+
+    It also sees to it that the worker that reads it ends with the trainer, however that one ends.
+    """
 
     def __init__(self, dataset: Any, current: CurrentCase) -> None:
         self.dataset, self.current = dataset, current
 
     def load_case(self, identifier: str) -> Any:
+        exit_with_parent()
         self.current.name = identifier
         return self.dataset.load_case(identifier)
 
@@ -104,7 +69,11 @@ class TextoMorphTransform(BasicTransform):
     is kept from one patch to the next. ``spacing``: mm, in the patch's axis order. ``patch_size``: voxels of what the
     network gets. nnU-Net loads more, turns and scales it and keeps the middle, so tumors are centred there: elsewhere
     most of them would be cut off. ``sources``: what tumors are drawn from; random ones from the plan's bank if None.
-    ``case``: tells whose patch it is, so that no lesion is put into the case that it comes from.
+    ``case``: tells whose patch it is, so that no lesion is put into the case that it comes from. ``generator``: makes
+    the tumors.
+
+    A tumor with voxels that are not finite is not put in, and counted; where these are too many, or none can be made
+    any more, the counters get the reason and :class:`TrainingStopped` ends the worker.
     """
 
     def __init__(
@@ -113,6 +82,7 @@ class TextoMorphTransform(BasicTransform):
         spacing: Spacing,
         intensities: Mapping[str, float],
         counters: InjectionCounters,
+        generator: TumorGenerator,
         patch_size: Sequence[int] | None = None,
         preview_folder: Path | None = None,
         sources: Sources | None = None,
@@ -127,11 +97,13 @@ class TextoMorphTransform(BasicTransform):
         self.sources = sources or Sources(load_bank(Path(plan.bank) if plan.bank else None, plan.organ))
         self.case = case or CurrentCase()
         self.counters = counters
+        self.generator = generator
         self.patch_size = None if patch_size is None else [int(n) for n in patch_size]
         self.preview_folder = preview_folder
 
     def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
         """Draw a request and synthesize its tumor: ``values`` and ``changed`` of the image, ``mask`` and ``label``."""
+        self.counters.patch()
         if np.random.uniform() >= self.plan.probability:
             return {"request": None}
         rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
@@ -144,22 +116,42 @@ class TextoMorphTransform(BasicTransform):
             self.counters.no_room()
             return {"request": None}
         hu = data_dict["image"][0].numpy() * self.sd + self.mean
-        made = implant(
-            hu,
-            self.spacing,
-            request.mask,
-            request.text,
-            _generator(self.plan.generator),
-            rng,
-            steps=self.plan.steps,
-            guidance=self.plan.guidance,
-            hu_range=self.hu_range,
-            host_mask=np.isin(segmentation, self.plan.host_values),
-        )
-        self.counters.injected(time.perf_counter() - start)
+        made = self._implant(hu, segmentation, request, rng) if np.isfinite(hu).all() else None
+        if made is None or not np.isfinite(made.ct_hu).all():
+            self._reject()
+            return {"request": None}
+        name = next(name for name, value in self.plan.tumors.items() if value == request.label)
+        self.counters.injected(request.kind, name, time.perf_counter() - start)
         self._preview(hu, made.ct_hu, request)
         values = (made.ct_hu[made.changed] - self.mean) / self.sd
         return {"request": request, "changed": torch.from_numpy(made.changed), "values": torch.from_numpy(values)}
+
+    def _implant(self, hu: np.ndarray, segmentation: np.ndarray, request: Request, rng: np.random.Generator) -> Implant:
+        try:
+            return implant(
+                hu,
+                self.spacing,
+                request.mask,
+                request.text,
+                self.generator,
+                rng,
+                steps=self.plan.steps,
+                guidance=self.plan.guidance,
+                hu_range=self.hu_range,
+                host_mask=np.isin(segmentation, self.plan.host_values),
+            )
+        except (SynthesisError, GeneratorError) as error:
+            self.counters.fail(str(error))
+            raise TrainingStopped(str(error)) from None
+
+    def _reject(self) -> None:
+        if self.counters.rejected():
+            reason = (
+                "more than 5 % of the synthetic tumors had voxels that are not finite; check the generator "
+                f"{self.plan.generator or '(the shipped one)'} with textomorph synthesize, and the data for NaN"
+            )
+            self.counters.fail(reason)
+            raise TrainingStopped(reason)
 
     def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
         if params["request"] is None:
@@ -183,9 +175,3 @@ class TextoMorphTransform(BasicTransform):
             self.preview_folder.mkdir(parents=True, exist_ok=True)
             path = self.preview_folder / f"injected_{number}.png"
             save_preview(path, before, after, request.mask, self.spacing, request.text, self.hu_range)
-
-
-def _generator(folder: str | None) -> Generator:
-    if folder not in _generators:
-        _generators[folder] = Generator.load(folder)
-    return _generators[folder]

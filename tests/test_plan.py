@@ -140,7 +140,7 @@ def test_a_written_plan_loads_and_is_not_overwritten(planned: Path, dataset: str
     assert sorted(p.name for p in planned.iterdir()) == sorted([FILE_NAME, "dataset.json", "nnUNetPlans.json"])
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_cascade_fullres"])
+@pytest.mark.parametrize("configuration", ["2d", "3d_cascade_fullres"])  # by other names: test_configurations.py
 def test_2d_and_cascades_say_what_to_use(planned: Path, configuration: str) -> None:
     with pytest.raises(NotImplementedError, match="3d_fullres"):
         write_plan("123", configuration)

@@ -33,6 +33,7 @@ class NnUNet:
             **{f"nnUNet_{part}": str(folder / part) for part in ("raw", "preprocessed", "results")},
             **_trainer_folder(),
             "nnUNet_n_proc_DA": "1",
+            "nnUNet_def_n_proc": "1",
             "OMP_NUM_THREADS": "1",
         }
         self.preprocessed = folder / "preprocessed" / NAME
@@ -81,7 +82,7 @@ def _environment(nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
 
 
-def test_training_injects_continues_and_predicts(nnunet: NnUNet) -> None:
+def test_training_injects_continues_validates_and_predicts(nnunet: NnUNet) -> None:
     nnunet.plan()
     done = nnunet.run(TRAIN, ARGUMENTS)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
@@ -89,12 +90,18 @@ def test_training_injects_continues_and_predicts(nnunet: NnUNet) -> None:
     assert "WARNING" not in nnunet.log()
     fold = next((nnunet.folder / "results").rglob("fold_0"))
     assert list((fold / "textomorph_previews").glob("injected_*.png"))
+    assert (fold / "textomorph_inputs.json").is_file()
 
     nnunet.plan(epochs=2)
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     done = nnunet.run(TRAIN, [*ARGUMENTS, "--c"])
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert nnunet.log().count("tumors injected") == 2
+
+    (fold / "validation" / "summary.json").unlink()
+    done = nnunet.run(TRAIN, [*ARGUMENTS, "--val"])
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert (fold / "validation" / "summary.json").is_file()
 
     out = nnunet.folder / "predicted"
     images = nnunet.folder / "raw" / NAME / "imagesTr"

@@ -19,10 +19,12 @@ from tiny_nnunet import SPACING, TinyNnUNet, label_map, write
 
 from nnunet_textomorph import trainer_mixin
 from nnunet_textomorph import transform as transform_module
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.implant import Implant
 from nnunet_textomorph.mining import mine
 from nnunet_textomorph.missed import load_missed, save_missed
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_plan
+from nnunet_textomorph.synthesis import InWorkers
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 
 PANCREAS: dict[str, int | list[int]] = {"background": 0, "pancreas": 1, "PDAC": 2, "PNET": 3, "cyst": 4}
@@ -47,6 +49,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyNnUNet:
     """Four cases in two folds, each with one tumor, of another size, that its fold's baseline missed."""
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setattr(trainer_mixin, "Generator", SimpleNamespace(load=lambda folder: None))
+    monkeypatch.setattr(TextoMorphMixin, "_start_synthesis", lambda trainer, generator: None)
     return build(TinyNnUNet(tmp_path), monkeypatch)
 
 
@@ -65,12 +68,11 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Injected:
     noted = Injected()
 
     def implant(hu: np.ndarray, spacing: object, mask: np.ndarray, text: str, *_: object, **__: object) -> Implant:
-        case = sys._getframe(1).f_locals["self"].case.name
+        case = sys._getframe(1).f_locals["self"].case.name  # the transform's
         noted.append((text, case, mask))
         return Implant(hu, mask)
 
     monkeypatch.setattr(transform_module, "implant", implant)
-    monkeypatch.setattr(transform_module, "_generator", lambda folder: None)
     return noted
 
 
@@ -127,8 +129,10 @@ def test_a_lesion_is_put_into_another_case_and_not_onto_a_tumor(dataset: TinyNnU
     assert any((batch["target"][0] == 2).any() for batch in batches)
 
 
-def test_a_mined_lesion_is_synthesized_into_a_batch(dataset: TinyNnUNet) -> None:
+def test_a_mined_lesion_is_synthesized_into_a_batch(dataset: TinyNnUNet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way, with the shipped generator."""
+    made = InWorkers(None, Generator.load())
+    monkeypatch.setattr(TextoMorphMixin, "_start_synthesis", lambda trainer, generator: made)
     plan(dataset, steps=1)
     mine("985")
     (batch,) = load(dataset, batches=1)

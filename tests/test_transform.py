@@ -14,11 +14,12 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from scipy import ndimage
 
-from nnunet_textomorph import transform as module
+from nnunet_textomorph.counters import EpochSummary, InjectionCounters, merged
 from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
-from nnunet_textomorph.transform import InjectionCounters, TextoMorphTransform
+from nnunet_textomorph.transform import CurrentCase, TextoMorphTransform, TrainingStopped
 
 INTENSITIES = {"mean": 50.0, "std": 30.0, "percentile_00_5": -53.0, "percentile_99_5": 136.0}
 SPACING = (2.0, 1.0, 1.0)
@@ -37,17 +38,31 @@ class Bright:
         return np.where(mask, context_hu[~mask].mean() + 60.0, smooth).astype(np.float32)
 
 
-@pytest.fixture(autouse=True)
-def bright(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.Generator, "load", lambda folder: Bright())
-    monkeypatch.setattr(module, "_generators", {})
+class Broken(Bright):
+    """Every ``period``-th tumor has a voxel that is no number."""
+
+    def __init__(self, period: int = 1) -> None:
+        self.period, self.made = period, 0
+
+    def synthesize(self, context_hu: np.ndarray, *args: object, **settings: object) -> np.ndarray:
+        made = super().synthesize(context_hu, *args, **settings)  # type: ignore[arg-type]
+        self.made += 1
+        return np.where(self.made % self.period == 0, np.nan, made)
 
 
-def make(probability: float = 1.0, folder: Path | None = None, method: str | None = None) -> TextoMorphTransform:
+class Gone(Bright):
+    def synthesize(self, *args: object, **settings: object) -> np.ndarray:
+        raise GeneratorError("The generator is gone.")
+
+
+def make(
+    probability: float = 1.0, folder: Path | None = None, method: str | None = None, generator: Bright | None = None
+) -> TextoMorphTransform:
     plan = TextoMorphPlans(
         hosts={"liver": 1}, tumors={"tumor": 2}, organ="liver", probability=probability, largest_mm=25.0
     )
-    return TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(method), preview_folder=folder)
+    counters = InjectionCounters(["tumor"], method)
+    return TextoMorphTransform(plan, SPACING, INTENSITIES, counters, generator or Bright(), preview_folder=folder)
 
 
 def patch(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -66,12 +81,12 @@ def test_nnunets_crop_keeps_every_tumor(seed: int) -> None:
     """nnU-Net's spatial transform keeps the middle of what was loaded; tumors put elsewhere would be lost."""
     kept = (10, 16, 16)
     plan = make().plan.model_copy(update={"largest_mm": 9.0})
-    ours = TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(), kept)
+    ours = TextoMorphTransform(plan, SPACING, INTENSITIES, InjectionCounters(["tumor"]), Bright(), kept)
     crop = SpatialTransform(kept, 0, False, p_elastic_deform=0, p_rotation=0, p_scaling=0)
     np.random.seed(seed)
     done = ComposeTransforms([ours, crop])(**patch(seed))
     assert done["segmentation"].shape[1:] == kept
-    assert ours.counters.take()[0] == 1
+    assert ours.counters.take().total == 1
     assert (done["segmentation"] == 2).any()
 
 
@@ -88,8 +103,8 @@ def test_the_trainer_gives_its_patch_size_to_the_transform(tmp_path: Path) -> No
             return ComposeTransforms([])
 
     class Trainer(TextoMorphMixin, Plain):
-        _textomorph_plan, _textomorph_counters = make().plan, InjectionCounters()
-        _textomorph_sources, _textomorph_case = make().sources, module.CurrentCase()
+        _textomorph_plan, _textomorph_counters = make().plan, InjectionCounters(["tumor"])
+        _textomorph_sources, _textomorph_case, _textomorph_synthesis = make().sources, CurrentCase(), Bright()
 
     ours = Trainer().get_training_transforms(np.array([16, 24, 24]), "others").transforms[0]
     assert (ours.patch_size, ours.spacing) == ([16, 24, 24], SPACING)
@@ -132,17 +147,70 @@ def test_counters_tell_injections_and_lack_of_room_and_begin_anew() -> None:
     empty["segmentation"][:] = 0
     after = transform(**empty)
     assert torch.equal(after["image"], patch()["image"])
-    injected, no_room, seconds = transform.counters.take()
-    assert (injected, no_room) == (1, 1)
-    assert seconds > 0
-    assert transform.counters.take() == (0, 0, 0.0)
+    told = transform.counters.take()
+    assert told.injected[("random", "tumor")] == told.total == 1
+    assert (told.patches, told.no_room, told.rejected, told.share) == (2, 1, 0, 0.5)
+    assert 0 < told.percentile(50) <= told.percentile(95)
+    assert "1 tumors injected (random tumor 1), in 50 % of 2 patches, 1 attempts found no room" in told.line()
+    again = transform.counters.take()
+    assert (again.total, again.patches, again.no_room, again.seconds) == (0, 0, 0, ())
+
+
+def test_ranks_are_added_up() -> None:
+    one = EpochSummary(4, {("random", "a"): 1, ("targeted", "a"): 0}, 1, 0, (0.5,))
+    other = EpochSummary(6, {("random", "a"): 2, ("targeted", "a"): 2}, 0, 1, (0.1, 0.3))
+    both = merged([one, other])
+    assert (both.patches, both.total, both.share, both.no_room, both.rejected) == (10, 5, 0.5, 1, 1)
+    assert both.percentile(50) == 0.3
+    assert both.values()["textomorph_injected_random"] == 3
+
+
+def test_a_single_implant_that_is_not_finite_leaves_the_patch_as_it_was() -> None:
+    np.random.seed(0)
+    transform = make(generator=Broken(period=30))
+    transform.generator.made = 28  # type: ignore[attr-defined]
+    transform(**patch())
+    after = transform(**patch())
+    assert torch.equal(after["image"], patch()["image"])
+    assert torch.equal(after["segmentation"], patch()["segmentation"])
+    told = transform.counters.take()
+    assert (told.total, told.rejected) == (1, 1)
+
+
+def test_many_implants_that_are_not_finite_stop_training() -> None:
+    np.random.seed(0)
+    transform = make(generator=Broken())
+    for _ in range(19):  # so few say nothing
+        transform(**patch())
+    with pytest.raises(TrainingStopped):
+        transform(**patch())
+    assert "not finite" in str(transform.counters.failure())
+    assert transform.counters.take().rejected == 20
+
+
+def test_a_patch_that_is_not_finite_gets_no_tumor() -> None:
+    np.random.seed(0)
+    transform = make()
+    given = patch()
+    given["image"][0, 16, 32, 32] = np.nan
+    transform(**given)
+    told = transform.counters.take()
+    assert (told.total, told.rejected) == (0, 1)
+
+
+def test_a_generator_that_fails_stops_training_and_says_why() -> None:
+    np.random.seed(0)
+    transform = make(generator=Gone())
+    with pytest.raises(TrainingStopped, match="gone"):
+        transform(**patch())
+    assert transform.counters.failure() == "The generator is gone."
 
 
 def test_probability_zero_changes_nothing() -> None:
     transform = make(0.0)
     after = transform(**patch())
     assert torch.equal(after["image"], patch()["image"])
-    assert transform.counters.take() == (0, 0, 0.0)
+    assert transform.counters.take().total == 0
 
 
 def test_only_the_first_few_patches_are_pictured(tmp_path: Path) -> None:
@@ -166,7 +234,6 @@ def test_voxels_outside_the_image_keep_minus_one() -> None:
 def _work(transform: TextoMorphTransform, seed: int) -> None:
     torch.set_num_threads(1)  # as nnU-Net does in its workers: OpenMP does not survive a fork
     np.random.seed(seed)
-    module.Generator.load = lambda folder: Bright()  # type: ignore[assignment,method-assign,return-value]
     transform(**patch())
 
 
@@ -184,7 +251,7 @@ def test_workers_share_the_counters(method: str) -> None:
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert transform.counters.take()[0] == 2
+    assert transform.counters.take().total == 2
 
 
 def test_a_plan_survives_pickling() -> None:

@@ -27,6 +27,8 @@ class TinyNnUNet:
     labels: dict[str, int | list[int]] = field(default_factory=lambda: {"background": 0, "liver": 1, "tumor": 2})
     splits: list[dict[str, list[str]]] = field(default_factory=list)
     transpose_forward: list[int] = field(default_factory=lambda: [0, 1, 2])
+    configuration: str = "3d_fullres"
+    residual: bool = False
 
     def __post_init__(self) -> None:
         for folder in (self.raw / "imagesTr", self.raw / "labelsTr", self.gt, self.results):
@@ -35,6 +37,7 @@ class TinyNnUNet:
             (self.raw / "dataset.json", self.dataset_json),
             (self.preprocessed / "dataset.json", self.dataset_json),
             (self.preprocessed / "nnUNetPlans.json", self.plans),
+            (self.preprocessed / "dataset_fingerprint.json", {}),
         ):
             path.write_text(json.dumps(content))
 
@@ -55,7 +58,7 @@ class TinyNnUNet:
             "conv_op": "torch.nn.modules.conv.Conv3d",
             "kernel_sizes": [[3, 3, 3]] * 3,
             "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
-            "n_conv_per_stage": [1, 1, 1],
+            "n_blocks_per_stage" if self.residual else "n_conv_per_stage": [1, 1, 1],
             "n_conv_per_stage_decoder": [1, 1],
             "conv_bias": True,
             "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
@@ -65,6 +68,7 @@ class TinyNnUNet:
             "nonlin": "torch.nn.LeakyReLU",
             "nonlin_kwargs": {"inplace": True},
         }
+        kind = "ResidualEncoderUNet" if self.residual else "PlainConvUNet"
         resampling = {
             f"resampling_fn_{what}{end}": value
             for what in ("data", "seg", "probabilities")
@@ -74,7 +78,7 @@ class TinyNnUNet:
             )
         }
         configuration = {
-            "data_identifier": "nnUNetPlans_3d_fullres",
+            "data_identifier": f"nnUNetPlans_{self.configuration}",
             "preprocessor_name": "DefaultPreprocessor",
             "batch_size": 2,
             "patch_size": [16, 32, 32],
@@ -84,7 +88,7 @@ class TinyNnUNet:
             "use_mask_for_norm": [False],
             **resampling,
             "architecture": {
-                "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+                "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
                 "arch_kwargs": network,
                 "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
             },
@@ -96,7 +100,11 @@ class TinyNnUNet:
             "image_reader_writer": "SimpleITKIO",
             "transpose_forward": self.transpose_forward,
             "transpose_backward": [int(a) for a in np.argsort(self.transpose_forward)],
-            "configurations": {"3d_fullres": configuration},
+            "configurations": {
+                self.configuration: configuration,
+                "3d_second_stage": {**configuration, "previous_stage": "3d_lowres"},
+                "2d": {**configuration, "patch_size": [32, 32]},
+            },
             "label_manager": "LabelManager",
             "foreground_intensity_properties_per_channel": {"0": INTENSITIES},
         }
@@ -158,7 +166,7 @@ class TinyNnUNet:
 
     def preprocess(self) -> None:
         """The training data, on the grid that they have, as nnU-Net's preprocessing leaves them."""
-        folder = self.preprocessed / "nnUNetPlans_3d_fullres"
+        folder = self.preprocessed / f"nnUNetPlans_{self.configuration}"
         folder.mkdir()
         for path in self.gt.glob("*.nii.gz"):
             case = path.name.removesuffix(".nii.gz")
@@ -169,6 +177,9 @@ class TinyNnUNet:
             data = ((hu - INTENSITIES["mean"]) / INTENSITIES["std"]).astype(np.float32)
             np.savez(folder / f"{case}.npz", data=data, seg=labels)
             regions = [v for k, v in self.labels.items() if k not in ("background", "ignore")]
+            if "ignore" in self.labels:  # nnU-Net's key for all that is annotated
+                known = {int(v) for k, r in self.labels.items() if k != "ignore" for v in np.ravel(r)}
+                regions.append([-1, *sorted(known)])
             places = {tuple(r) if isinstance(r, list) else r: np.argwhere(np.isin(labels, r)) for r in regions}
             (folder / f"{case}.pkl").write_bytes(pickle.dumps({"class_locations": places}))
 
