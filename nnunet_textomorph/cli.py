@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nnunet_textomorph.cli_common import FILE, one_line_errors, with_options
+from nnunet_textomorph.cli_evidence import benchmark, radiomics, turing
 from nnunet_textomorph.cli_reports import Asked, Endpoint, model_options, reports
 
 
@@ -17,7 +18,8 @@ def main() -> None:
     """Text-driven tumor synthesis for CT, as an nnU-Net v2 plug-in."""
 
 
-main.add_command(reports)
+for _command in (reports, benchmark, radiomics, turing):
+    main.add_command(_command)
 
 
 @main.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from nnunet_textomorph.generator.config import SamplingConfig, Solver
 from nnunet_textomorph.generator.generator import has_words
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
+from nnunet_textomorph.orientation import axial_axes, to_lps
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import place
 from nnunet_textomorph.shapes import equivalent_diameter, random_shape
@@ -229,8 +229,8 @@ def write(made: Synthesis, out: Path) -> None:
     try:
         write_volume(temporary / "image.nii.gz", made.image)
         write_volume(temporary / "label.nii.gz", made.label)
-        axes = _axial_axes(made.image.direction)
-        flips = _to_lps(made.image.direction, axes)
+        axes = axial_axes(made.image.direction)
+        flips = to_lps(made.image.direction, axes)
         arrays = (made.before.array, made.image.array, made.tumor)
         before, after, tumor = (array.transpose(axes)[flips] for array in arrays)
         z, y, x = (made.image.spacing[axis] for axis in axes)
@@ -246,15 +246,3 @@ def write(made: Synthesis, out: Path) -> None:
 def partial_path(out: Path) -> Path:
     """Where this process puts together what gets the name ``out`` when it is whole."""
     return out.absolute().parent / f".partial-{os.getpid()}-{out.name}"
-
-
-def _axial_axes(direction: tuple[float, ...]) -> tuple[int, ...]:
-    """The array's axes that run most nearly along the patient's (z, y, x): other than 0, 1, 2 in a coronal series."""
-    along = np.abs(np.array(direction).reshape(3, 3))[::-1, ::-1]  # rows: patient z, y, x; columns: array axes
-    return max(itertools.permutations(range(3)), key=lambda axes: sum(along[row, a] for row, a in enumerate(axes)))
-
-
-def _to_lps(direction: tuple[float, ...], axes: tuple[int, ...]) -> tuple[slice, ...]:
-    """Flips of an array with ``axes`` after which they run, near enough to look at, to the head, back and left."""
-    along = np.array(direction).reshape(3, 3)[::-1, ::-1]
-    return tuple(slice(None, None, -1 if along[row, axis] < 0 else 1) for row, axis in enumerate(axes))

@@ -34,6 +34,7 @@ from nnunet_textomorph.plan import (
     load_plan,
 )
 from nnunet_textomorph.requests import Sources
+from nnunet_textomorph.schedule import VALIDATION_SHARE
 from nnunet_textomorph.transform import CurrentCase, InjectionCounters, NamedCases, TextoMorphTransform
 
 
@@ -43,12 +44,13 @@ class TextoMorphMixin:
     The plan is ``TextoMorphPlans.json`` in the preprocessed dataset's folder; without one it is inferred, and the log
     says so. Validation and prediction are nnU-Net's own.
 
-    Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, and ``textomorph_epochs``; both instead of
-    what the plan says.
+    Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, ``textomorph_epochs``, and
+    ``textomorph_iterations`` per epoch (and a fifth of it to validate); all instead of what the plan says.
     """
 
     textomorph_mix: ClassVar[dict[str, float] | None] = None
     textomorph_epochs: ClassVar[int | None] = None
+    textomorph_iterations: ClassVar[int | None] = None
 
     def initialize(self: Any) -> None:
         """Read plan and schedule before anything is built; a mistake ends training in one line."""
@@ -58,8 +60,13 @@ class TextoMorphMixin:
             self._end_textomorph(error)
         self._textomorph_case = CurrentCase()
         self.num_epochs = self.textomorph_epochs or plan.epochs or self.num_epochs
-        self.num_iterations_per_epoch = plan.iterations_per_epoch or self.num_iterations_per_epoch
-        self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or self.num_val_iterations_per_epoch
+        if self.textomorph_iterations:
+            self.num_iterations_per_epoch = self.textomorph_iterations
+            self.num_val_iterations_per_epoch = max(1, self.textomorph_iterations // VALIDATION_SHARE)
+        else:
+            own, own_val = self.num_iterations_per_epoch, self.num_val_iterations_per_epoch
+            self.num_iterations_per_epoch = plan.iterations_per_epoch or own
+            self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or own_val
         super().initialize()  # type: ignore[misc]
 
     def get_dataloaders(self: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_textomorph.demo import _trainer_folder
+from nnunet_textomorph.nnunet_commands import trainer_folder
 from nnunet_textomorph.phantom import write_phantom
 from nnunet_textomorph.plan import FILE_NAME, save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
@@ -31,7 +31,7 @@ class NnUNet:
         self.environment = {
             **os.environ,
             **{f"nnUNet_{part}": str(folder / part) for part in ("raw", "preprocessed", "results")},
-            **_trainer_folder(),
+            **trainer_folder(),
             "nnUNet_n_proc_DA": "1",
             "OMP_NUM_THREADS": "1",
         }
