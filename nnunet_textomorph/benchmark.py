@@ -85,6 +85,12 @@ def benchmark(
         raise UserError(f"A tolerance of {tolerance_mm:g} mm cannot be; give --tolerance 0 or more.")
     plan_file = preprocessed / FILE_NAME
     plan = load_plan(plan_file) if plan_file.is_file() else infer_plan(dataset_json, where=str(preprocessed))
+    if (plan.epochs or plan.iterations_per_epoch) and not (epochs or iterations):
+        click.echo(
+            f"{plan_file}: has a schedule of its own, which nnU-Net's trainers do not follow; give --epochs and "
+            "--iterations to train all alike.",
+            err=True,
+        )
     ending = str(dataset_json["file_ending"])
     cases = {path.name.removesuffix(ending) for path in (preprocessed / "gt_segmentations").glob(f"*{ending}")}
     people = read_patients(patients, by, cases)

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,6 +28,7 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.missed import file_digest
 from nnunet_textomorph.stats import bootstrap_interval
 from nnunet_textomorph.tumors import REAL, Scan, Tumor, all_scans, tumors_of
@@ -113,25 +114,42 @@ def tumor_features(ct_hu: np.ndarray, mask: np.ndarray, spacing: Sequence[float]
     What pyradiomics' extractor gives on the whole CT, of what is asked only. A feature that a tiny tumor does not have
     is NaN.
     """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(ct_hu, dtype=np.float64))
+    z, y, x = (float(s) for s in spacing)
+    image.SetSpacing((x, y, z))
+    inside = _mask_image(np.packbits(mask).tobytes(), mask.shape, (z, y, x))
+    values = dict(_shape_features(np.packbits(mask).tobytes(), mask.shape, (z, y, x)))
+    for name in CLASSES:
+        if name != "shape":
+            values |= _class_features(name, image, inside)
+    return tuple(values.get(name, float("nan")) for name in feature_names())
+
+
+@lru_cache(maxsize=8)
+def _shape_features(bits: bytes, shape: tuple[int, ...], spacing: Spacing) -> dict[str, float]:
+    """They take most of the time, and methods share their masks: kept for the next method's tumor."""
+    inside = _mask_image(bits, shape, spacing)
+    return _class_features("shape", inside, inside)
+
+
+def _mask_image(bits: bytes, shape: tuple[int, ...], spacing: Spacing) -> sitk.Image:
+    packed = np.frombuffer(bits, np.uint8)
+    made = sitk.GetImageFromArray(np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape))
+    made.SetSpacing(spacing[::-1])
+    return made
+
+
+def _class_features(name: str, image: sitk.Image, inside: sitk.Image) -> dict[str, float]:
     import radiomics
 
-    names = feature_names()
-    image, inside = (
-        sitk.GetImageFromArray(np.ascontiguousarray(a)) for a in (ct_hu.astype(np.float64), mask.astype(np.uint8))
-    )
-    for each in (image, inside):
-        each.SetSpacing([float(s) for s in spacing[::-1]])
-    values: dict[str, float] = {}
-    for name in CLASSES:
-        calculator = radiomics.getFeatureClasses()[name](image, inside, binWidth=BIN_WIDTH_HU, label=1)
-        calculator.disableAllFeatures()
-        for full in names:
-            if full.startswith(f"{name}_"):
-                calculator.enableFeatureByName(full.removeprefix(f"{name}_"))
-        with np.errstate(all="ignore"):
-            found = calculator.execute()
-        values |= {f"{name}_{feature}": float(value) for feature, value in found.items()}
-    return tuple(values.get(name, float("nan")) for name in names)
+    names = [full.removeprefix(f"{name}_") for full in feature_names() if full.startswith(f"{name}_")]
+    calculator = radiomics.getFeatureClasses()[name](image, inside, binWidth=BIN_WIDTH_HU, label=1)
+    calculator.disableAllFeatures()
+    for feature in names:
+        calculator.enableFeatureByName(feature)
+    with np.errstate(all="ignore"):
+        found = calculator.execute()
+    return {f"{name}_{feature}": float(value) for feature, value in found.items()}
 
 
 def radiomics_study(
@@ -162,13 +180,17 @@ def extract(scans: Sequence[Scan], folder: Path, workers: int = 1) -> list[Recor
     """The records of all tumors in the scans' order; ``folder`` keeps those that are done."""
     keys = [_key(scan) for scan in scans]
     left = [(key, scan) for key, scan in zip(keys, scans, strict=True) if not (folder / f"{key}.json").is_file()]
+    together: dict[tuple[str, str], list[tuple[str, Scan]]] = defaultdict(list)
+    for key, scan in left:  # the methods' tumors of one mask: its shape is then measured once
+        together[scan.patient, scan.name].append((key, scan))
     with tqdm(total=len(scans), initial=len(scans) - len(left), desc="radiomics", unit="CT", disable=None) as bar:
-        for key, records in _worked(left, workers):
-            path = folder / f"{key}.json"
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps([asdict(record) for record in records]))
-            os.replace(temporary, path)
-            bar.update()
+        for done in _worked(list(together.values()), workers):
+            for key, records in done:
+                path = folder / f"{key}.json"
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text(json.dumps([asdict(record) for record in records]))
+                os.replace(temporary, path)
+                bar.update()
     made = []
     for key in keys:
         for entry in json.loads((folder / f"{key}.json").read_text()):
@@ -181,17 +203,24 @@ def _key(scan: Scan) -> str:
     return hashlib.sha256(f"{scan}{digests}{CLASSES}{BIN_WIDTH_HU}".encode()).hexdigest()[:32]
 
 
-def _worked(left: Sequence[tuple[str, Scan]], workers: int) -> Iterator[tuple[str, list[Record]]]:
-    if workers < 2 or len(left) < 2:
-        yield from ((key, scan_records(scan)) for key, scan in left)
+Keyed = list[tuple[str, Scan]]
+
+
+def _worked(groups: Sequence[Keyed], workers: int) -> Iterator[list[tuple[str, list[Record]]]]:
+    if workers < 2 or len(groups) < 2:
+        yield from map(_group_records, groups)
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        pending = {pool.submit(scan_records, scan): key for key, scan in left}
+        pending = [pool.submit(_group_records, group) for group in groups]
         try:
             for done in as_completed(pending):
-                yield pending[done], done.result()
+                yield done.result()
         finally:  # after an error or Ctrl-C, what has not begun is not begun
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _group_records(group: Keyed) -> list[tuple[str, list[Record]]]:
+    return [(key, scan_records(scan)) for key, scan in group]
 
 
 def scan_records(scan: Scan) -> list[Record]:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,15 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import SamplingConfig, Solver
 from nnunet_textomorph.generator.generator import has_words
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
+from nnunet_textomorph.generators import generator_reference, load_generator
 from nnunet_textomorph.orientation import axial_axes, to_lps
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import place
 from nnunet_textomorph.shapes import equivalent_diameter, random_shape
+
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
 
 DEFAULT_DIAMETER_MM = 25.0
 INSIDE_SHARE = 0.8  # of a tumor, at least, lies in its host
@@ -83,7 +86,7 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
     image, labels = read_volume(request.image), read_volume(request.organ_mask, integer=True)
-    write(make(request, image, labels, Generator.load(request.generator)), out)
+    write(make(request, image, labels, load_generator(request.generator)), out)
     return out
 
 
@@ -103,7 +106,7 @@ def check_request(request: SynthesisRequest) -> None:
         raise UserError(f"The seed is {request.seed}; give 0 or more.")
 
 
-def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Generator) -> Synthesis:
+def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: AnyGenerator) -> Synthesis:
     """Make the tumor of a checked request in ``image``, the CT, with ``labels``, the organ mask; both stay as they are.
 
     Raises :class:`UserError` or :class:`GeneratorError` for unusable input.
@@ -150,10 +153,11 @@ def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Ge
 
 def identity(request: SynthesisRequest, sampling: SamplingConfig, weights: str) -> dict[str, Any]:
     """What a result follows from: the request with whole paths and the generator's defaults, and its weights' hash."""
-    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
+    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask")}
     return {
         **request.model_dump(),
         **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None},
+        "generator": generator_reference(request.generator),
         "prompt": prompt(request.text, request.organ),
         "solver": request.solver or sampling.solver,
         "steps": request.steps or sampling.steps,

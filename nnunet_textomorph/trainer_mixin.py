@@ -13,8 +13,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.classes import CENSUS_NAME, TumorClass, lesion_diameters, tumor_classes
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.errors import GeneratorError
+from nnunet_textomorph.generators import load_generator
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.missed import (
     MissedShape,
@@ -45,12 +45,14 @@ class TextoMorphMixin:
     says so. Validation and prediction are nnU-Net's own.
 
     Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, ``textomorph_epochs``, and
-    ``textomorph_iterations`` per epoch (and a fifth of it to validate); all instead of what the plan says.
+    ``textomorph_iterations`` per epoch (and a fifth of it to validate), ``textomorph_generator``, a registered name;
+    all instead of what the plan says.
     """
 
     textomorph_mix: ClassVar[dict[str, float] | None] = None
     textomorph_epochs: ClassVar[int | None] = None
     textomorph_iterations: ClassVar[int | None] = None
+    textomorph_generator: ClassVar[str | None] = None
 
     def initialize(self: Any) -> None:
         """Read plan and schedule before anything is built; a mistake ends training in one line."""
@@ -72,7 +74,7 @@ class TextoMorphMixin:
     def get_dataloaders(self: Any) -> tuple[Any, Any]:
         """nnU-Net's own, once generator and banks are checked; validation alone does without them."""
         try:
-            Generator.load(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
+            load_generator(self._textomorph_plan.generator)  # the workers would find out late, and without a clear line
             self._textomorph_sources = self._find_textomorph_sources()
         except (UserError, GeneratorError) as error:
             self._end_textomorph(error)
@@ -123,6 +125,8 @@ class TextoMorphMixin:
             self.print_to_log_file(f"TextoMorph: no {path}; inferred from the names of the labels:")
         if self.textomorph_mix is not None:
             plan = plan.model_copy(update={"mix": self.textomorph_mix})
+        if self.textomorph_generator is not None:
+            plan = plan.model_copy(update={"generator": self.textomorph_generator, "steps": None, "guidance": None})
         self.print_to_log_file(f"TextoMorph: {json.dumps(plan.model_dump(exclude_none=True))}")
         return plan
 

@@ -7,7 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,17 +15,20 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor
 
 from nnunet_textomorph.bank import load_bank
-from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.generators import load_generator
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import Request, Sources, draw_request
 
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
+
 PREVIEWS = 4
 TIMES = 512  # the latest durations that the median is taken of
 
-_generators: dict[str | None, Generator] = {}  # one per process: workers are forked or spawned without it
+_generators: dict[str | None, AnyGenerator] = {}  # one per process: workers are forked or spawned without it
 
 
 class InjectionCounters:
@@ -185,7 +188,7 @@ class TextoMorphTransform(BasicTransform):
             save_preview(path, before, after, request.mask, self.spacing, request.text, self.hu_range)
 
 
-def _generator(folder: str | None) -> Generator:
+def _generator(folder: str | None) -> AnyGenerator:
     if folder not in _generators:
-        _generators[folder] = Generator.load(folder)
+        _generators[folder] = load_generator(folder)
     return _generators[folder]

@@ -74,5 +74,5 @@ def test_the_tolerance_is_in_millimetres_of_each_axis() -> None:
     along_z, along_x = np.roll(truth, 1, 0), np.roll(truth, 1, 2)
     spacing = (5.0, 1.0, 1.0)
     assert normalized_surface_dice(truth, along_x, spacing, 2.0) == pytest.approx(1.0)
-    assert normalized_surface_dice(truth, along_z, spacing, 2.0) < 0.8
+    assert normalized_surface_dice(truth, along_z, spacing, 2.0) < 0.9
     assert normalized_surface_dice(truth, along_z, spacing, 5.0) == pytest.approx(1.0)

@@ -39,7 +39,7 @@ class Bright:
 
 @pytest.fixture(autouse=True)
 def bright(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.Generator, "load", lambda folder: Bright())
+    monkeypatch.setattr(module, "load_generator", lambda folder: Bright())
     monkeypatch.setattr(module, "_generators", {})
 
 
