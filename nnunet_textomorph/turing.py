@@ -31,6 +31,7 @@ from nnunet_textomorph.tumors import REAL, Scan, Tumor, all_scans, tumors_of
 CONTEXT_MM = 25.0  # shown around a tumor
 SMALLEST_MM = 80.0  # side of what is shown, at least
 FINEST_MM = 1.0  # finer voxels are averaged, so that the page stays small
+MOST_VOXELS = 112  # along a side, likewise
 AIR_HU, DENSEST_HU = -1024, 2000
 ANSWERS = (REAL, "synthetic")
 
@@ -100,7 +101,9 @@ def write_study(
         entries.append(entry)
         key.append(item)
         volumes.append(f'<script type="text/plain" id="v{item.item}">{data}</script>')
-    page = resources.files("nnunet_textomorph").joinpath("data", "reader_study.html").read_text(encoding="utf-8")
+    page = (
+        resources.files("nnunet_textomorph").joinpath("data").joinpath("reader_study.html").read_text(encoding="utf-8")
+    )
     content = json.dumps({"id": study, "items": entries}, ensure_ascii=True).replace("<", "\\u003c")
     page = page.replace("__STUDY__", content).replace("__VOLUMES__", "\n".join(volumes))
 
@@ -192,7 +195,12 @@ def _packed(
             low = (array.view(np.uint16) & 0xFF).astype(np.uint8).tobytes()
             high = (array.view(np.uint16) >> 8).astype(np.uint8).tobytes()
             data = base64.b64encode(zlib.compress(low + high, 9)).decode()
-            entry = {"id": token, "organ": tumor.organ, "shape": array.shape, "spacing": [round(s, 4) for s in spacing]}
+            entry: dict[str, object] = {
+                "id": token,
+                "organ": tumor.organ,
+                "shape": array.shape,
+                "spacing": [round(s, 4) for s in spacing],
+            }
             item = Item(
                 study,
                 token,
@@ -210,7 +218,8 @@ def _packed(
 def shown_region(tumor: Tumor) -> tuple[np.ndarray, tuple[float, float, float]]:
     """A cube about a tumor: int16 HU (D, H, W), axes to the head, back and left, and its spacing in mm.
 
-    Its side follows from the tumor's size only. Beyond the CT there is air; voxels finer than 1 mm are averaged.
+    Its side follows from the tumor's size only. Beyond the CT there is air; voxels finer than
+    1 mm, or than a 112th of the side, are averaged.
     """
     spacing = np.asarray(tumor.ct.spacing)
     extent = max((b.stop - b.start) * s for b, s in zip(tumor.box, spacing, strict=True))
@@ -226,7 +235,7 @@ def shown_region(tumor: Tumor) -> tuple[np.ndarray, tuple[float, float, float]]:
     cut = np.clip(cut, AIR_HU, DENSEST_HU)
     axes = axial_axes(tumor.ct.direction)
     cut, spacing = cut.transpose(axes)[to_lps(tumor.ct.direction, axes)], spacing[list(axes)]
-    wanted = np.maximum(spacing, FINEST_MM)
+    wanted = np.maximum(spacing, max(FINEST_MM, 2 * half / MOST_VOXELS))
     if (wanted > spacing * 1.05).any():
         shape = np.maximum(np.round(np.array(cut.shape) * spacing / wanted), 1).astype(int)
         ratio = np.array(cut.shape) / shape

@@ -17,7 +17,7 @@ from nnunet_textomorph.generator.config import SamplingConfig
 from nnunet_textomorph.generator.generator import Generator
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generators import generator_reference, load_generator
-from nnunet_textomorph.other_generators import DiffTumor, SynTumor
+from nnunet_textomorph.other_generators import DiffTumor, Pixel2Cancer, SynTumor, grow
 
 MASK = ball((9, 24, 28), 12.0)
 
@@ -37,6 +37,22 @@ def test_a_hand_crafted_tumor_is_dark_textured_and_of_its_seed_only() -> None:
     np.testing.assert_array_equal(made[0].ct_hu, made[1].ct_hu)
     assert np.abs(made[1].ct_hu - made[2].ct_hu)[MASK].max() > 5
     assert not made[0].changed[0, 0, 0]
+
+
+def test_a_grown_tumor_fills_its_mask_darkens_it_and_goes_round_what_resists() -> None:
+    inside = np.ones((9, 9, 15), bool)
+    wall = np.zeros(inside.shape)
+    wall[:, :, 9] = 0.9
+    population, dead = grow(inside, np.zeros(inside.shape), np.random.default_rng(0))
+    assert (population > 0).mean() > 0.95
+    assert population.min() >= 0
+    assert population.max() <= 10
+    assert not dead[0, 0, 0]
+    assert not grow(np.pad(inside, 2), np.pad(wall, 2), np.random.default_rng(0))[0][:2].any()
+    free, held = (grow(inside, r, np.random.default_rng(0))[0] for r in (0 * wall, wall))
+    assert held[:, :, 10:].mean() < free[:, :, 10:].mean() or held[:, :, 9].mean() < free[:, :, 9].mean()
+    made = implant(ct(), SPACING, MASK, "a mass", Pixel2Cancer(), np.random.default_rng(1))
+    assert -80 < float((made.ct_hu - ct())[MASK].mean()) < -15
 
 
 def test_diffusion_without_text_does_not_hear_it(generator_folder: Path) -> None:

@@ -12,6 +12,13 @@ class nnUNetTrainerSynTumor(TextoMorphMixin, nnUNetTrainer):
     textomorph_generator = "syntumor"
 
 
+class nnUNetTrainerPixel2Cancer(TextoMorphMixin, nnUNetTrainer):
+    """Tumors that a cellular automaton grew."""
+
+    textomorph_mix = {"random": 1.0}  # noqa: RUF012
+    textomorph_generator = "pixel2cancer"
+
+
 class nnUNetTrainerDiffTumor(TextoMorphMixin, nnUNetTrainer):
     """The shipped diffusion without text."""
 
