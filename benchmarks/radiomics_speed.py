@@ -5,6 +5,7 @@ CPU seconds of this process, so that a busy machine does not count; with --worke
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 import time
@@ -22,12 +23,13 @@ from nnunet_textomorph.tumors import Scan, real_scans
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path, exists=True))
-@click.option("--tumors", type=int, default=24, help="The dataset's first cases.")
+@click.option("--tumors", type=int, default=24, help="The dataset's first cases with one.")
 @click.option("--methods", type=int, default=6, help="That share the masks, as in a comparison.")
 @click.option("--workers", type=int, default=0, help="Also time this many processes.")
 def main(dataset: Path, tumors: int, methods: int, workers: int) -> None:
     logging.getLogger("radiomics").setLevel(logging.ERROR)
-    cases = real_scans(dataset)[:tumors]
+    sick = (s for s in real_scans(dataset) if np.isin(read_volume(s.labels, integer=True).array, s.values).any())
+    cases = list(itertools.islice(sick, tumors))
     extractor = RadiomicsFeatureExtractor()
     with tempfile.TemporaryDirectory() as folder:
         singles = [_single(scan, Path(folder)) for scan in cases]
