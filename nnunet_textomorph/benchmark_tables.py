@@ -356,6 +356,7 @@ def _bars(path: Path, titles: Sequence[str], series: Mapping[str, Sequence[Measu
             panel.text(places[i], 1, DASH, ha="center", color="gray")
     panel.set_xticks(range(len(titles)), titles)
     panel.set_ylabel(axis)
+    panel.set_xlim(-0.5, len(titles) - 0.5)
     panel.set_ylim(0, 100)
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

@@ -166,7 +166,7 @@ def test_voxels_outside_the_image_keep_minus_one() -> None:
 def _work(transform: TextoMorphTransform, seed: int) -> None:
     torch.set_num_threads(1)  # as nnU-Net does in its workers: OpenMP does not survive a fork
     np.random.seed(seed)
-    module.Generator.load = lambda folder: Bright()  # type: ignore[assignment,method-assign,return-value]
+    module.load_generator = lambda folder: Bright()  # type: ignore[assignment,return-value]
     transform(**patch())
 
 
