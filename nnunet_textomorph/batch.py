@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 import torch
@@ -23,12 +23,16 @@ from pydantic import ValidationError, model_validator
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator import Generator, GeneratorError
+from nnunet_textomorph.generator import GeneratorError
 from nnunet_textomorph.generator.config import GeneratorConfig
 from nnunet_textomorph.generator.volumes import SUFFIXES, read_volume
+from nnunet_textomorph.generators import generator_reference, load_generator
 from nnunet_textomorph.llm_reports.errors import ReportError
 from nnunet_textomorph.llm_reports.jsonl import first_fault, numbered
 from nnunet_textomorph.synthesize import SynthesisRequest, check_request, identity, make, partial_path, write
+
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
 
 SUMMARY = "summary.jsonl"
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)  # what is a folder's name everywhere
@@ -86,10 +90,10 @@ def run_batch(batch: Path, out: Path, generator: Path | None) -> int:
     # told of the CPU, or processes that are launched without a GPU would not know of each other
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
-    load = lru_cache(maxsize=1)(partial(Generator.load, device=state.device))
+    load = lru_cache(maxsize=1)(partial(load_generator, device=state.device))
 
     def jobs_left() -> list[Job]:
-        load(None if generator is None else str(generator.absolute()))
+        load(generator_reference(generator))
         jobs = read_batch(batch, generator)
         left = _left(jobs, batch, out, load)
         click.echo(
@@ -176,8 +180,9 @@ def _placed(line: BatchLine, folder: Path, generator: Path | None) -> SynthesisR
     """The line's request, its paths whole."""
     fields = line.model_dump(exclude={"name"})
     if fields["generator"] is None and generator is not None:
-        fields["generator"] = str(generator.absolute())
-    for name in ("image", "organ_mask", "tumor_mask", "generator"):
+        fields["generator"] = generator_reference(generator)
+    fields["generator"] = generator_reference(fields["generator"], folder)
+    for name in ("image", "organ_mask", "tumor_mask"):
         if fields[name] is not None:
             fields[name] = os.path.abspath(folder / fields[name])
     return SynthesisRequest(**fields)
@@ -214,7 +219,7 @@ def _raise(faults: Sequence[str], path: Path) -> None:
         raise UserError(f"{path}: {len(faults)} lines are unusable{shown}; put them right. Nothing was made.")
 
 
-def _left(jobs: Sequence[Job], batch: Path, out: Path, load: Callable[[str | None], Generator]) -> list[Job]:
+def _left(jobs: Sequence[Job], batch: Path, out: Path, load: Callable[[str | None], AnyGenerator]) -> list[Job]:
     """The jobs whose results are not in ``out`` yet; removes what a killed run left half-made of them.
 
     Raises :class:`UserError` where a job's name is taken by something else, a line's generator cannot be loaded, or

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nnunet_textomorph.cli_common import FILE, one_line_errors, with_options
+from nnunet_textomorph.cli_evidence import benchmark, radiomics, turing
 from nnunet_textomorph.cli_reports import Asked, Endpoint, model_options, reports
 
 
@@ -17,7 +18,8 @@ def main() -> None:
     """Text-driven tumor synthesis for CT, as an nnU-Net v2 plug-in."""
 
 
-main.add_command(reports)
+for _command in (reports, benchmark, radiomics, turing):
+    main.add_command(_command)
 
 
 @main.command()
@@ -165,7 +167,9 @@ def distillation(data: Path, generator: Path | None, out: Path, **settings: Any)
 @click.option("--seed", type=int, help="0 by default.")
 @click.option("--tumor-value", type=click.IntRange(1, 32767), help="Of the tumor in label.nii.gz; 100 by default.")
 @click.option("--batch", type=FILE, help="Instead of all these: many tumors, a JSON line each (docs/formats.md).")
-@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option(
+    "--generator", type=FILE, help="A folder or a name (syntumor, pixel2cancer, difftumor); the shipped one by default."
+)
 @click.option("--out", type=FILE, required=True, help="A new folder; with --batch also one to go on in.")
 @one_line_errors
 def synthesize(batch: Path | None, generator: Path | None, out: Path, **settings: Any) -> None:
@@ -198,7 +202,9 @@ def synthesize(batch: Path | None, generator: Path | None, out: Path, **settings
 @click.argument("dataset")
 @click.option("-c", "--configuration", default="3d_fullres")
 @click.option("-p", "--plans", default="nnUNetPlans", help="nnU-Net's plans, to check the configuration against.")
-@click.option("--generator", type=FILE, help="A generator folder; the shipped one by default.")
+@click.option(
+    "--generator", type=FILE, help="A folder or a name (syntumor, pixel2cancer, difftumor); the shipped one by default."
+)
 @click.option("--bank", type=FILE, help="A description bank; the shipped one by default.")
 @click.option("--host-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")
 @click.option("--tumor-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.volumes import read_volume
+from nnunet_textomorph.nnunet_commands import PREDICT, PREPARE, TRAIN, default_device, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import write_phantom
 from nnunet_textomorph.plan import save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
@@ -42,7 +38,7 @@ def run_demo(out: Path, epochs: int) -> None:
     folders = {f"nnUNet_{part}": str((out / f"nnUNet_{part}").resolve()) for part in ("raw", "preprocessed", "results")}
     for folder in folders.values():
         Path(folder).mkdir(parents=True)
-    environment = {**os.environ, **folders, **_trainer_folder()}
+    environment = {**os.environ, **folders, **trainer_folder()}
     os.environ.update(folders)
     raw = Path(folders["nnUNet_raw"]) / NAME
     log = out / "nnunet.log"
@@ -65,8 +61,7 @@ def run_demo(out: Path, epochs: int) -> None:
 
     click.echo("3. nnU-Net plans and preprocesses; its plans are reduced for this machine")
     arguments = ["-d", str(DATASET), "-c", "3d_fullres", "-np", "2", "-npfp", "2", "--verify_dataset_integrity"]
-    entry = "experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry"
-    _nnunet(entry, arguments, environment, log)
+    run_nnunet(PREPARE, arguments, environment, log)
     preprocessed = Path(folders["nnUNet_preprocessed"]) / NAME
     reduce_plans(preprocessed, reduced=PLANS)
     plan, path = write_plan(str(DATASET), plans=PLANS)
@@ -78,11 +73,11 @@ def run_demo(out: Path, epochs: int) -> None:
     }
     save_plan(plan.model_copy(update=short), path)
 
-    device = _device()
+    device = default_device()
     click.echo(f"4. {TRAINER} trains for {epochs} epochs of {ITERATIONS} iterations on the {device}")
     arguments = [str(DATASET), "3d_fullres", "0", "-p", PLANS, "-tr", TRAINER, "-device", device]
     training = time.monotonic()
-    _nnunet("run.run_training:run_training_entry", arguments, {**environment, "nnUNet_n_proc_DA": "1"}, log)
+    run_nnunet(TRAIN, arguments, {**environment, "nnUNet_n_proc_DA": "1"}, log)
     training = time.monotonic() - training
     for line in _injections(Path(folders["nnUNet_results"])):
         click.echo(f"   {line}")
@@ -90,7 +85,7 @@ def run_demo(out: Path, epochs: int) -> None:
     click.echo("5. nnUNetv2_predict segments the test patients")
     arguments = ["-i", str(test / "imagesTr"), "-o", str(out / "predicted"), "-d", str(DATASET), "-c", "3d_fullres"]
     arguments += ["-p", PLANS, "-tr", TRAINER, "-f", "0", "-device", device, "--disable_tta", "-npp", "1", "-nps", "1"]
-    _nnunet("inference.predict_from_raw_data:predict_entry_point", arguments, environment, log)
+    run_nnunet(PREDICT, arguments, environment, log)
 
     click.echo(f"\n{'test patient':16s}{'Dice liver':>12s}{'Dice tumor':>12s}")
     for case, liver, tumor in _dice(test, out / "predicted"):
@@ -99,52 +94,6 @@ def run_demo(out: Path, epochs: int) -> None:
         f"\nAll of it took {(time.monotonic() - started) / 60:.1f} min, training {training / 60:.1f} min. Dice after "
         f"{epochs * ITERATIONS} iterations says nothing but that it runs. Everything is in {out}."
     )
-
-
-def _nnunet(entry: str, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-    """Run an entry point of nnU-Net in this Python; its output goes to the log, its latest line beside a clock."""
-    module, function = entry.split(":")
-    # the current folder may be this repository's root, where nnunet_textomorph lies without its parts
-    code = f"import sys; sys.path[:] = filter(None, sys.path); from nnunetv2.{module} import {function}; {function}()"
-    with log.open("a") as file, tqdm(total=None, bar_format="   {elapsed} {postfix}", leave=False, disable=None) as bar:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=file, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while process.poll() is None:
-                time.sleep(0.5)
-                bar.set_postfix_str(_last_line(log)[:90])
-        finally:
-            if process.poll() is None:
-                process.terminate()
-    if process.returncode:
-        tail = " | ".join(_lines(log)[-3:])
-        raise UserError(f"nnU-Net's {function} ended with an error ({tail}); the whole of its output is in {log}.")
-
-
-def _lines(log: Path) -> list[str]:
-    return [line.strip() for line in re.split(r"[\n\r]", log.read_text(errors="replace")) if line.strip()]
-
-
-def _last_line(log: Path) -> str:
-    return next(iter(_lines(log)[-1:]), "")
-
-
-def _trainer_folder() -> dict[str, str]:
-    """In an editable install nothing lies where nnU-Net looks for trainers; then it has to be told."""
-    import nnunetv2
-
-    installed = Path(nnunetv2.__file__).parent / "training" / "nnUNetTrainer" / "variants" / "textomorph"
-    beside = Path(__file__).parents[1] / "trainers"
-    if installed.is_dir() or not beside.is_dir():
-        return {}
-    return {"nnUNet_extTrainer": str(beside)}
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _first_case(raw: Path) -> str:

@@ -39,6 +39,17 @@ from nnunet_textomorph.missed import (
     file_digest,
     save_missed,
 )
+from nnunet_textomorph.nnunet_files import (
+    Region,
+    Validated,
+    check_unchanged,
+    environment_folder,
+    label_reader,
+    read_image,
+    read_labels,
+    read_splits,
+    validated_cases,
+)
 from nnunet_textomorph.plan import (
     FILE_NAME,
     TextoMorphPlans,
@@ -60,19 +71,12 @@ VARIANTS = 20  # validated wordings of a description
 AROUND_MM = 25.0  # of a lesion, that its description and its picture need
 HOST_MM = 5.0  # from a lesion, where the host that it lies in is looked for
 
-Region = int | tuple[int, ...]
-
 
 @dataclass(frozen=True)
-class Case:
-    """One image with its labels and a prediction. ``true_voxels``: of each label or region when it was validated."""
+class Case(Validated):
+    """One image with its labels and a prediction; ``true_voxels`` is empty where nothing was validated."""
 
-    name: str
-    fold: int | None
     image: Path
-    labels: Path
-    predicted: Path
-    true_voxels: dict[Region, int]
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def mine(
     if external:
         if predictions is None or images is None or labels is None:
             raise UserError("Lesions of other cases need all of --predictions, --images and --labels.")
-        cases = _external_cases(predictions, images, labels, ending, _splits(preprocessed), preprocessed.name)
+        cases = _external_cases(predictions, images, labels, ending, read_splits(preprocessed), preprocessed.name)
         source = f"predictions {predictions.absolute()}"
     elif predictions is not None:
         cases = _predicted_cases(predictions, preprocessed, ending)
@@ -193,7 +197,9 @@ def mine(
         "described_by": "measurement" if model is None else model.name,
     }
     _resume(partial, settings)
-    task = Task(plan, _reader(nnunet_plans), dataset_json["labels"].get("ignore"), min_overlap, partial / "pictures")
+    task = Task(
+        plan, label_reader(nnunet_plans), dataset_json["labels"].get("ignore"), min_overlap, partial / "pictures"
+    )
     records = _records(cases, task, partial / "cases", workers, model)
 
     bank = MissedBank(
@@ -249,19 +255,19 @@ class _Scan:
 
 def mine_case(case: Case, task: Task, model: ChatModel | None = None) -> CaseRecord:
     """Match, describe and draw the missed lesions of one case; :class:`UserError` names the file that is unfit."""
-    truth, spacing = _read_labels(task.reader, case.labels)
-    predicted, _ = _read_labels(task.reader, case.predicted)
+    truth, spacing = read_labels(task.reader, case.labels)
+    predicted, _ = read_labels(task.reader, case.predicted)
     if truth.shape != predicted.shape:
         raise UserError(
             f"{case.predicted}: has {predicted.shape} voxels, the labels {case.labels} have {truth.shape}; one of them "
             "changed since, predict again."
         )
-    _check_unchanged(case, truth, task.ignore)
+    check_unchanged(case, truth, task.ignore)
     names = {value: name for name, value in task.plan.tumors.items()}
     matches = match_lesions(truth, predicted, list(names), min_overlap=task.min_overlap, ignore=task.ignore)
     missed: list[MissedLesion] = []
     if matches.missed:
-        ct = _read_image(task.reader, case.image, truth.shape)
+        ct = read_image(task.reader, case.image, truth.shape)
         scan = _Scan(ct, truth, np.isin(predicted, list(names)), spacing)
         for number, lesion in enumerate(matches.missed):
             missed.append(_missed_lesion(case, number, names[lesion.label], lesion, scan, task, model))
@@ -435,45 +441,21 @@ def _resume(partial: Path, settings: dict[str, Any]) -> None:
 
 def _validated_cases(preprocessed: Path, name: str, ending: str) -> tuple[list[Case], list[int]]:
     """The validation cases of all finished folds, and the folds that are not finished."""
-    from nnunetv2.evaluation.evaluate_predictions import load_summary_json
-
-    results = _environment_folder("nnUNet_results") / preprocessed.name / name
-    splits = _splits(preprocessed)
-    files, unfinished, cases = _training_files(preprocessed), [], []
-    for fold, split in enumerate(splits):
-        folder = results / f"fold_{fold}" / "validation"
-        if not (folder / "summary.json").is_file():
-            unfinished.append(fold)
-            continue
-        metrics = load_summary_json(str(folder / "summary.json"))["metric_per_case"]
-        voxels = {
-            Path(entry["prediction_file"]).name.removesuffix(ending): {
-                region: int(values["n_ref"]) for region, values in entry["metrics"].items()
-            }
-            for entry in metrics
-        }
-        if set(voxels) != set(split["val"]):
-            odd = sorted(set(voxels) ^ set(split["val"]))
-            raise UserError(
-                f"{folder}: holds other cases than fold {fold} validates by {preprocessed / 'splits_final.json'} "
-                f"({odd[0]} is in one of them only); the split changed since, train or validate the fold again."
-            )
-        for case in sorted(split["val"]):
-            labels = preprocessed / "gt_segmentations" / f"{case}{ending}"
-            cases.append(_case(case, fold, files, labels, folder / f"{case}{ending}", voxels[case]))
-    if not cases:
+    validated, unfinished = validated_cases(preprocessed, name, ending)
+    if not validated:
         raise UserError(
-            f"{results}: no fold has a finished validation; folds {', '.join(map(str, unfinished))} lack "
-            "fold_K/validation/summary.json. Train them with nnUNetv2_train, or validate with its --val, and check "
-            "--trainer, -c and -p."
+            f"{environment_folder('nnUNet_results') / preprocessed.name / name}: no fold has a finished validation; "
+            f"folds {', '.join(map(str, unfinished))} lack fold_K/validation/summary.json. Train them with "
+            "nnUNetv2_train, or validate with its --val, and check --trainer, -c and -p."
         )
-    return cases, unfinished
+    files = _training_files(preprocessed)
+    return [_case(v.name, v.fold, files, v.labels, v.predicted, v.true_voxels) for v in validated], unfinished
 
 
 def _predicted_cases(predictions: Path, preprocessed: Path, ending: str) -> list[Case]:
     """Predictions of the dataset's own training cases; a case's fold is the one that validates it."""
     files = _training_files(preprocessed)
-    fold_of = {case: fold for fold, split in enumerate(_splits(preprocessed)) for case in split["val"]}
+    fold_of = {case: fold for fold, split in enumerate(read_splits(preprocessed)) for case in split["val"]}
     cases = []
     for case in _predicted_names(predictions, ending):
         if case not in files:
@@ -518,75 +500,19 @@ def _case(
     for path in (image, labels, predicted):
         if not path.is_file():
             raise UserError(f"{path}: no such file; it is needed for {name}.")
-    return Case(name, fold, image, labels, predicted, voxels)
+    return Case(name, fold, labels, predicted, voxels, image)
 
 
 def _training_files(preprocessed: Path) -> dict[str, Path]:
     """The CT of every training case."""
     from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-    raw = _environment_folder("nnUNet_raw") / preprocessed.name
+    raw = environment_folder("nnUNet_raw") / preprocessed.name
     content = read_json(raw / "dataset.json")
     if "dataset" not in content and not (raw / "imagesTr").is_dir():
         raise UserError(f"{raw / 'imagesTr'}: no such folder; the CT are needed to describe what was missed.")
     files = get_filenames_of_train_images_and_targets(str(raw), content)
     return {case: Path(entry["images"][0]) for case, entry in files.items()}
-
-
-def _splits(preprocessed: Path) -> list[dict[str, list[str]]]:
-    path = preprocessed / "splits_final.json"
-    try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
-        return [{"train": list(split["train"]), "val": list(split["val"])} for split in splits]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; train at least one fold of the baseline first.") from None
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: is no list of splits with train and val; restore it.") from None
-
-
-def _environment_folder(variable: str) -> Path:
-    folder = os.environ.get(variable)
-    if not folder:
-        raise UserError(f"{variable} is not set; set nnU-Net's three environment variables first.")
-    return Path(folder)
-
-
-def _reader(nnunet_plans: dict[str, Any]) -> Any:
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    return PlansManager(nnunet_plans).image_reader_writer_class()
-
-
-def _read_labels(reader: Any, path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Int16 (D, H, W) and spacing in mm, axes as nnU-Net reads them."""
-    array, properties = _read(reader.read_seg, str(path))
-    z, y, x = (float(s) for s in properties["spacing"])
-    return np.rint(array[0]).astype(np.int16), (z, y, x)
-
-
-def _read_image(reader: Any, path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    array, _ = _read(reader.read_images, [str(path)])
-    if array.shape[1:] != shape:
-        raise UserError(f"{path}: has {array.shape[1:]} voxels, its labels have {shape}; one of them changed since.")
-    return np.asarray(array[0])
-
-
-def _read(read: Any, what: Any) -> Any:
-    try:
-        return read(what)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise UserError(f"{what if isinstance(what, str) else what[0]}: cannot be read ({reason}).") from None
-
-
-def _check_unchanged(case: Case, truth: np.ndarray, ignore: int | None) -> None:
-    for region, voxels in case.true_voxels.items():
-        now = int((np.isin(truth, region) & (truth != (-1 if ignore is None else ignore))).sum())
-        if now != voxels:
-            raise UserError(
-                f"{case.labels}: has {now} voxels of the label {region}, but had {voxels} when fold {case.fold} was "
-                f"validated; the labels changed since, validate the fold again (nnUNetv2_train ... {case.fold} --val)."
-            )
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

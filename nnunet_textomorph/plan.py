@@ -193,9 +193,9 @@ def write_plan(
     """
     # not needed to read a plan, and slow to import
     from nnunet_textomorph.bank import load_bank
-    from nnunet_textomorph.generator import Generator
+    from nnunet_textomorph.generators import generator_reference, load_generator
 
-    Generator.load(generator)
+    load_generator(generator)
     folder = preprocessed_folder(dataset)
     nnunet_plans = folder / f"{plans}.json"
     if not nnunet_plans.is_file():
@@ -210,7 +210,7 @@ def write_plan(
     )
     plan = plan.model_copy(
         update={
-            "generator": None if generator is None else str(generator.resolve()),
+            "generator": generator_reference(generator),
             "bank": None if bank is None else str(bank.resolve()),
         }
     )

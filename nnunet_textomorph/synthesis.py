@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.heap import BufferWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,11 @@ from nnunet_textomorph.generator.generator import (
     region_multiple,
     sharpened,
 )
+from nnunet_textomorph.generators import load_generator
 from nnunet_textomorph.processes import exit_with_parent, how_it_ended
+
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
 
 BATCH_VOXELS = 8 * 64**3  # of the generator's grid, in one batch of the service; a larger region goes alone
 BYTES = 5  # of a region's voxel in shared memory: float32 CT there and back, uint8 mask
@@ -49,16 +53,16 @@ class InWorkers:
     loads its own.
     """
 
-    def __init__(self, folder: str | None, generator: Generator, texts: Sequence[str] = ()) -> None:
+    def __init__(self, folder: str | None, generator: AnyGenerator, texts: Sequence[str] = ()) -> None:
         self.folder = folder
-        self._generator: Generator | None = generator
-        if texts:
+        self._generator: AnyGenerator | None = generator
+        if texts and isinstance(generator, Generator):
             generator.text_encoder(texts[: generator.text_encoder.keep // 2])
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> AnyGenerator:
         if self._generator is None:
-            self._generator = Generator.load(self.folder)
+            self._generator = load_generator(self.folder)
         return self._generator
 
     @property

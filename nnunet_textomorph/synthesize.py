@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,14 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import GeneratorConfig, Solver
 from nnunet_textomorph.generator.generator import has_words
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
+from nnunet_textomorph.generators import generator_reference, load_generator
+from nnunet_textomorph.orientation import axial_axes, to_lps
 from nnunet_textomorph.preview import save_preview
 from nnunet_textomorph.requests import place
 from nnunet_textomorph.shapes import equivalent_diameter, random_shape
+
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
 
 DEFAULT_DIAMETER_MM = 25.0
 INSIDE_SHARE = 0.8  # of a tumor, at least, lies in its host
@@ -83,7 +86,7 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
     image, labels = read_volume(request.image), read_volume(request.organ_mask, integer=True)
-    write(make(request, image, labels, Generator.load(request.generator)), out)
+    write(make(request, image, labels, load_generator(request.generator)), out)
     return out
 
 
@@ -103,7 +106,7 @@ def check_request(request: SynthesisRequest) -> None:
         raise UserError(f"The seed is {request.seed}; give 0 or more.")
 
 
-def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Generator) -> Synthesis:
+def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: AnyGenerator) -> Synthesis:
     """Make the tumor of a checked request in ``image``, the CT, with ``labels``, the organ mask; both stay as they are.
 
     Raises :class:`UserError` or :class:`GeneratorError` for unusable input.
@@ -150,10 +153,11 @@ def make(request: SynthesisRequest, image: Volume, labels: Volume, generator: Ge
 
 def identity(request: SynthesisRequest, config: GeneratorConfig, weights: str) -> dict[str, Any]:
     """What a result follows from: the request with whole paths and the generator's defaults, and its weights' hash."""
-    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask", "generator")}
+    paths = {name: getattr(request, name) for name in ("image", "organ_mask", "tumor_mask")}
     return {
         **request.model_dump(),
         **{name: str(Path(path).resolve()) for name, path in paths.items() if path is not None},
+        "generator": generator_reference(request.generator),
         "prompt": prompt(request.text, request.organ),
         **config.sampling_of(request.solver, request.steps, request.guidance).model_dump(),
         "generator_weights": weights,
@@ -227,8 +231,8 @@ def write(made: Synthesis, out: Path) -> None:
     try:
         write_volume(temporary / "image.nii.gz", made.image)
         write_volume(temporary / "label.nii.gz", made.label)
-        axes = _axial_axes(made.image.direction)
-        flips = _to_lps(made.image.direction, axes)
+        axes = axial_axes(made.image.direction)
+        flips = to_lps(made.image.direction, axes)
         arrays = (made.before.array, made.image.array, made.tumor)
         before, after, tumor = (array.transpose(axes)[flips] for array in arrays)
         z, y, x = (made.image.spacing[axis] for axis in axes)
@@ -244,15 +248,3 @@ def write(made: Synthesis, out: Path) -> None:
 def partial_path(out: Path) -> Path:
     """Where this process puts together what gets the name ``out`` when it is whole."""
     return out.absolute().parent / f".partial-{os.getpid()}-{out.name}"
-
-
-def _axial_axes(direction: tuple[float, ...]) -> tuple[int, ...]:
-    """The array's axes that run most nearly along the patient's (z, y, x): other than 0, 1, 2 in a coronal series."""
-    along = np.abs(np.array(direction).reshape(3, 3))[::-1, ::-1]  # rows: patient z, y, x; columns: array axes
-    return max(itertools.permutations(range(3)), key=lambda axes: sum(along[row, a] for row, a in enumerate(axes)))
-
-
-def _to_lps(direction: tuple[float, ...], axes: tuple[int, ...]) -> tuple[slice, ...]:
-    """Flips of an array with ``axes`` after which they run, near enough to look at, to the head, back and left."""
-    along = np.array(direction).reshape(3, 3)[::-1, ::-1]
-    return tuple(slice(None, None, -1 if along[row, axis] < 0 else 1) for row, axis in enumerate(axes))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch.distributed as dist
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -20,6 +20,7 @@ from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.implant import region_shape
+from nnunet_textomorph.generators import load_generator
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.missed import (
     MissedShape,
@@ -42,8 +43,12 @@ from nnunet_textomorph.plan import (
 from nnunet_textomorph.processes import how_it_ended
 from nnunet_textomorph.provenance import note_inputs
 from nnunet_textomorph.requests import Sources
+from nnunet_textomorph.schedule import VALIDATION_SHARE
 from nnunet_textomorph.synthesis import InWorkers, Service, Synthesis, SynthesisError
 from nnunet_textomorph.transform import CurrentCase, NamedCases, TextoMorphTransform, TrainingStopped
+
+if TYPE_CHECKING:
+    from nnunet_textomorph.generators import AnyGenerator
 
 
 class TextoMorphMixin:
@@ -52,12 +57,15 @@ class TextoMorphMixin:
     The plan is ``TextoMorphPlans.json`` in the preprocessed dataset's folder; without one it is inferred, and the log
     says so. Validation and prediction are nnU-Net's own.
 
-    Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, and ``textomorph_epochs``; both instead of
-    what the plan says.
+    Set in a subclass: ``textomorph_mix``, weights of the kinds of tumors, ``textomorph_epochs``, and
+    ``textomorph_iterations`` per epoch (and a fifth of it to validate), ``textomorph_generator``, a registered name;
+    all instead of what the plan says.
     """
 
     textomorph_mix: ClassVar[dict[str, float] | None] = None
     textomorph_epochs: ClassVar[int | None] = None
+    textomorph_iterations: ClassVar[int | None] = None
+    textomorph_generator: ClassVar[str | None] = None
 
     def initialize(self: Any) -> None:
         """Read plan and schedule before anything is built; a mistake ends training in one line."""
@@ -67,15 +75,20 @@ class TextoMorphMixin:
             self._end_textomorph(error)
         self._textomorph_case = CurrentCase()
         self.num_epochs = self.textomorph_epochs or plan.epochs or self.num_epochs
-        self.num_iterations_per_epoch = plan.iterations_per_epoch or self.num_iterations_per_epoch
-        self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or self.num_val_iterations_per_epoch
+        if self.textomorph_iterations:
+            self.num_iterations_per_epoch = self.textomorph_iterations
+            self.num_val_iterations_per_epoch = max(1, self.textomorph_iterations // VALIDATION_SHARE)
+        else:
+            own, own_val = self.num_iterations_per_epoch, self.num_val_iterations_per_epoch
+            self.num_iterations_per_epoch = plan.iterations_per_epoch or own
+            self.num_val_iterations_per_epoch = plan.validation_iterations_per_epoch or own_val
         super().initialize()  # type: ignore[misc]
 
     def get_dataloaders(self: Any) -> tuple[Any, Any]:
         """nnU-Net's own, once generator and banks are checked; validation alone does without them."""
         plan: TextoMorphPlans = self._textomorph_plan
         try:
-            generator = Generator.load(plan.generator)  # the workers would find out late, and without a clear line
+            generator = load_generator(plan.generator)  # the workers would find out late, and without a clear line
             self._textomorph_sources = self._find_textomorph_sources()
         except (UserError, GeneratorError) as error:
             self._end_textomorph(error)
@@ -158,11 +171,11 @@ class TextoMorphMixin:
             column.extend([float("nan")] * (self.current_epoch - len(column)))
             self.logger.log(key, values.get(key, float("nan")), self.current_epoch)
 
-    def _start_synthesis(self: Any, generator: Generator) -> Synthesis:
+    def _start_synthesis(self: Any, generator: AnyGenerator) -> Synthesis:
         """In the workers, or a service where the training device is a GPU; the plan may ask for either."""
         plan: TextoMorphPlans = self._textomorph_plan
         kind = plan.synthesis or ("service" if self.device.type == "cuda" else "workers")
-        if kind == "workers" or plan.probability == 0:
+        if kind == "workers" or plan.probability == 0 or type(generator) is not Generator:
             return InWorkers(plan.generator, generator, self._textomorph_sources.texts if plan.probability > 0 else ())
         *_, loaded, _ = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         largest = region_shape(
@@ -196,6 +209,8 @@ class TextoMorphMixin:
             self.print_to_log_file(f"TextoMorph: no {path}; inferred from the names of the labels:")
         if self.textomorph_mix is not None:
             plan = plan.model_copy(update={"mix": self.textomorph_mix})
+        if self.textomorph_generator is not None:
+            plan = plan.model_copy(update={"generator": self.textomorph_generator, "steps": None, "guidance": None})
         self.print_to_log_file(f"TextoMorph: {json.dumps(plan.model_dump(exclude_none=True))}")
         return plan
 

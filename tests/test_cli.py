@@ -33,6 +33,10 @@ def run(*arguments: object) -> tuple[int, str]:
         ["train", "diffusion"],
         ["synthesize"],
         ["plan"],
+        ["benchmark"],
+        ["radiomics"],
+        ["turing"],
+        ["turing", "score"],
     ],
 )
 def test_every_command_has_help(command: list[str]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from nnunet_textomorph.demo import _trainer_folder
+from nnunet_textomorph.cli import main
+from nnunet_textomorph.nnunet_commands import trainer_folder
 from nnunet_textomorph.phantom import write_phantom
 from nnunet_textomorph.plan import FILE_NAME, save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
@@ -31,7 +34,7 @@ class NnUNet:
         self.environment = {
             **os.environ,
             **{f"nnUNet_{part}": str(folder / part) for part in ("raw", "preprocessed", "results")},
-            **_trainer_folder(),
+            **trainer_folder(),
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
             "OMP_NUM_THREADS": "1",
@@ -110,6 +113,30 @@ def test_training_injects_continues_validates_and_predicts(nnunet: NnUNet) -> No
     done = nnunet.run(PREDICT, arguments)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert len(list(out.glob("*.nii.gz"))) == 5
+
+
+def test_a_benchmark_trains_both_trainers_by_the_same_schedule_and_compares_them(
+    nnunet: NnUNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nnunet.plan(iterations_per_epoch=3)  # gives way
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    arguments = ["benchmark", NUMBER, "-p", PLANS, "--trainers", "nnUNetTrainer", "nnUNetTrainerTextoMorph"]
+    arguments += ["--folds", "0", "--epochs", "1", "--iterations", "2", "--device", "cpu"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    results = nnunet.folder / "results" / NAME
+    content = json.loads((results / "TextoMorphBenchmark" / "results.json").read_text())
+    assert list(content["methods"]) == ["nnUNetTrainer", "nnUNetTrainerTextoMorph"]
+    assert content["settings"]["cases"] == 1
+    for name in content["methods"]:
+        fold = results / f"{name}_1epochs_2iterations__{PLANS}__3d_fullres" / "fold_0"
+        (log,) = fold.glob("training_log_*.txt")
+        assert log.read_text().count("Epoch 0") == 1
+        assert "Epoch 1" not in log.read_text()
+        assert ("tumors injected" in log.read_text()) == ("TextoMorph" in name)
+        injected = re.search(r"TextoMorph: (\d+) tumors injected, (\d+) attempts", log.read_text())
+        if injected:  # the loaders work ahead, but not by far: 2 iterations of 2 patches, not the plan's 3
+            assert int(injected[1]) + int(injected[2]) >= 4
 
 
 @pytest.mark.parametrize(

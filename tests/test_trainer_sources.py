@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class Injected(list[tuple[str, str | None, np.ndarray]]):
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyNnUNet:
     """Four cases in two folds, each with one tumor, of another size, that its fold's baseline missed."""
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    monkeypatch.setattr(trainer_mixin, "Generator", SimpleNamespace(load=lambda folder: None))
+    monkeypatch.setattr(trainer_mixin, "load_generator", lambda folder: None)
     monkeypatch.setattr(TextoMorphMixin, "_start_synthesis", lambda trainer, generator: None)
     return build(TinyNnUNet(tmp_path), monkeypatch)
 
