@@ -40,7 +40,7 @@ from nnunet_textomorph.plan import (
     lesion_values,
     load_plan,
 )
-from nnunet_textomorph.processes import how_it_ended
+from nnunet_textomorph.processes import exit_with_parent, how_it_ended
 from nnunet_textomorph.provenance import note_inputs
 from nnunet_textomorph.requests import Sources
 from nnunet_textomorph.schedule import VALIDATION_SHARE
@@ -134,6 +134,7 @@ class TextoMorphMixin:
 
     def run_training(self: Any) -> None:
         """nnU-Net's own; where tumors cannot be made any more it ends with one line, and leaves no process behind."""
+        exit_with_parent()  # a rank of -num_gpus: its launcher may be killed
         try:
             super().run_training()  # type: ignore[misc]
         except (RuntimeError, TrainingStopped):  # nnU-Net's own error where a worker is gone, and ours without workers
