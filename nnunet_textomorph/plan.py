@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,6 +30,22 @@ PATHOLOGIES = get_args(Pathology)
 Labels = dict[str, int | list[int]]
 
 
+class ClassificationPlan(BaseModel):
+    """What the classification trainers do (paper §III-D); segmentation trainers do not read it.
+
+    ``normal``: cases without lesions are a class of their own. ``pooling``: over what features are averaged.
+    ``synthetic_share``: how many of a class's examples are synthetic, for a class of an average number of lesions; more
+    for rarer ones, fewer for more frequent ones. ``malignant``: names of classes; by their names when null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    normal: bool = False
+    pooling: Literal["patch", "lesion"] = "patch"
+    synthetic_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    malignant: tuple[str, ...] | None = None
+
+
 class TextoMorphPlans(BaseModel):
     """Checked contents of the file; an unknown key is an error.
 
@@ -39,7 +55,8 @@ class TextoMorphPlans(BaseModel):
     ``class_weights``: of the tumor labels in class-specific ones; inverse to their frequency in the fold when null.
     ``size_mix``: weights of the size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a
     tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
-    ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null.
+    ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null. ``classification``: of the
+    classification trainers only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +79,7 @@ class TextoMorphPlans(BaseModel):
     epochs: int | None = Field(default=None, ge=1)
     iterations_per_epoch: int | None = Field(default=None, ge=1)
     validation_iterations_per_epoch: int | None = Field(default=None, ge=1)
+    classification: ClassificationPlan = ClassificationPlan()
 
     @field_validator("size_mix")
     @classmethod
@@ -209,9 +227,8 @@ def load_plan(path: Path) -> TextoMorphPlans:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
-        known = (
-            f"; the keys are {', '.join(TextoMorphPlans.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        )
+        fields = (ClassificationPlan if len(first["loc"]) > 1 else TextoMorphPlans).model_fields
+        known = f"; the keys are {', '.join(fields)}" if first["type"] == "extra_forbidden" else ""
         raise UserError(f"{path}: {key}: {first['msg']}{known}.") from None
 
 

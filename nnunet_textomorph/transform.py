@@ -134,7 +134,7 @@ class TextoMorphTransform(BasicTransform):
         """Draw a request and synthesize its tumor: ``values`` and ``changed`` of the image, ``mask`` and ``label``."""
         if np.random.uniform() >= self.plan.probability:
             return {"request": None}
-        rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
+        rng = new_rng()
         start = time.perf_counter()
         segmentation = data_dict["segmentation"][0].numpy()
         request = draw_request(
@@ -143,7 +143,19 @@ class TextoMorphTransform(BasicTransform):
         if request is None:
             self.counters.no_room()
             return {"request": None}
-        hu = data_dict["image"][0].numpy() * self.sd + self.mean
+        return self._synthesize(data_dict["image"][0].numpy(), segmentation, request, rng, start)
+
+    def put(
+        self, image: Tensor, segmentation: Tensor, request: Request, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Image and segmentation, both (1, D, H, W), with the tumor of a request in them."""
+        params = self._synthesize(image[0].numpy(), segmentation[0].numpy(), request, rng, time.perf_counter())
+        return self._apply_to_image(image, **params), self._apply_to_segmentation(segmentation, **params)
+
+    def _synthesize(
+        self, image: np.ndarray, segmentation: np.ndarray, request: Request, rng: np.random.Generator, start: float
+    ) -> dict[str, Any]:
+        hu = image * self.sd + self.mean
         made = implant(
             hu,
             self.spacing,
@@ -183,6 +195,11 @@ class TextoMorphTransform(BasicTransform):
             self.preview_folder.mkdir(parents=True, exist_ok=True)
             path = self.preview_folder / f"injected_{number}.png"
             save_preview(path, before, after, request.mask, self.spacing, request.text, self.hu_range)
+
+
+def new_rng() -> np.random.Generator:
+    """Seeded from numpy's global state, the only one that nnU-Net seeds differently in each worker."""
+    return np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
 
 
 def _generator(folder: str | None) -> Generator:
