@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
-from torch import autocast, nn
 from torch import distributed as dist
+from torch import nn
 
 from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.classes import TumorClass, tumor_classes
@@ -38,7 +38,7 @@ from nnunet_textomorph.classifier_loader import (
     tumor_places,
 )
 from nnunet_textomorph.classifier_model import PREDICT_SENTENCE, check_same, describe_model, save_model
-from nnunet_textomorph.classifier_network import build_classifier
+from nnunet_textomorph.classifier_network import build_classifier, half_precision
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.errors import GeneratorError
@@ -181,7 +181,7 @@ class ClassifierMixin(TextoMorphMixin):
     def _forward(self: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         image, target = (batch[key].to(self.device, non_blocking=True) for key in ("data", "target"))
         lesion = batch["lesion"].to(self.device, non_blocking=True) if "lesion" in batch else None
-        with autocast(self.device.type, enabled=self.device.type == "cuda"):
+        with half_precision(self.device):
             logits = self.network(image, lesion)
             return logits, target, self.loss(logits, target)
 
@@ -245,65 +245,62 @@ class ClassifierMixin(TextoMorphMixin):
             use_mask_for_norm=self.configuration_manager.use_mask_for_norm,
         )
         self._textomorph_counters = InjectionCounters()
-        shares, maker = [0.0] * len(classes.names), None
+        shares, maker = (0.0,) * len(classes.names), None
         places: tuple[tuple[Place, ...], ...] = ()
         if synthetic:
             maker, shares = self._tumor_maker(found[0])
-            only = plan.classification.synthetic_share == 1
-            places = tumor_places(list(contents[0]), contents[0], found[0], classes, patch_size, only)
-            number = {
-                name: len(each) for name, each in zip(classes.names, places, strict=True) if name != classes.normal
-            }
-            self.print_to_log_file(
-                "TextoMorph: synthetic examples: "
-                + "; ".join(
-                    f"{n} {100 * shares[classes.names.index(n)]:.0f} % (in {k} cases)" for n, k in number.items()
-                )
-            )
-            lacking = [n for n, k in number.items() if not k and shares[classes.names.index(n)] > 0]
-            if lacking:
-                self._no_places(lacking, found[0])
+            places = self._tumor_places(contents[0], found[0], shares)
         self._shares_wanted = any(shares)
         normal = None if classes.normal is None else classes.names.index(classes.normal)
-        source = ExampleSource(
-            real_examples(found[0], classes), normal_places(normals[0], contents[0]), normal, tuple(shares), places
-        )
-        held = ExampleSource(
-            real_examples(found[1], classes),
-            normal_places(normals[1], contents[1]),
-            normal,
-            (0.0,) * len(classes.names),
-        )
+        sources = [
+            ExampleSource(real_examples(each, classes), normal_places(without, content), normal, *rest)
+            for each, without, content, rest in zip(
+                found, normals, contents, ((shares, places), ((0.0,) * len(shares), ())), strict=True
+            )
+        ]
         common = {
+            "batch_size": self.batch_size,
+            "final_patch_size": patch_size,
+            "label_manager": self.label_manager,
             "tumor_values": list(plan.tumors.values()),
             "spacing": self.configuration_manager.spacing,
             "lesion_masks": plan.classification.pooling == "lesion",
         }
         training = ClassifierLoader(
             datasets[0],
-            self.batch_size,
-            initial_patch_size,
-            patch_size,
-            self.label_manager,
-            augmentation,
-            source,
+            patch_size=initial_patch_size,
+            transforms=augmentation,
+            source=sources[0],
             maker=maker,
             **common,
         )
         validation = ClassifierLoader(
             datasets[1],
-            self.batch_size,
-            patch_size,
-            patch_size,
-            self.label_manager,
-            self.get_validation_transforms(None),
-            held,
+            patch_size=patch_size,
+            transforms=self.get_validation_transforms(None),
+            source=sources[1],
             jitter=False,
             **common,
         )
         return self._augmenters(training, validation)
 
-    def _tumor_maker(self: Any, found: list[Example]) -> tuple[TumorMaker, list[float]]:
+    def _tumor_places(
+        self: Any, contents: dict[str, CaseContent], found: list[Example], shares: tuple[float, ...]
+    ) -> tuple[tuple[Place, ...], ...]:
+        """Where synthetic tumors of each class may go; the log says in how many cases."""
+        classes: ClassNames = self._classifier_classes
+        only = self._textomorph_plan.classification.synthetic_share == 1
+        patch_size = self.configuration_manager.patch_size
+        places = tumor_places(list(contents), contents, found, classes, patch_size, only)
+        each = [x for x in zip(classes.names, shares, places, strict=True) if x[0] != classes.normal]
+        said = "; ".join(f"{name} {100 * share:.0f} % (in {len(there)} cases)" for name, share, there in each)
+        self.print_to_log_file(f"TextoMorph: synthetic examples: {said}")
+        lacking = [name for name, share, there in each if share > 0 and not there]
+        if lacking:
+            self._no_places(lacking, found)
+        return places
+
+    def _tumor_maker(self: Any, found: list[Example]) -> tuple[TumorMaker, tuple[float, ...]]:
         """What synthetic tumors are made with, and the share of them in each class's examples."""
         plan: TextoMorphPlans = self._textomorph_plan
         classes: ClassNames = self._classifier_classes
@@ -332,7 +329,7 @@ class ClassifierMixin(TextoMorphMixin):
         )
         taken = tuple(lesion_values(plan, self.dataset_json["labels"]))
         maker = TumorMaker(transform, of_classes, kinds, classes.names, taken)
-        return maker, [of_name.get(name, 0.0) for name in classes.names]
+        return maker, tuple(of_name.get(name, 0.0) for name in classes.names)
 
     def _no_places(self: Any, lacking: list[str], found: list[Example]) -> None:
         """Nowhere to put synthetic tumors of these classes: an error where they have no real ones either."""

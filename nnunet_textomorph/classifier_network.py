@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -38,6 +39,11 @@ class LesionClassifier(nn.Module):
             voxels = inside.sum(axes)
             pooled = torch.where(voxels > 0, (features * inside).sum(axes) / voxels.clamp(min=1), pooled)
         return self.head["seg_layers"](pooled)
+
+
+def half_precision(device: torch.device) -> Any:
+    """As nnU-Net does it: autocast on CUDA, nothing elsewhere (MPS does not even take a disabled autocast)."""
+    return torch.autocast("cuda") if device.type == "cuda" else nullcontext()
 
 
 def build_classifier(

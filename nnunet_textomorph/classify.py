@@ -28,7 +28,7 @@ from nnunet_textomorph.classifier_cases import (
 )
 from nnunet_textomorph.classifier_loader import crop, lesion_at, mock_lesion
 from nnunet_textomorph.classifier_model import MODEL_FILE, ClassifierModel, load_model
-from nnunet_textomorph.classifier_network import build_classifier
+from nnunet_textomorph.classifier_network import build_classifier, half_precision
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.plan import infer_plan, read_json
 
@@ -93,7 +93,7 @@ class PatchClassifier:
         for network in self.networks:
             network.eval()
             for axes in self.flips:
-                with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+                with half_precision(self.device):
                     logits = network(patch.flip(axes), None if lesion is None else lesion.flip(axes))
                 total += logits.float().softmax(1)[0]
         return tuple(float(p) for p in (total / (len(self.networks) * len(self.flips))).cpu())

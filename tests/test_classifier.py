@@ -455,3 +455,24 @@ def test_lesions_of_other_values_need_to_be_named(model: Path, tmp_path: Path) -
     (lesions / "a.nii.gz").unlink()
     done = cli("-i", images, "-m", model, "-o", tmp_path / "out3", "--lesions", lesions)
     assert "every image needs its segmentation" in done.output
+
+
+def test_a_segmentation_model_finds_the_lesions(dataset: TinyClasses, model: Path, tmp_path: Path) -> None:
+    """An untrained one: it says what it says, and that is what is classified."""
+    segmenter = trainer(dataset, nnUNetTrainer)
+    folder = Path(segmenter.output_folder_base)
+    (folder / "plans.json").write_text(json.dumps(segmenter.plans_manager.plans))
+    (folder / "dataset.json").write_text(json.dumps(dataset.dataset_json))
+    segmenter.inference_allowed_mirroring_axes = None
+    with torch.no_grad():
+        segmenter.network.decoder.seg_layers[-1].bias[:] = torch.tensor([0.0, 0.0, 9.0, 0.0, 0.0])  # all PDAC
+    segmenter.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
+    images, unused = tmp_path / "images", tmp_path / "unused"
+    images.mkdir(), unused.mkdir()
+    write_case(images, unused, "a", [])
+    done = cli("-i", images, "-m", model, "-o", tmp_path / "out", "--segmenter", folder)
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "out" / "classification.json").read_text())
+    assert len(content["lesions"]) == 1
+    assert content["lesions"][0]["diameter_mm"] > 50
+    assert (tmp_path / "out" / "segmentations" / "a.nii.gz").is_file()
