@@ -186,8 +186,9 @@ class ClassifierLoader(nnUNetDataLoader):
             if made is not None:
                 return made
         if not self.source.real[true]:
+            name = self.maker.names[true] if self.maker else true
             raise RuntimeError(
-                f"No room for a synthetic tumor of the class {true} in {TRIES} places, and there is no real one; lower "
+                f"No room for a synthetic tumor of the class {name} in {TRIES} places, and there is no real one; lower "
                 "smallest_mm or inside_share in TextoMorphPlans.json."
             )
         return self._real(self.source.real[true], true, rng)
