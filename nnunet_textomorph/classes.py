@@ -59,7 +59,7 @@ def lesion_diameters(
     Reads the label files with nnU-Net's ``reader``. What was read before is taken from ``cache``, as long as a file has
     the same size and time. A cache that cannot be written is done without.
     """
-    known = _read_cache(cache)
+    known = read_cache(cache)
     found: dict[str, dict[str, Any]] = {}
     for case in tqdm(sorted(cases), desc="sizes of tumors", unit="case", disable=None):
         status = label_files[case].stat()
@@ -69,7 +69,7 @@ def lesion_diameters(
             entry = {"file": key, "lesions": _lesions(plan, label_files[case], reader)}
         found[case] = entry
     if any(known.get(case) != entry for case, entry in found.items()):
-        _write_cache(cache, {**known, **found})
+        write_cache(cache, {**known, **found})
     lesions = [(label, mm) for entry in found.values() for label, mm in entry["lesions"] if mm >= SPECK_MM]
     return {name: tuple(mm for label, mm in lesions if label == value) for name, value in plan.tumors.items()}
 
@@ -104,7 +104,8 @@ def _lesions(plan: TextoMorphPlans, path: Path, reader: Any) -> list[tuple[int, 
     return [(x.label, round(equivalent_diameter(x.mask, spacing), 2)) for x in lesions_of(labels, values)]
 
 
-def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
+def read_cache(path: Path) -> dict[str, dict[str, Any]]:
+    """What was measured before, by case; nothing where the file is absent or broken."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -112,7 +113,8 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
     return content if isinstance(content, dict) else {}
 
 
-def _write_cache(path: Path, content: dict[str, dict[str, Any]]) -> None:
+def write_cache(path: Path, content: dict[str, dict[str, Any]]) -> None:
+    """Write under a temporary name, then rename; a folder that cannot be written to is left alone."""
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         temporary.write_text(json.dumps(content), encoding="utf-8")

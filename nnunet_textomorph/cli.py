@@ -270,6 +270,41 @@ def mine(
     click.echo(f"wrote {len(mined.bank.lesions)} missed lesions to {mined.folder}")
 
 
+@main.command()
+@click.option("-i", "images", type=FILE, required=True, help="Folder of CT, named as nnU-Net wants: CASE_0000.nii.gz.")
+@click.option("-m", "model_folder", type=FILE, required=True, help="TRAINER__PLANS__CONFIGURATION of a classifier.")
+@click.option("-o", "out", type=FILE, required=True, help="Folder for classification.json and .csv.")
+@click.option("--lesions", type=FILE, help="Folder of segmentations of the lesions: CASE.nii.gz.")
+@click.option("--segmenter", type=FILE, help="Instead: model folder of a trained nnU-Net that finds them.")
+@click.option(
+    "--lesion-label",
+    "lesion_labels",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Of --lesions, if not the training's.",
+)
+@click.option("--classes", "true_classes", type=FILE, help="True classes (case, class), to hold the results against.")
+@click.option("-f", "folds", multiple=True, help="Folds that are averaged; all trained ones by default.")
+@click.option("-chk", "checkpoint", default="checkpoint_final.pth")
+@click.option(
+    "-device", "device", type=click.Choice(["cuda", "cpu", "mps"]), help="cuda by default, where there is one."
+)
+@click.option("--disable_tta", is_flag=True, help="No test-time mirroring.")
+@click.option("--overwrite", is_flag=True)
+@one_line_errors
+def classify(images: Path, model_folder: Path, out: Path, disable_tta: bool, **settings: Any) -> None:
+    """Tell the classes of lesions and patients, by a model of nnUNetTrainerTextoMorphClassifier."""
+    from nnunet_textomorph.classify import classify as run
+
+    written = run(images, model_folder, out, mirroring=not disable_tta, **settings)
+    without = sum(patient["probabilities"] is None for patient in written["patients"])
+    if without:
+        click.echo(f"{without} patients without a lesion, hence without a class", err=True)
+    if written["table"]:
+        click.echo(written["table"])
+    click.echo(f"wrote {len(written['lesions'])} lesions of {len(written['patients'])} patients to {out}")
+
+
 _MODEL_SETTINGS = set(Endpoint._fields) - {"concurrency", "no_deidentify", "dry_run"}
 
 

@@ -30,6 +30,22 @@ PATHOLOGIES = get_args(Pathology)
 Labels = dict[str, int | list[int]]
 
 
+class ClassificationPlan(BaseModel):
+    """What the classification trainers do (paper §III-D); segmentation trainers do not read it.
+
+    ``normal``: cases without lesions are a class of their own. ``pooling``: over what features are averaged.
+    ``synthetic_share``: how many of a class's examples are synthetic, for a class of an average number of lesions; more
+    for rarer ones, fewer for more frequent ones. ``malignant``: names of classes; by their names when null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    normal: bool = False
+    pooling: Literal["patch", "lesion"] = "patch"
+    synthetic_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    malignant: tuple[str, ...] | None = None
+
+
 class TextoMorphPlans(BaseModel):
     """Checked contents of the file; an unknown key is an error.
 
@@ -41,7 +57,8 @@ class TextoMorphPlans(BaseModel):
     tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
     ``synthesis``: in the loader's workers, on the CPU, or by a service on the training device; when null the service
     where that is a GPU.
-    ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null.
+    ``epochs`` and the two numbers of iterations per epoch: nnU-Net's own when null. ``classification``: of the
+    classification trainers only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +82,7 @@ class TextoMorphPlans(BaseModel):
     epochs: int | None = Field(default=None, ge=1)
     iterations_per_epoch: int | None = Field(default=None, ge=1)
     validation_iterations_per_epoch: int | None = Field(default=None, ge=1)
+    classification: ClassificationPlan = ClassificationPlan()
 
     @field_validator("size_mix")
     @classmethod
@@ -236,9 +254,8 @@ def load_plan(path: Path) -> TextoMorphPlans:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
-        known = (
-            f"; the keys are {', '.join(TextoMorphPlans.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        )
+        fields = (ClassificationPlan if len(first["loc"]) > 1 else TextoMorphPlans).model_fields
+        known = f"; the keys are {', '.join(fields)}" if first["type"] == "extra_forbidden" else ""
         raise UserError(f"{path}: {key}: {first['msg']}{known}.") from None
 
 

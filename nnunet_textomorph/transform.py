@@ -106,7 +106,7 @@ class TextoMorphTransform(BasicTransform):
         self.counters.patch()
         if np.random.uniform() >= self.plan.probability:
             return {"request": None}
-        rng = np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))
+        rng = new_rng()
         start = time.perf_counter()
         segmentation = data_dict["segmentation"][0].numpy()
         request = draw_request(
@@ -115,11 +115,26 @@ class TextoMorphTransform(BasicTransform):
         if request is None:
             self.counters.no_room()
             return {"request": None}
-        hu = data_dict["image"][0].numpy() * self.sd + self.mean
+        made = self._synthesize(data_dict["image"][0].numpy(), segmentation, request, rng, start)
+        return {"request": None} if made is None else made
+
+    def put(
+        self, image: Tensor, segmentation: Tensor, request: Request, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor] | None:
+        """Image and segmentation, (1, D, H, W), with the tumor of a request in them; None where it was rejected."""
+        params = self._synthesize(image[0].numpy(), segmentation[0].numpy(), request, rng, time.perf_counter())
+        if params is None:
+            return None
+        return self._apply_to_image(image, **params), self._apply_to_segmentation(segmentation, **params)
+
+    def _synthesize(
+        self, image: np.ndarray, segmentation: np.ndarray, request: Request, rng: np.random.Generator, start: float
+    ) -> dict[str, Any] | None:
+        hu = image * self.sd + self.mean
         made = self._implant(hu, segmentation, request, rng) if np.isfinite(hu).all() else None
         if made is None or not np.isfinite(made.ct_hu).all():
             self._reject()
-            return {"request": None}
+            return None
         name = next(name for name, value in self.plan.tumors.items() if value == request.label)
         self.counters.injected(request.kind, name, time.perf_counter() - start)
         self._preview(hu, made.ct_hu, request)
@@ -175,3 +190,8 @@ class TextoMorphTransform(BasicTransform):
             self.preview_folder.mkdir(parents=True, exist_ok=True)
             path = self.preview_folder / f"injected_{number}.png"
             save_preview(path, before, after, request.mask, self.spacing, request.text, self.hu_range)
+
+
+def new_rng() -> np.random.Generator:
+    """Seeded from numpy's global state, the only one that nnU-Net seeds differently in each worker."""
+    return np.random.default_rng(np.random.randint(0, 2**32, 4, dtype=np.uint32))

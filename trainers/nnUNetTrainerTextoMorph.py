@@ -4,11 +4,11 @@ Each for any number of epochs too, named as nnU-Net names them: ``nnUNetTrainerT
 asks a module for the class of a name, so one is made when it is asked for, and no list has to say which there are.
 """
 
-import re
 from functools import cache
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_textomorph.trainer_lengths import trainer_of_length
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 
 
@@ -34,20 +34,14 @@ class nnUNetTrainerTextoMorphClassSpecific(TextoMorphMixin, nnUNetTrainer):
     textomorph_mix = {"class_specific": 1.0}  # noqa: RUF012
 
 
-_TRAINERS = {
-    trainer.__name__: trainer
-    for trainer in (
-        nnUNetTrainerTextoMorph,
-        nnUNetTrainerTextoMorphRandom,
-        nnUNetTrainerTextoMorphTargeted,
-        nnUNetTrainerTextoMorphClassSpecific,
-    )
-}
+_TRAINERS = (
+    nnUNetTrainerTextoMorph,
+    nnUNetTrainerTextoMorphRandom,
+    nnUNetTrainerTextoMorphTargeted,
+    nnUNetTrainerTextoMorphClassSpecific,
+)
 
 
 @cache
 def __getattr__(name: str) -> type:
-    found = re.fullmatch(r"(nnUNetTrainerTextoMorph[A-Za-z]*)_([1-9]\d*)epochs?", name)
-    if not found or found[1] not in _TRAINERS:
-        raise AttributeError(name)
-    return type(name, (_TRAINERS[found[1]],), {"textomorph_epochs": int(found[2]), "__module__": __name__})
+    return trainer_of_length(name, _TRAINERS, __name__)
