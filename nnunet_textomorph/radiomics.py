@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,8 @@ def radiomics_study(
     in the same CT. ``real``: folder of an nnU-Net raw dataset. Features of an interrupted run are kept. Raises
     :class:`UserError` for unusable input.
     """
+    if find_spec("radiomics") is None:
+        raise UserError('pyradiomics is not installed; give `pip install ".[radiomics]"`, which asks for a C compiler.')
     if out.exists():
         raise UserError(f"{out}: exists; give --out a new folder.")
     scans = all_scans(synthetic, real)

@@ -13,7 +13,9 @@ import SimpleITK as sitk
 from click.testing import CliRunner
 from tiny_nnunet import SPACING, TinyNnUNet, label_map, write
 
+import nnunet_textomorph.radiomics as radiomics_module
 from nnunet_textomorph.cli import main
+from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.radiomics import Record as Features
 from nnunet_textomorph.radiomics import (
     diversity_table,
@@ -168,3 +170,10 @@ def test_methods_are_compared_on_the_same_masks_and_ct_only(tmp_path: Path) -> N
         assert done.exit_code == 2, done.output
         assert sentence in " ".join(done.output.split())
     assert not Path(out).exists()
+
+
+def test_without_pyradiomics_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(radiomics_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"\[radiomics\]"):
+        radiomics_study([("a", tmp_path)], None, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
