@@ -3,9 +3,9 @@
     python benchmarks/nnunet_training.py --data ../shared/data/Dataset901_SoftTissueSarcoma --out DIR [--epochs 3]
 
 Plans and preprocesses the dataset into DIR, trains fold 0 with both trainers, continues the second with ``--c`` for one
-epoch more, predicts with it, and prints epoch times and what was injected. So that plain nnU-Net has as few iterations
-per epoch, a trainer that changes only their number stands for it. Fold 0 validates on the smallest case alone, and that
-case is predicted: on a CPU nnU-Net's final validation would otherwise take most of the time.
+epoch more, predicts with it, and prints epoch times and what was injected. Nothing is set beyond nnU-Net's own three
+variables (in an editable install ``nnUNet_extTrainer`` too, as the README says). Fold 0 validates on the smallest case
+alone, and that case is predicted: on a CPU nnU-Net's final validation would otherwise take most of the time.
 """
 
 from __future__ import annotations
@@ -20,19 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_textomorph.nnunet_commands import trainer_folder
 from nnunet_textomorph.plan import save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
+from nnunet_textomorph.schedule import VALIDATION_SHARE
 
 PLANS = "nnUNetReducedPlans"
-OURS, PLAIN = "nnUNetTrainerTextoMorph", "nnUNetTrainerFewIterations"
-PLAIN_TRAINER = """
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-class nnUNetTrainerFewIterations(nnUNetTrainer):
-    def initialize(self):
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = {epochs}, {iterations}, 2
-        super().initialize()
-"""
+OURS = "nnUNetTrainerTextoMorph"
 
 
 def run(environment: dict[str, str], *command: str) -> None:
@@ -61,11 +55,10 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=50)
     args = parser.parse_args()
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
-    trainers = args.out / "trainers"
-    shutil.copytree(Path(__file__).parents[1] / "trainers", trainers, dirs_exist_ok=True)
-    (trainers / f"{PLAIN}.py").write_text(PLAIN_TRAINER.format(epochs=args.epochs, iterations=args.iterations))
+    os.environ.pop("nnUNet_extTrainer", None)
     os.environ.update(folders)
-    environment = {**os.environ, "nnUNet_extTrainer": str(trainers.resolve())}
+    environment = {**os.environ, **trainer_folder()}
+    plain = f"nnUNetTrainer_{args.epochs}epochs_{args.iterations}iterations"
     raw, results, preprocessed = (Path(folders[f"nnUNet_{part}"]) for part in ("raw", "results", "preprocessed"))
     number = str(int(args.data.name[7:10]))
     if not (preprocessed / args.data.name / f"{PLANS}.json").is_file():
@@ -77,11 +70,15 @@ def main() -> None:
     others = [path.name.removesuffix(".nii.gz") for path in sorted((args.data / "labelsTr").iterdir())]
     split = {"train": [name for name in others if name != smallest], "val": [smallest]}
     (preprocessed / args.data.name / "splits_final.json").write_text(json.dumps([split]))
-    short = {"iterations_per_epoch": args.iterations, "validation_iterations_per_epoch": 2}
+    short = {
+        "iterations_per_epoch": args.iterations,
+        "validation_iterations_per_epoch": args.iterations // VALIDATION_SHARE,
+    }
     plan, path = write_plan(number, plans=PLANS, overwrite=True)
     save_plan(plan.model_copy(update={**short, "epochs": args.epochs}), path)
+    shutil.rmtree(results, ignore_errors=True)  # logs of an earlier run would be read too
     train = ["nnUNetv2_train", number, "3d_fullres", "0", "-p", PLANS, "-device", "cpu", "-tr"]
-    run(environment, *train, PLAIN)
+    run(environment, *train, plain)
     run(environment, *train, OURS)
     save_plan(plan.model_copy(update={**short, "epochs": args.epochs + 1}), path)
     run(environment, *train, OURS, "--c")
@@ -91,11 +88,11 @@ def main() -> None:
     predict = ["-i", str(some), "-o", str(args.out / "predicted"), "-d", number, "-c", "3d_fullres", "-f", "0"]
     run(environment, "nnUNetv2_predict", *predict, "-p", PLANS, "-tr", OURS, "-device", "cpu", "--disable_tta")
     times = {}
-    for trainer in (PLAIN, OURS):
+    for trainer in (plain, OURS):
         found = [float(m) for line in log(results, trainer) for m in re.findall(r"Epoch time: ([\d.]+) s", line)]
         times[trainer] = float(np.median(found[1:]))  # the first one starts the workers
-        print(f"{trainer:28s} epochs of {', '.join(f'{t:.1f}' for t in found)} s")
-    print(f"median without the first: {times[OURS] / times[PLAIN]:.2f} times as long as plain nnU-Net's")
+        print(f"{trainer:36s} epochs of {', '.join(f'{t:.1f}' for t in found)} s")
+    print(f"median without the first: {times[OURS] / times[plain]:.2f} times as long as plain nnU-Net's")
     print("\n".join(line for line in log(results, OURS) if "tumors injected" in line))
     print(f"predicted: {', '.join(sorted(p.name for p in (args.out / 'predicted').glob('*.nii.gz')))}")
 
