@@ -27,7 +27,7 @@ rm -rf "$runs/taught"
 python "$here/teach_wordings.py" --generator "$runs/diffusion" --out "$runs/taught"
 
 textomorph train distillation --data "$runs/data/manifest.jsonl" --generator "$runs/taught" --out "$runs/distilled" \
-    --cache "$runs/cache" --trajectories 1600 --steps 1600 --batch 16 --workers "$cores" --resume
+    --cache "$runs/cache" --trajectories 3200 --steps 2400 --batch 16 --mixed-precision bf16 --workers "$cores" --resume
 
 mkdir -p "$here/../generator/default"
 cp "$runs/distilled/"{generator.json,model.safetensors,distilled.safetensors} "$here/../generator/default/"
