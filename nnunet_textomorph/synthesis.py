@@ -178,7 +178,8 @@ class Service:
         """In words how the process ended; None while it lives, or where this is not the process that started it."""
         if self._process is None or os.getpid() != self._owner:
             return None
-        self._process.join(0.0)
+        gone = self._control.poll(1.0)  # it says nothing after its start: so this is the end of the pipe
+        self._process.join(END_SECONDS if gone else 0.0)
         if self._process.is_alive():
             return None
         return f"the process that synthesizes tumors {how_it_ended(self._process.exitcode)}"

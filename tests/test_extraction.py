@@ -111,7 +111,7 @@ def test_a_flip_is_never_read_as_the_source(d: Descriptors, field: str, seed: in
         ("Lesion with attenuation similar to that of the liver.", {"organ": "liver", "attenuation": "iso"}),
         ("Cystic mass with an enhancing mural nodule.", {"composition": "mixed"}),
         ("Lesion with a crisp edge, weak enhancement.", {"margin": "well-defined", "enhancement": "hypo"}),
-        ("An ill-defined edge and strong enhancement.", {"margin": "ill-defined", "enhancement": "hyper"}),
+        ("Lesion with an ill-defined edge and strong enhancement.", {"margin": "ill-defined", "enhancement": "hyper"}),
         ("Lesion with a sharp enhancing rim.", {"enhancement": "rim"}),
         ("Hypovascular pancreatic mass.", {"organ": "pancreas", "enhancement": "hypo"}),
         ("Lesion of water density in segment 4.", {"organ": "liver", "attenuation": "hypo", "composition": "cystic"}),
