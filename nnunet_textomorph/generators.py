@@ -43,9 +43,14 @@ def load_generator(reference: str | Path | None, device: str | torch.device = "c
     return Generator.load(reference, device)
 
 
+def is_registered(reference: str | Path | None) -> bool:
+    """Whether it is the name of a generator, and no folder."""
+    return str(reference) in _registered()
+
+
 def generator_reference(reference: str | Path | None, relative_to: Path | None = None) -> str | None:
     """What to write down: a registered name as it is, a folder by its whole path (``relative_to`` a folder)."""
-    if reference is None or str(reference) in _registered():
+    if reference is None or is_registered(reference):
         return None if reference is None else str(reference)
     return str(((relative_to or Path()) / reference).resolve())
 

@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from nnunet_textomorph.generator.folder import CONFIG_NAME, DEFAULT_FOLDER, WEIGHTS_NAME
+from nnunet_textomorph.generator.folder import CONFIG_NAME, DEFAULT_FOLDER, DISTILLED_NAME, WEIGHTS_NAME
+from nnunet_textomorph.generators import is_registered
 from nnunet_textomorph.missed import file_digest
 from nnunet_textomorph.plan import TextoMorphPlans
 
@@ -61,6 +62,9 @@ def _bank(plan: TextoMorphPlans) -> dict[str, str]:
 
 
 def _generator(plan: TextoMorphPlans) -> dict[str, str]:
+    if is_registered(plan.generator):
+        return {"name": str(plan.generator)}
     folder = Path(plan.generator) if plan.generator else DEFAULT_FOLDER
-    digests = {f"{name}_sha256": file_digest(folder / name) for name in (CONFIG_NAME, WEIGHTS_NAME)}
+    written = (folder / name for name in (CONFIG_NAME, WEIGHTS_NAME, DISTILLED_NAME))
+    digests = {f"{path.name}_sha256": file_digest(path) for path in written if path.is_file()}
     return {"folder": str(folder.absolute()), **digests}

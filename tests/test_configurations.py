@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -18,10 +19,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from tiny_nnunet import Ball, TinyNnUNet
 
 from nnunet_textomorph import transform
-from nnunet_textomorph.generator.folder import WEIGHTS_NAME
+from nnunet_textomorph.generator.folder import DEFAULT_FOLDER, WEIGHTS_NAME
 from nnunet_textomorph.missed import file_digest
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_plan
-from nnunet_textomorph.provenance import INPUTS_NAME
+from nnunet_textomorph.provenance import INPUTS_NAME, note_inputs
 from nnunet_textomorph.requests import draw_request
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 
@@ -101,6 +102,26 @@ def test_two_epochs(name: str, tmp_path: Path, generator_folder: Path, monkeypat
     assert len(told) == 2
     assert done.logger.get_value("textomorph_injected", None)[1] > 0
     assert (Path(done.output_folder) / "checkpoint_final.pth").is_file()
+
+
+def test_another_generator_trains_and_is_noted(
+    tmp_path: Path, generator_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = TinyNnUNet(tmp_path)
+    build(made, generator_folder, monkeypatch, [[SMALL], [SMALL]])
+    write_plan(made, generator="syntumor")
+    done = train(made)
+    assert done.logger.get_value("textomorph_injected", None)[1] > 0
+    noted = json.loads((Path(done.output_folder) / INPUTS_NAME).read_text())
+    assert noted[-1]["generator"] == {"name": "syntumor"}
+
+
+def test_a_distilled_denoiser_is_noted(tmp_path: Path) -> None:
+    plan = TextoMorphPlans(hosts={"liver": 1}, tumors={"tumor": 2}, organ="liver")
+    note_inputs(tmp_path, "trainer", 0, plan, None, "workers")
+    noted = json.loads((tmp_path / INPUTS_NAME).read_text())
+    digest = hashlib.sha256((DEFAULT_FOLDER / "distilled.safetensors").read_bytes()).hexdigest()
+    assert noted[-1]["generator"]["distilled.safetensors_sha256"] == digest
 
 
 def test_tumors_of_several_organs(tmp_path: Path, generator_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
