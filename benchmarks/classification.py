@@ -35,12 +35,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nnunet_textomorph.classification_results import wilson
 from nnunet_textomorph.classify import classify
 from nnunet_textomorph.nnunet_commands import trainer_folder
 from nnunet_textomorph.phantom import DEFAULT_SPACING, LABELS, PhantomCase, _write_image, phantom_case
 from nnunet_textomorph.plan import FILE_NAME, infer_plan, read_json, save_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
+from nnunet_textomorph.stats import wilson_interval
 
 NAME, NUMBER = "Dataset983_PhantomClasses", "983"
 CLASSES, NORMAL = ("PDAC", "PNET", "cyst"), "normal"
@@ -187,7 +187,7 @@ def _cell(each: Sequence[dict[str, Any]], key: str, of: str) -> str:
     if not rates:
         return "-"
     mean, number = float(np.mean(rates)), round(float(np.mean([e[of] for e in each])))
-    low, high = wilson(round(mean * number), number) or (0.0, 1.0)
+    low, high = wilson_interval(round(mean * number), number) or (0.0, 1.0)
     spread = f"{100 * min(rates):.1f} to {100 * max(rates):.1f}; " if len(rates) > 1 else ""
     return f"{100 * mean:.1f} % ({spread}95 %: {100 * low:.1f}-{100 * high:.1f})"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
-Z_95 = 1.959964  # of the normal distribution: two-sided 95 % intervals
+from nnunet_textomorph.stats import auc, wilson_interval
+
 PATIENT_RULE = (
     "A patient's probabilities are those of the lesion with the highest malignant probability (of the largest lesion "
     "where no class is malignant); without a lesion, the mean over places in the host."
@@ -64,25 +63,6 @@ def patient_result(
         known = [x.true for x in by_size if x.true is not None]
         true = next((name for name in known if name in malignant), next(iter(known), None))
     return Result(case, None, worst.probabilities, true)
-
-
-def wilson(successes: int, total: int) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of a proportion; None of nothing."""
-    if not total:
-        return None
-    p, z2 = successes / total, Z_95**2
-    middle = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z_95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def auc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
-    """Area under the ROC curve: how often a positive scores higher than a negative, ties half; None without both."""
-    wanted = np.asarray(positive, bool)
-    n, m = int(wanted.sum()), int((~wanted).sum())
-    if not n or not m:
-        return None
-    return float((rankdata(scores)[wanted].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def metrics(
@@ -138,9 +118,9 @@ def _rates(judged: Sequence[Result], classes: Sequence[str], names: Sequence[str
         "predicted": predicted,
         "right": right,
         "sensitivity": right / positive if positive else None,
-        "sensitivity_interval": wilson(right, positive),
+        "sensitivity_interval": wilson_interval(right, positive),
         "ppv": right / predicted if predicted else None,
-        "ppv_interval": wilson(right, predicted),
+        "ppv_interval": wilson_interval(right, predicted),
     }
 
 

@@ -319,8 +319,8 @@ class ClassifierMixin(TextoMorphMixin):
         diameters = {
             name: tuple(x.lesion.diameter_mm for x in found if classes.names[x.true] == name) for name in values
         }
-        bank = load_bank(Path(plan.bank) if plan.bank else None, plan.organ)
-        kinds: dict[str, TumorClass] = tumor_classes(of_classes, bank, diameters)
+        sources: Sources = self._textomorph_sources
+        kinds: dict[str, TumorClass] = tumor_classes(of_classes, sources.bank, diameters)
         weights = None if plan.class_weights is None else [plan.class_weights.get(name, 0.0) for name in values]
         numbers = [len(diameters[name]) for name in values]
         of_name = dict(
@@ -334,6 +334,7 @@ class ClassifierMixin(TextoMorphMixin):
             self._textomorph_counters,
             self._textomorph_synthesis,
             preview_folder=Path(self.output_folder) / "textomorph_previews" if self.local_rank == 0 else None,
+            sources=sources,
         )
         taken = tuple(lesion_values(plan, self.dataset_json["labels"]))
         maker = TumorMaker(transform, of_classes, kinds, classes.names, taken)

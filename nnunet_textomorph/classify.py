@@ -31,6 +31,7 @@ from nnunet_textomorph.classifier_model import MODEL_FILE, ClassifierModel, load
 from nnunet_textomorph.classifier_network import build_classifier, half_precision
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.plan import infer_plan, read_json
+from nnunet_textomorph.resuming import resume_folder
 
 RESULTS = "classification.json"
 NORMAL_PLACES = 4  # of the host, that a patient without lesions is judged by
@@ -214,7 +215,7 @@ def classify(
         "mirroring": mirroring,
     }
     partial = out / ".partial-cases"
-    _resume(partial, {**facts, "weights": trained.stamp})
+    resume_folder(partial, {**facts, "weights": trained.stamp})
     judged, strange = [], set[int]()
     for case in tqdm(cases, desc="classified", unit="case", disable=None):
         record = partial / f"{case}.json"
@@ -431,16 +432,6 @@ def _in_file(
 
 def _tables(written: Mapping[str, Any]) -> str:
     return "\n".join(f"{level}s\n{metrics_table(written[f'{level}_metrics'])}" for level in ("patient", "lesion"))
-
-
-def _resume(partial: Path, settings: dict[str, Any]) -> None:
-    """Make the folder of an unfinished run, or keep it if the settings are the same."""
-    path, content = partial / ".settings.json", json.dumps(settings)
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
-        return
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    path.write_text(content, encoding="utf-8")
 
 
 def _earlier(record: Path, stamp: list[list[int]]) -> dict[str, Any] | None:

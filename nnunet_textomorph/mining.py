@@ -7,7 +7,6 @@ stored with its mask, described, and drawn.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import zlib
@@ -62,6 +61,7 @@ from nnunet_textomorph.plan import (
     read_json,
 )
 from nnunet_textomorph.preview import save_missed_picture
+from nnunet_textomorph.resuming import SETTINGS_NAME, resume_folder
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM, equivalent_diameter, size_class
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def mine(
         "plan": plan.model_dump(include={"hosts", "tumors", "organ"}),
         "described_by": "measurement" if model is None else model.name,
     }
-    _resume(partial, settings)
+    resume_folder(partial, settings)
     task = Task(
         plan, label_reader(nnunet_plans), dataset_json["labels"].get("ignore"), min_overlap, partial / "pictures"
     )
@@ -219,7 +219,7 @@ def mine(
         if picture.name not in wanted:
             picture.unlink()
     shutil.rmtree(partial / "cases")
-    (partial / "settings.json").unlink()
+    (partial / SETTINGS_NAME).unlink()
     if out.exists():
         shutil.rmtree(out)
     os.replace(partial, out)
@@ -427,16 +427,6 @@ def _earlier(folder: Path, case: Case) -> CaseRecord | None:
         return None
     same = (record.labels_sha256, record.predicted_sha256) == (file_digest(case.labels), file_digest(case.predicted))
     return record if same else None
-
-
-def _resume(partial: Path, settings: dict[str, Any]) -> None:
-    """Make the folder of an unfinished run, or keep it if the settings are the same."""
-    path, content = partial / "settings.json", json.dumps(settings, indent=1)
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
-        return
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    path.write_text(content, encoding="utf-8")
 
 
 def _validated_cases(preprocessed: Path, name: str, ending: str) -> tuple[list[Case], list[int]]:

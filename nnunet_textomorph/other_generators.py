@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
-from nnunet_textomorph.generator.config import Domain, GeneratorConfig, SamplingConfig, Solver
+from nnunet_textomorph.generator.config import Domain, GeneratorConfig, SamplingConfig
 from nnunet_textomorph.generator.crops import healthy_context
 from nnunet_textomorph.generator.generator import Generator
 
@@ -55,10 +55,8 @@ class HandCrafted:
         texts: Sequence[str],
         *,
         seed: int,
-        solver: Solver | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
         host: np.ndarray | None = None,
+        **_sampling: Any,
     ) -> np.ndarray:
         """As :meth:`Generator.synthesize`; ``texts`` and the settings of sampling change nothing."""
         hosts = [None] * len(mask) if host is None else host
@@ -159,23 +157,9 @@ class DiffTumor(Generator):
     texts: everything but the text is the same as TextoMorph, so that a difference between them is the text's.
     """
 
-    def synthesize(
-        self,
-        context_hu: np.ndarray,
-        mask: np.ndarray,
-        texts: Sequence[str],
-        *,
-        seed: int,
-        solver: Solver | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-        host: np.ndarray | None = None,
-    ) -> np.ndarray:
+    def synthesize(self, context_hu: np.ndarray, mask: np.ndarray, texts: Sequence[str], **settings: Any) -> np.ndarray:
         """As :meth:`Generator.synthesize` at guidance 0; ``texts`` and ``guidance`` change nothing."""
-        same = ["a tumor"] * len(texts)
-        return super().synthesize(
-            context_hu, mask, same, seed=seed, solver=solver, steps=steps, guidance=0.0, host=host
-        )
+        return super().synthesize(context_hu, mask, ["a tumor"] * len(texts), **{**settings, "guidance": 0.0})
 
 
 def difftumor(device: str | torch.device = "cpu") -> DiffTumor:

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.missed import file_digest
-from nnunet_textomorph.stats import bootstrap_interval
+from nnunet_textomorph.stats import auc, bootstrap_interval
 from nnunet_textomorph.tumors import REAL, Scan, Tumor, all_scans, tumors_of
 
 # pyradiomics' default features but those of the neighbouring gray tone difference matrix: 14 + 18 + 24 + 16 + 16 + 14
@@ -330,7 +330,6 @@ def two_sample_auc(
     either kind.
     """
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.asarray(patients)
@@ -345,12 +344,12 @@ def two_sample_auc(
         forest = RandomForestClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=0)
         scores[held_out] = forest.fit(values[training], synthetic[training]).predict_proba(values[held_out])[:, 1]
 
-    def auc(rows: np.ndarray) -> float:
-        both = len(set(synthetic[rows])) == 2
-        return float(roc_auc_score(synthetic[rows], scores[rows])) if both else float("nan")
+    def of_rows(rows: np.ndarray) -> float:
+        found = auc(scores[rows].tolist(), synthetic[rows].tolist())
+        return float("nan") if found is None else found
 
-    low, high = bootstrap_interval(list(groups), auc, RESAMPLES) or (None, None)
-    return auc(np.arange(len(values))), low, high
+    low, high = bootstrap_interval(list(groups), of_rows, RESAMPLES) or (None, None)
+    return of_rows(np.arange(len(values))), low, high
 
 
 def frechet_distance(real: np.ndarray, other: np.ndarray) -> float | None:

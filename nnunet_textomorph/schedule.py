@@ -8,6 +8,7 @@ it is in the name of the results' folder too, so that runs of different lengths 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -50,3 +51,12 @@ def scheduled_trainer(name: str, module: str) -> type:
         "__module__": module,
     }
     return type(name, (base,), own)
+
+
+def trainer_of_length(name: str, trainers: Iterable[type], module: str) -> type:
+    """A subclass called ``name`` of one of ``trainers``; ``AttributeError`` where the name is none of theirs."""
+    known = {trainer.__name__: trainer for trainer in trainers}
+    found = re.fullmatch(r"(\w+)_([1-9]\d*)epochs?", name)
+    if not found or found[1] not in known:
+        raise AttributeError(name)
+    return type(name, (known[found[1]],), {"textomorph_epochs": int(found[2]), "__module__": module})

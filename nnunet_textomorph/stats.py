@@ -66,6 +66,13 @@ def wilson_interval(hits: int, number: int) -> tuple[float, float] | None:
     return float(found.low), float(found.high)
 
 
+def auc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
+    """Area under the ROC curve: how often a positive scores higher than a negative, ties half; None without both."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive, scores)) if len(set(positive)) == 2 else None
+
+
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float | None:
     """Exact two-sided McNemar test of paired hits; None without pairs, 1 where no pair differs."""
     a, b = np.asarray(first, bool), np.asarray(second, bool)

@@ -11,15 +11,15 @@ import pytest
 
 from nnunet_textomorph.classification_results import (
     Result,
-    auc,
     metrics,
     metrics_table,
     patient_result,
-    wilson,
     write_results,
 )
 from nnunet_textomorph.classifier_cases import find_lesions
 from nnunet_textomorph.classifier_loader import synthetic_shares
+from nnunet_textomorph.stats import auc
+from nnunet_textomorph.stats import wilson_interval as wilson
 
 CLASSES, MALIGNANT = ("PDAC", "PNET", "cyst"), ("PDAC", "PNET")
 

@@ -8,7 +8,7 @@ from functools import cache
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_textomorph.trainer_lengths import trainer_of_length
+from nnunet_textomorph.schedule import trainer_of_length
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
 
 
