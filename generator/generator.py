@@ -36,8 +36,8 @@ class Generator:
     """Autoencoder, denoiser and text encoder of one generator folder, ready to sample. Not changed by sampling.
 
     ``bfloat16``: whether the networks sample in it; by default on CPUs whose matrix units work in it (Intel AMX), where
-    it is more than twice as fast and moves voxels by 1 or 2 HU (benchmarks/generator_speed.py). Elsewhere on CPUs it is
-    emulated, and far slower.
+    it is more than twice as fast (benchmarks/generator_speed.py) and rounds a tumor otherwise than another CPU does.
+    Elsewhere on CPUs it is emulated, and far slower.
     """
 
     def __init__(self, config: GeneratorConfig, device: str | torch.device = "cpu") -> None:

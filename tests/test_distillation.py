@@ -130,6 +130,15 @@ def test_the_distilled_denoiser_samples_by_default_and_calls_once_a_step(distill
         assert np.abs(sample(made, **asked) - by_default).max() > 0.1
 
 
+def test_the_distilled_denoiser_reads_texts_as_the_first_one_does(distilled):
+    made = Generator.load(distilled)
+    assert made.distilled is not None
+    assert made.distilled.adapter is made.networks.denoiser.adapter
+    texts = ("a hypoattenuating mass", "a hyperattenuating mass with ill defined margins")
+    dark, bright = (made.synthesize(*region(), [text], seed=0) for text in texts)
+    assert np.abs(dark - bright).max() > 1.0  # HU; from the same noise
+
+
 def test_what_a_folder_with_a_distilled_denoiser_holds(distilled, teacher, tmp_path):
     before, after = (load_file(folder / "model.safetensors") for folder in (teacher, distilled))
     assert all(torch.equal(before[name], after[name]) for name in before)
