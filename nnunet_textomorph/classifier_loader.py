@@ -159,7 +159,9 @@ class ClassifierLoader(nnUNetDataLoader):
     ) -> None:
         super().__init__(data, batch_size, patch_size, final_patch_size, label_manager, transforms=transforms)
         self.source, self.maker, self.lesion_masks = source, maker, lesion_masks
-        self.tumor_values, self.spacing = list(tumor_values), tuple(float(s) for s in spacing)
+        self.tumor_values = list(tumor_values)
+        z, y, x = (float(s) for s in spacing)
+        self.spacing = (z, y, x)
         self.jitter = np.array(final_patch_size) * (JITTER if jitter else 0.0)
 
     def generate_train_batch(self) -> dict[str, Any]:
