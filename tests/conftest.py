@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+LONGEST = ("test_trainer.py", "test_training.py", "test_synthesis.py")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,8 @@ def generator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     tiny.generator(tiny.write_encoder(folder / "encoder")).save(folder / "generator")
     return folder / "generator"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
