@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# tests run in a process per core: threads of their own would only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import tiny
