@@ -32,7 +32,7 @@ from nnunet_textomorph.generator.generator import (
     sharpened,
 )
 from nnunet_textomorph.generators import load_generator
-from nnunet_textomorph.processes import exit_with_parent, how_it_ended
+from nnunet_textomorph.processes import exit_with_parent, how_it_ended, return_freed_memory
 
 if TYPE_CHECKING:
     from nnunet_textomorph.generators import AnyGenerator
@@ -75,7 +75,9 @@ class InWorkers:
 
     def synthesize(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """As :meth:`Generator.synthesize`."""
-        return self.generator.synthesize(*args, **kwargs)
+        made = self.generator.synthesize(*args, **kwargs)
+        return_freed_memory()
+        return made
 
     def ended(self) -> str | None:
         """Why it cannot go on: None, as there is no process to lose."""
