@@ -47,13 +47,18 @@ CLASSES, NORMAL = ("PDAC", "PNET", "cyst"), "normal"
 TRAINING_SEED, TEST_SEED = 31_001, 31_002
 VALIDATION_PER_CLASS = 3  # of the training seed's, to watch the training by; no checkpoint is chosen by them
 REDUCED = "nnUNetReducedPlans"
-TRAINING = """
-import sys, torch
+# the current folder may be this repository's root, where nnunet_textomorph lies without its parts
+PATHS = "import sys; sys.path[:] = filter(None, sys.path)\n"
+TRAINING = f"""{PATHS}
+import torch
 torch.manual_seed(int(sys.argv.pop(1)))
 from nnunetv2.run.run_training import run_training_entry
 run_training_entry()
 """
-PREPARE = "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as f; f()"
+PREPARE = f"""{PATHS}
+from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry
+plan_and_preprocess_entry()
+"""
 
 
 @dataclass(frozen=True)

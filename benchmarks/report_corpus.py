@@ -82,7 +82,7 @@ class Measured(NamedTuple):
 
 def measured(*arguments: object) -> Measured:
     """Run one command."""
-    command = [sys.executable, "-m", "nnunet_textomorph.cli", "reports", *[str(a) for a in arguments]]
+    command = [Path(sys.executable).with_name("textomorph"), "reports", *[str(a) for a in arguments]]
     start, before = time.perf_counter(), children_seconds()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = 0.0

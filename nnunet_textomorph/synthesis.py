@@ -291,6 +291,7 @@ def _serve(
                     connections[number].send(answer)
                 except OSError:  # who asked is gone
                     numbers.pop(connections[number], None)
+            return_freed_memory()
 
 
 def _batch(waiting: dict[int, _Request]) -> list[int]:

@@ -22,7 +22,7 @@ from nnunet_textomorph.generator.denoiser import Denoiser, VoxelwisePath, places
 from nnunet_textomorph.generator.diffusion import estimate_z0, noise_schedule, target
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import write_folder
-from nnunet_textomorph.generator.generator import Generator, load_autoencoder
+from nnunet_textomorph.generator.generator import Generator, load_autoencoder, sharpened
 from nnunet_textomorph.generator.sampling import sample_latents
 from nnunet_textomorph.generator.text_encoder import TextEncoder, text_config
 
@@ -86,6 +86,17 @@ def test_a_sample_has_the_shape_of_its_region_and_stays_in_the_window(generator)
     assert made.shape == (1, 16, 32, 48)
     assert made.dtype == np.float32
     assert low <= made.min() < made.max() <= high
+
+
+def test_sharpening_makes_a_border_steeper_and_draws_no_rim_along_it():
+    domain = Domain()
+    ball = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0) < 9
+    blurred = ndimage.gaussian_filter(np.where(ball, -60.0, 40.0).astype(np.float32), 1.0)
+    sharp = sharpened(blurred[None], domain)[0]
+    assert np.abs(np.where(ball, -60, 40) - sharp).mean() < 0.7 * np.abs(np.where(ball, -60, 40) - blurred).mean()
+    assert sharp.min() >= blurred.min()
+    assert sharp.max() <= blurred.max()
+    assert np.allclose(sharp[18:22, 18:22, 18:22], -60, atol=0.5)
 
 
 def test_a_sample_depends_on_seed_text_mask_and_context_alone(generator):
