@@ -158,7 +158,10 @@ def _folder(encoder: str) -> str:
 
 def _from_pretrained(kind: str, encoder: str):  # type: ignore[no-untyped-def]  # transformers' Auto classes
     import transformers
+    from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of the weights, which takes a moment; a download shows its own
     try:
         return getattr(transformers, kind).from_pretrained(_folder(encoder))
     except (OSError, ValueError, SafetensorError) as error:
@@ -166,6 +169,9 @@ def _from_pretrained(kind: str, encoder: str):  # type: ignore[no-untyped-def]  
         raise GeneratorError(
             f"The text encoder {encoder!r} cannot be loaded ({reason}); give an id or a folder."
         ) from None
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _sha256_of(encoder: str) -> str | None:

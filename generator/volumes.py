@@ -71,12 +71,16 @@ def read_volume(path: str | os.PathLike[str], *, integer: bool = False) -> Volum
         raise GeneratorError(f"{path}: no such file.")
     if not path.name.lower().endswith(SUFFIXES):
         raise GeneratorError(f"{path}: not a NIfTI, NRRD or MetaImage file; give one of {', '.join(SUFFIXES)}.")
+    if not os.access(path, os.R_OK):
+        raise GeneratorError(f"{path}: may not be read; change its permissions.")
     if path.name.lower().endswith((".nii", ".nii.gz")):
         _check_nifti(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # ITK ends with the system's last error, whatever that was of
+        reason = next((line for line in reversed(lines) if not line.startswith("Reason:")), type(error).__name__)
         raise GeneratorError(f"{path}: cannot be read as an image ({reason}); the file may be truncated.") from None
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise GeneratorError(

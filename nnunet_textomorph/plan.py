@@ -149,6 +149,11 @@ def infer_plan(
     """
     _check_channels(len(dataset_json.get("channel_names") or dataset_json.get("modality") or {}), where)
     labels: Labels = {k: v for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")}
+    for name, value in labels.items():
+        if not all(isinstance(v, int) for v in _listed(value)):
+            raise UserError(
+                f"{where}: the label {name!r} has the value {value!r}; give a whole number, without quotes."
+            )
     for name in (*host_labels, *tumor_labels):
         if name not in labels:
             raise UserError(f"{where}: has no label {name!r}; it has {', '.join(labels)}.")
@@ -334,14 +339,19 @@ def _weights(weights: dict[str, float], known: Iterable[str], where: str = "") -
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of nnU-Net's; :class:`UserError` where it is absent or no JSON."""
+    """A file of nnU-Net's; :class:`UserError` where it is absent, no JSON, or lacks what the rest relies on."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; plan the dataset with nnUNetv2_plan_and_preprocess again.") from None
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); plan the dataset again.") from None
-    return dict(content)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is no JSON object; plan the dataset again.")
+    needed = "labels" if path.name == "dataset.json" else "configurations"
+    if not isinstance(content.get(needed), dict):
+        raise UserError(f"{path}: names no {needed}; plan the dataset with nnUNetv2_plan_and_preprocess again.")
+    return content
 
 
 def _inherited(configurations: dict[str, Any], name: str) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def synthesize(request: SynthesisRequest, out: Path) -> Path:
     parent = next(p for p in out.absolute().parents if p.exists())
     if not parent.is_dir():
         raise UserError(f"{parent}: is a file; give --out a folder that can be made.")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"{parent}: cannot be written into; give --out a folder that can be made.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists and is not an empty folder; give --out a new one.")
     image, labels = read_volume(request.image), read_volume(request.organ_mask, integer=True)
@@ -191,7 +193,8 @@ def _tumor(request: SynthesisRequest, image: Volume, host: np.ndarray, rng: np.r
             raise UserError(f"{request.tumor_mask}: the tumor is larger than its host, label {request.label}.")
         return tumor
     diameter = request.diameter_mm or DEFAULT_DIAMETER_MM
-    for _ in range(TRIES):
+    smaller_than_host = INSIDE_SHARE * np.pi / 6 * diameter**3 <= host.sum() * np.prod(image.spacing)
+    for _ in range(TRIES if smaller_than_host else 0):
         shape = random_shape(diameter, image.spacing, rng)
         tumor_or_none = place(shape, host, rng, inside_share=INSIDE_SHARE)
         if tumor_or_none is not None:

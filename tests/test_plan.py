@@ -66,6 +66,7 @@ def test_a_region_that_holds_the_tumor_is_host_without_it() -> None:
     [
         ({"liver": 1, "spleen": 2}, "looks like a tumor"),
         ({"tumor": 1}, "--host-label"),
+        ({"liver": "1", "tumor": "2"}, "without quotes"),
         ({"spleen": 1, "stomach": 2, "tumor": 3}, "--host-label"),
     ],
 )
@@ -161,7 +162,7 @@ def test_several_channels_are_named_before_their_normalization(planned: Path) ->
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "nnUNetPlans.json"])
-@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe{}"])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe{}", b"{}", b"[]"])
 def test_missing_or_corrupt_files_of_nnunet_are_named(planned: Path, name: str, content: bytes | None) -> None:
     (planned / name).unlink() if content is None else (planned / name).write_bytes(content)
     with pytest.raises(UserError, match=name):

@@ -180,6 +180,13 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         return {"text": "  "}
     elif name == "too large":
         return {"diameter_mm": 75}
+    elif name == "enormous":  # no shape of it fits into memory
+        return {"diameter_mm": 30_000}
+    elif name == "cut off":
+        cut = case.folder / "cut.mha"
+        sitk.WriteImage(sitk.ReadImage(str(case.image)), str(cut))
+        cut.write_bytes(cut.read_bytes()[:-2000])
+        return {"image": cut}
     elif name == "no word":
         return {"text": " . "}
     elif name == "guidance":
@@ -250,6 +257,8 @@ def spoil(case: Case, name: str) -> dict[str, object]:
         ("label", "it holds 1"),
         ("empty text", "text is empty"),
         ("too large", "smaller diameter"),
+        ("enormous", "smaller diameter"),
+        ("cut off", "File cannot be read"),
         ("diameter", "above 0"),
         ("no word", "text is empty"),
         ("guidance", "guidance of nan"),

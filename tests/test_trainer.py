@@ -134,8 +134,9 @@ def test_a_benchmark_trains_both_trainers_by_the_same_schedule_and_compares_them
         assert log.read_text().count("Epoch 0") == 1
         assert "Epoch 1" not in log.read_text()
         assert ("tumors injected" in log.read_text()) == ("TextoMorph" in name)
-        injected = re.search(r"TextoMorph: (\d+) tumors injected, (\d+) attempts", log.read_text())
-        if injected:  # the loaders work ahead, but not by far: 2 iterations of 2 patches, not the plan's 3
+        if "TextoMorph" in name:  # 2 iterations of 2 patches each, not the plan's 3
+            injected = re.search(r"TextoMorph: (\d+) tumors injected.*? (\d+) attempts", log.read_text())
+            assert injected
             assert int(injected[1]) + int(injected[2]) >= 4
 
 
