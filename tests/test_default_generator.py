@@ -22,6 +22,7 @@ SMALLER = {  # options and their values here; steps and batches of all three tra
     "--steps": 2,
     "--batch": 2,
     "--crop": 32,
+    "--views": 1,
     "--trajectories": 2,
 }
 
