@@ -52,6 +52,9 @@ PATHS = "import sys; sys.path[:] = filter(None, sys.path)\n"
 TRAINING = f"""{PATHS}
 import torch
 torch.manual_seed(int(sys.argv.pop(1)))
+if sys.argv.pop(1) == "weights only":
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    nnUNetTrainer.perform_actual_validation = lambda self, save_probabilities=False: None
 from nnunetv2.run.run_training import run_training_entry
 run_training_entry()
 """
@@ -116,7 +119,7 @@ def draw_cases(
 
 def run(command: Sequence[str], environment: dict[str, str], log: Path) -> None:
     """A command whose output goes to a log; ends everything where it fails."""
-    print(f"$ {' '.join(command[3:])} > {log}", flush=True)
+    print(f"nnU-Net {' '.join(command[3:])} > {log}", flush=True)
     with log.open("a") as file:
         done = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
@@ -124,7 +127,14 @@ def run(command: Sequence[str], environment: dict[str, str], log: Path) -> None:
 
 
 def train(
-    out: Path, trainer: str, plans: str, seed: int, environment: dict[str, str], device: str, weights: Path | None
+    out: Path,
+    trainer: str,
+    plans: str,
+    seed: int,
+    environment: dict[str, str],
+    device: str,
+    weights: Path | None,
+    validate: bool = True,
 ) -> Path:
     """Train fold 0 with results in ``out``, or go on; returns the model folder."""
     model = out / NAME / f"{trainer}__{plans}__3d_fullres"
@@ -137,7 +147,7 @@ def train(
         arguments.append("--c")
     elif weights is not None:
         arguments += ["-pretrained_weights", str(weights)]
-    command = [sys.executable, "-c", TRAINING, str(seed), *arguments]
+    command = [sys.executable, "-c", TRAINING, str(seed), "whole" if validate else "weights only", *arguments]
     run(command, {**environment, "nnUNet_results": str(out)}, out / "log.txt")
     return model
 
@@ -260,7 +270,7 @@ def main() -> None:
     if any(ROWS[row].pretrained for row in args.rows):
         save_plan(plan.model_copy(update={"probability": 0.0}), preprocessed / FILE_NAME)
         folder = args.out.resolve() / "results" / "segmentation"
-        model = train(folder, "nnUNetTrainerTextoMorph", plans, 0, environment, args.device, None)
+        model = train(folder, "nnUNetTrainerTextoMorph", plans, 0, environment, args.device, None, validate=False)
         weights = model / "fold_0" / "checkpoint_final.pth"
     measured: dict[str, list[dict[str, Any]]] = {row: [] for row in args.rows}
     curves: dict[str, list[list[float]]] = {row: [] for row in args.rows}
