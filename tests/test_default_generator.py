@@ -45,7 +45,7 @@ def test_the_script_runs_from_nothing_to_a_generator(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
     made = Generator.load(tmp_path / "generator" / "default")
-    ct = np.zeros((24, 24, 24), np.float32)
+    ct = np.random.default_rng(0).normal(50.0, 10.0, (24, 24, 24)).astype(np.float32)
     mask = np.zeros(ct.shape, bool)
     mask[9:15, 9:15, 9:15] = True
     assert np.isfinite(made.implant(ct, (2.0, 2.0, 2.0), mask, "A hypoattenuating mass.", seed=0)).all()
