@@ -36,7 +36,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_textomorph.classify import classify
-from nnunet_textomorph.nnunet_commands import trainer_folder
+from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import DEFAULT_SPACING, LABELS, PhantomCase, _write_image, phantom_case
 from nnunet_textomorph.plan import FILE_NAME, infer_plan, read_json, save_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
@@ -48,8 +48,9 @@ TRAINING_SEED, TEST_SEED = 31_001, 31_002
 VALIDATION_PER_CLASS = 3  # of the training seed's, to watch the training by; no checkpoint is chosen by them
 REDUCED = "nnUNetReducedPlans"
 # the current folder may be this repository's root, where nnunet_textomorph lies without its parts
-PATHS = "import sys; sys.path[:] = filter(None, sys.path)\n"
-TRAINING = f"""{PATHS}
+TRAINING = """
+import sys
+sys.path[:] = filter(None, sys.path)
 import torch
 torch.manual_seed(int(sys.argv.pop(1)))
 if sys.argv.pop(1) == "weights only":
@@ -57,10 +58,6 @@ if sys.argv.pop(1) == "weights only":
     nnUNetTrainer.perform_actual_validation = lambda self, save_probabilities=False: None
 from nnunetv2.run.run_training import run_training_entry
 run_training_entry()
-"""
-PREPARE = f"""{PATHS}
-from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry
-plan_and_preprocess_entry()
 """
 
 
@@ -249,7 +246,7 @@ def main() -> None:
         content = {"channel_names": {"0": "CT"}, "labels": LABELS["pancreas"], "file_ending": ".nii.gz"}
         (raw / "dataset.json").write_text(json.dumps({**content, "numTraining": number}))
         prepare = ["-d", NUMBER, "-c", "3d_fullres", "-np", "2", "-npfp", "2", "--verify_dataset_integrity"]
-        run([sys.executable, "-c", PREPARE, *prepare], environment, args.out / "prepare.log")
+        run_nnunet(PREPARE, prepare, environment, args.out / "prepare.log")
         if not args.full_plans:
             reduce_plans(preprocessed, reduced=REDUCED)
     split = {

@@ -336,7 +336,7 @@ def sharpened(images: np.ndarray, domain: Domain) -> np.ndarray:
     """Undo the decoder's blur in part, by an unsharp mask; (B, D, H, W).
 
     A sharpened voxel stays within the values of its window of 5 voxels: an unsharp mask alone draws a rim along sharp
-    borders, a quarter brighter or darker than the tumor, that no text asked for.
+    borders that no text asked for.
     """
     sigma = [SHARPEN_SIGMA_MM / s for s in domain.spacing_mm]
     return np.stack([_within_neighbours(x + SHARPEN * (x - ndimage.gaussian_filter(x, sigma)), x) for x in images])
