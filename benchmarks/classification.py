@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--normal-class", action="store_true", help="cases without lesions are a class, and tested")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--iterations", type=int, default=50, help="per epoch")
-    parser.add_argument("--pooling", choices=["patch", "lesion"], default="patch")
+    parser.add_argument("--pooling", choices=["lesion", "patch"], default="lesion")
     parser.add_argument("--full-plans", action="store_true", help="nnU-Net's own plans instead of small ones")
     parser.add_argument("--spacing", type=float, nargs=3, default=DEFAULT_SPACING, help="of the phantoms, mm")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class LesionClassifier(nn.Module):
-    """Features of the decoder's last stage, averaged over the patch or over the lesion, then a linear layer.
+    """Features of the decoder's last stage, averaged over the lesion or over the patch, then a linear layer.
 
     ``network``: an nnU-Net segmentation network of dynamic-network-architectures (plain or residual encoder). Encoder
     and decoder keep their names, and the new layer has one that nnU-Net takes for a segmentation layer

@@ -33,7 +33,8 @@ Labels = dict[str, int | list[int]]
 class ClassificationPlan(BaseModel):
     """What the classification trainers do (paper §III-D); segmentation trainers do not read it.
 
-    ``normal``: cases without lesions are a class of their own. ``pooling``: over what features are averaged.
+    ``normal``: cases without lesions are a class of their own. ``pooling``: over what features are averaged; over
+    the patch, as the paper does it, short trainings learned nothing (docs/classification.md).
     ``synthetic_share``: how many of a class's examples are synthetic, for a class of an average number of lesions; more
     for rarer ones, fewer for more frequent ones. ``malignant``: names of classes; by their names when null.
     """
@@ -41,7 +42,7 @@ class ClassificationPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     normal: bool = False
-    pooling: Literal["patch", "lesion"] = "patch"
+    pooling: Literal["lesion", "patch"] = "lesion"
     synthetic_share: float = Field(default=0.5, ge=0.0, le=1.0)
     malignant: tuple[str, ...] | None = None
 

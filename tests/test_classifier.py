@@ -211,7 +211,7 @@ def test_features_are_averaged_over_the_patch_or_over_the_lesion(kind: str) -> N
 
 
 def test_patches_are_centred_on_lesions_and_classes_drawn_evenly(dataset: TinyClasses) -> None:
-    dataset.plan({"normal": True, "pooling": "lesion"})
+    dataset.plan({"normal": True})
     _, _, validation = loaders(dataset)
     seen: Counter[int] = Counter()
     for _ in range(40):
@@ -229,7 +229,7 @@ def test_patches_are_centred_on_lesions_and_classes_drawn_evenly(dataset: TinyCl
 def test_synthetic_examples_are_of_their_class_and_shares_are_kept(
     dataset: TinyClasses, generator_folder: Path
 ) -> None:
-    dataset.plan({"synthetic_share": 1.0, "pooling": "lesion"}, generator=str(generator_folder))
+    dataset.plan({"synthetic_share": 1.0}, generator=str(generator_folder))
     _, training, _ = loaders(dataset, Classifier)
     batches = [next(training) for _ in range(6)]
     assert all(batch["synthetic"].all() for batch in batches)
@@ -240,9 +240,11 @@ def test_synthetic_examples_are_of_their_class_and_shares_are_kept(
     }
     assert "(in " in log(dataset.folder("Classifier"))
 
-    dataset.plan({"synthetic_share": 0.0}, generator=str(generator_folder))
+    dataset.plan({"synthetic_share": 0.0, "pooling": "patch"}, generator=str(generator_folder))
     _, training, _ = loaders(dataset, Classifier)
-    assert not any(next(training)["synthetic"].any() for _ in range(5))
+    batches = [next(training) for _ in range(5)]
+    assert not any(batch["synthetic"].any() for batch in batches)
+    assert not any("lesion" in batch for batch in batches)  # features are averaged over the patch
 
 
 def test_classes_csv_tells_the_classes_of_one_tumor_label(
@@ -375,7 +377,7 @@ def model(dataset: TinyClasses) -> Path:
     """A model folder with two untrained folds."""
     from nnunet_textomorph.classifier_model import save_model
 
-    dataset.plan({"malignant": ["PDAC", "PNET"]})
+    dataset.plan({"malignant": ["PDAC", "PNET"], "pooling": "patch"})
     made = trainer(dataset)
     folder = Path(made.output_folder_base)
     save_model(made._classifier_model, folder)
