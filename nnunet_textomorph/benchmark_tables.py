@@ -15,7 +15,15 @@ from matplotlib.figure import Figure
 from nnunet_textomorph.evaluation import OVERALL, CaseScore
 from nnunet_textomorph.patients import NOT_STATED, Patients
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM
-from nnunet_textomorph.stats import difference_interval, holm, mcnemar, patient_draws, ratio_interval, wilcoxon
+from nnunet_textomorph.stats import (
+    difference_interval,
+    gained_and_lost,
+    holm,
+    mcnemar,
+    patient_draws,
+    ratio_interval,
+    wilcoxon,
+)
 
 SIZE_TITLES = {"small": "d < 20 mm", "medium": "20 ≤ d < 50 mm", "large": "d ≥ 50 mm", "all": "all sizes"}
 SENSITIVITIES = tuple(f"sensitivity_{size}" for size in (*SIZE_CLASSES_MM, "all"))
@@ -40,7 +48,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Test:
-    """A method against the first one. ``difference``: its value minus the first's; interval over patients, paired."""
+    """A method against the first one. ``difference``: its value minus the first's; interval over patients, paired.
+
+    ``regained``, ``lost``: lesions that the method found and the first did not, and the other way round; None for
+    other measures.
+    """
 
     method: str
     measure: str
@@ -51,6 +63,8 @@ class Test:
     high: float | None
     p: float | None
     p_holm: float | None
+    regained: int | None
+    lost: int | None
 
 
 @dataclass(frozen=True)
@@ -104,11 +118,12 @@ def compare(first: Sequence[CaseScore], others: Mapping[str, Sequence[CaseScore]
         made = [_test(measure, first, others[name], patients) for name in names]
         corrected = holm([p for _, _, p in made])
         for name, (test, pairs, p), p_holm in zip(names, made, corrected, strict=True):
+            regained, lost = _regained_and_lost(measure, first, others[name])
             a = _sums(measure, first, OVERALL, patients)
             b = _sums(measure, others[name], OVERALL, patients)
             difference = None if not sum(a[1]) else sum(b[0]) / sum(b[1]) - sum(a[0]) / sum(a[1])
             low, high = difference_interval(a, b, draws) or (None, None)
-            tests.append(Test(name, measure, test, pairs, difference, low, high, p, p_holm))
+            tests.append(Test(name, measure, test, pairs, difference, low, high, p, p_holm, regained, lost))
     return tests
 
 
@@ -164,12 +179,23 @@ def _test(
     patients: Sequence[str],
 ) -> tuple[str, int, float | None]:
     if name.startswith("sensitivity_"):
-        size = name.removeprefix("sensitivity_")
-        a, b = ([x.found for s in of for x in s.lesions if size in ("all", x.size)] for of in (first, second))
+        a, b = _found(name, first), _found(name, second)
         return "McNemar", len(a), mcnemar(a, b)
     (a_top, a_bottom), (b_top, b_bottom) = (_sums(name, of, OVERALL, patients) for of in (first, second))
     pairs = [(t / n, u / m) for t, n, u, m in zip(a_top, a_bottom, b_top, b_bottom, strict=True) if n and m]
     return "Wilcoxon", len(pairs), wilcoxon([p for p, _ in pairs], [p for _, p in pairs])
+
+
+def _found(name: str, scores: Sequence[CaseScore]) -> list[bool]:
+    """Of every lesion of the size that a measure is of, in order, whether it was found."""
+    size = name.removeprefix("sensitivity_")
+    return [x.found for score in scores for x in score.lesions if size in ("all", x.size)]
+
+
+def _regained_and_lost(
+    name: str, first: Sequence[CaseScore], second: Sequence[CaseScore]
+) -> tuple[int, int] | tuple[None, None]:
+    return gained_and_lost(_found(name, first), _found(name, second)) if name in SENSITIVITIES else (None, None)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -244,8 +270,8 @@ def _markdown(results: Results) -> str:
     if results.tests:
         lines += [f"## Against {first}", ""]
         lines += [
-            "| method | measure | difference [95 %] | test | pairs | p | p (Holm) |",
-            "|---|---|---|---|---|---|---|",
+            "| method | measure | difference [95 %] | regained / lost lesions | test | pairs | p | p (Holm) |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         for t in results.tests:
             title = dict(columns)[t.measure]
@@ -256,7 +282,8 @@ def _markdown(results: Results) -> str:
                 if t.low is not None and t.high is not None:
                     difference += f" [{factor * t.low:+.{digits}f}, {factor * t.high:+.{digits}f}]"
             p, p_holm = (DASH if x is None else f"{x:.3g}" for x in (t.p, t.p_holm))
-            lines.append(f"| {t.method} | {title} | {difference} | {t.test} | {t.pairs} | {p} | {p_holm} |")
+            lesions = DASH if t.regained is None else f"{t.regained} / {t.lost}"
+            lines.append(f"| {t.method} | {title} | {difference} | {lesions} | {t.test} | {t.pairs} | {p} | {p_holm} |")
         lines.append("")
     for column in dict.fromkeys(row.column for row in results.subgroups):
         lines += [

@@ -75,11 +75,16 @@ def auc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float | None:
     """Exact two-sided McNemar test of paired hits; None without pairs, 1 where no pair differs."""
-    a, b = np.asarray(first, bool), np.asarray(second, bool)
-    if not len(a):
+    if not len(first):
         return None
-    gained, lost = int((~a & b).sum()), int((a & ~b).sum())
+    gained, lost = gained_and_lost(first, second)
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def gained_and_lost(first: Sequence[bool], second: Sequence[bool]) -> tuple[int, int]:
+    """How many of paired hits only the second has, and only the first."""
+    a, b = np.asarray(first, bool), np.asarray(second, bool)
+    return int((~a & b).sum()), int((a & ~b).sum())
 
 
 def wilcoxon(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -65,6 +65,9 @@ def test_measures_tests_and_files(dataset: TinyNnUNet) -> None:
     tests = {t["measure"]: t for t in results["tests"]}
     assert tests["sensitivity_all"]["difference"] == pytest.approx(1 / 3)
     assert tests["sensitivity_all"]["p"] == 1.0
+    assert (tests["sensitivity_small"]["regained"], tests["sensitivity_small"]["lost"]) == (1, 0)
+    assert (tests["sensitivity_medium"]["regained"], tests["sensitivity_medium"]["lost"]) == (0, 0)
+    assert tests["dsc"]["regained"] is None
     lesions = list(csv.DictReader((folder / "lesions.csv").open()))
     assert [(r["case"], r["size"], r["found"]) for r in lesions if r["method"] == "nnUNetTrainer"] == [
         ("case_1", "medium", "True"),
@@ -74,6 +77,7 @@ def test_measures_tests_and_files(dataset: TinyNnUNet) -> None:
     table = (folder / "table.md").read_text()
     assert "d ≥ 50 mm (n = 0)" in table
     assert "| – |" in table
+    assert "| 1 / 0 | McNemar | 1 |" in table
     latex = (folder / "table.tex").read_text()
     assert latex.count(r"\\") >= 4
     assert "nan" not in (table + latex).lower()

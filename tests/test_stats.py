@@ -9,6 +9,7 @@ from scipy.stats import binom
 from nnunet_textomorph.stats import (
     bootstrap_interval,
     difference_interval,
+    gained_and_lost,
     holm,
     mcnemar,
     patient_draws,
@@ -29,6 +30,7 @@ def test_mcnemar_counts_only_what_differs() -> None:
     assert mcnemar(first, second) == pytest.approx(2 * binom.cdf(1, 10, 0.5))
     assert mcnemar([True, False], [True, False]) == 1.0
     assert mcnemar([], []) is None
+    assert gained_and_lost(first, second) == (9, 1)
 
 
 def test_wilcoxon_of_equal_and_of_missing_values() -> None:

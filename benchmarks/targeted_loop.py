@@ -1,0 +1,86 @@
+"""The whole loop: baseline folds, mine what they missed, train on it; which lesions are regained, and which are lost.
+
+    python benchmarks/targeted_loop.py --out DIR --data ../shared/data/Dataset901_SoftTissueSarcoma --spacing 3.27 2 2
+    python benchmarks/targeted_loop.py --out DIR --organ liver --cases 20
+
+nnU-Net plans and preprocesses (at ``--spacing``, where given), the plan is reduced to what two cores can train, and
+the project's own commands do the rest: ``textomorph benchmark`` of nnUNetTrainer, ``textomorph mine`` of it, and
+``textomorph benchmark`` of ``--trainers`` against it, all on the same folds and with the same schedule. Prints what
+``mine`` says and the benchmark's table. The same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from nnunet_textomorph.nnunet_commands import trainer_folder
+from nnunet_textomorph.phantom import write_phantom
+from nnunet_textomorph.plan import save_plan, write_plan
+from nnunet_textomorph.reduced_plan import reduce_plans
+
+BASELINE = "nnUNetTrainer"
+WHOLE, REDUCED = "nnUNetLoopPlans", "nnUNetLoopReducedPlans"
+
+
+def run(environment: dict[str, str], *command: str) -> None:
+    print("$", " ".join(command), flush=True)
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise SystemExit(f"{command[0]} failed.")
+
+
+def prepare(args: argparse.Namespace, environment: dict[str, str]) -> str:
+    """Plan and preprocess once; the dataset's number."""
+    name = f"Dataset984_Phantom{args.organ.capitalize()}" if args.data is None else args.data.name
+    raw, preprocessed = (Path(environment[f"nnUNet_{part}"]) / name for part in ("raw", "preprocessed"))
+    number = str(int(name[7:10]))
+    if not (preprocessed / f"{REDUCED}.json").is_file():
+        shutil.rmtree(raw, ignore_errors=True)  # of a run that was interrupted here
+        if args.data is None:
+            write_phantom(raw, args.organ, args.cases, seed=args.seed)
+        else:
+            shutil.copytree(args.data, raw)
+        command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", "3d_fullres", "-np", "2", "-npfp", "2"]
+        spacing = ["-overwrite_target_spacing", *map(str, args.spacing)] if args.spacing else []
+        run(environment, *command, *spacing, "-overwrite_plans_name", WHOLE)
+        reduce_plans(preprocessed, plans=WHOLE, reduced=REDUCED)
+    return number
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="an nnU-Net raw dataset; without it a phantom is made")
+    parser.add_argument("--organ", choices=("liver", "pancreas", "kidney"), default="liver", help="of the phantom")
+    parser.add_argument("--cases", type=int, default=20, help="of the phantom")
+    parser.add_argument("--seed", type=int, default=41_001, help="of the phantom")
+    parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="to train at, mm")
+    parser.add_argument("--trainers", nargs="+", default=["nnUNetTrainerTextoMorphTargeted"])
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--iterations", type=int, default=25)
+    parser.add_argument("--probability", type=float, help="of a tumor in a patch; the plan's own by default")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
+    os.environ.update(folders)
+    environment = {**os.environ, **trainer_folder()}
+    number = prepare(args, environment)
+    plan, path = write_plan(number, plans=REDUCED, overwrite=True)
+    if args.probability is not None:
+        save_plan(plan.model_copy(update={"probability": args.probability}), path)
+
+    schedule = ["--epochs", str(args.epochs), "--iterations", str(args.iterations), "--device", args.device]
+    common = ["textomorph", "benchmark", number, "-p", REDUCED, *schedule, "--overwrite", "--trainers"]
+    run(environment, *common, BASELINE, "--out", str(args.out / "baseline"))
+    trained = f"{BASELINE}_{args.epochs}epochs_{args.iterations}iterations"
+    if not (path.parent / "TextoMorphMissed").is_dir():
+        run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained)
+    run(environment, *common, BASELINE, *args.trainers, "--out", str(args.out / "table"))
+    print((args.out / "table" / "table.md").read_text())
+
+
+if __name__ == "__main__":
+    main()
