@@ -381,7 +381,9 @@ def test_a_run_is_not_continued_as_another_one(diffusion_run, manifest, diffusio
 def test_a_run_killed_by_the_system_continues_to_the_same_weights(manifest, autoencoder, tmp_path):
     out = tmp_path / "out"
     script = (
-        f"import sys, torch; torch.set_num_threads(1); sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        # the current folder may be the repository's root, where the package lies without its parts
+        "import sys, torch; torch.set_num_threads(1); sys.path[:] = filter(None, sys.path)\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path; from test_training import autoencoder_run\n"
         f"autoencoder_run(Path({str(manifest)!r}), Path({str(out)!r}), steps=400)\n"
     )
