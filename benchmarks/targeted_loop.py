@@ -1,6 +1,7 @@
 """The whole loop: baseline folds, mine what they missed, train on it; which lesions are regained, and which are lost.
 
-    python benchmarks/targeted_loop.py --out DIR --data ../shared/data/Dataset901_SoftTissueSarcoma --spacing 3.27 2 2
+    python benchmarks/targeted_loop.py --out DIR --data ../shared/data/Dataset901_SoftTissueSarcoma --spacing 4 4 4
+        --patch 32
     python benchmarks/targeted_loop.py --out DIR --organ liver --cases 20
 
 nnU-Net plans and preprocesses (at ``--spacing``, where given), the plan is reduced to what two cores can train, and
@@ -46,7 +47,7 @@ def prepare(args: argparse.Namespace, environment: dict[str, str]) -> str:
         command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", "3d_fullres", "-np", "2", "-npfp", "2"]
         spacing = ["-overwrite_target_spacing", *map(str, args.spacing)] if args.spacing else []
         run(environment, *command, *spacing, "-overwrite_plans_name", WHOLE)
-        reduce_plans(preprocessed, plans=WHOLE, reduced=REDUCED)
+        reduce_plans(preprocessed, plans=WHOLE, reduced=REDUCED, patch=args.patch)
     return number
 
 
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20, help="of the phantom")
     parser.add_argument("--seed", type=int, default=41_001, help="of the phantom")
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="to train at, mm")
+    parser.add_argument("--patch", type=int, default=48, help="voxels along the finest axes")
     parser.add_argument("--trainers", nargs="+", default=["nnUNetTrainerTextoMorphTargeted"])
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--iterations", type=int, default=25)

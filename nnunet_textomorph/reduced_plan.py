@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 FEATURES = (8, 16, 32, 64)
-PATCH = 48  # voxels along the axes of the finest spacing
 
 
 def reduce_plans(
@@ -18,8 +17,11 @@ def reduce_plans(
     configuration: str = "3d_fullres",
     plans: str = "nnUNetPlans",
     reduced: str = "nnUNetReducedPlans",
+    patch: int = 48,
 ) -> Path:
-    """Write ``reduced``.json beside ``plans``.json: four small stages, patches of 48 or less, batch size 2.
+    """Write ``reduced``.json beside ``plans``.json: four small stages, small patches, batch size 2.
+
+    ``patch``: voxels along the axes of the finest spacing, at most.
 
     Preprocessed data are shared with the plans copied from. Returns the path; an existing file is replaced.
     """
@@ -39,7 +41,7 @@ def reduce_plans(
     network["n_conv_per_stage_decoder"] = [1] * (stages - 1)
     whole = np.prod(network["strides"], axis=0)
     spacing = np.array(chosen["spacing"])
-    wanted = np.minimum(PATCH * spacing.min() / spacing, chosen["patch_size"])
+    wanted = np.minimum(patch * spacing.min() / spacing, chosen["patch_size"])
     chosen["patch_size"] = [int(max(1, round(w / s)) * s) for w, s in zip(wanted, whole, strict=True)]
     chosen["batch_size"] = 2
     path = preprocessed_folder / f"{reduced}.json"
