@@ -5,8 +5,10 @@
     python benchmarks/classification.py --out DIR --rows real added --repeats 1 --epochs 20 --iterations 50
 
 Draws phantoms until there are ``--per-class`` training and ``--test-per-class`` test cases with lesions of one class
-only, and normals; trains a segmentation (its weights start the rows below), then each row ``--repeats`` times,
-classifies the test cases (lesions given by their labels), and prints sensitivity and PPV of malignant and cyst. Rows:
+only, and normals; makes a description bank of the training cases' reports, offline (``reports extract, augment, bank``;
+``--package-bank``: the shipped one instead); trains a segmentation (its weights start the rows below), then each row
+``--repeats`` times, classifies the test cases (lesions given by their labels), and prints sensitivity and PPV of
+malignant and cyst. Rows:
 
     real           nnUNetTrainerTextoMorphClassifierReal, from the segmentation's weights
     real_scratch   the same, from random weights: curves.png holds the two against each other
@@ -59,6 +61,13 @@ if sys.argv.pop(1) == "weights only":
 from nnunetv2.run.run_training import run_training_entry
 run_training_entry()
 """
+TEXTOMORPH = """
+import sys
+sys.path[:] = filter(None, sys.path)
+from nnunet_textomorph.cli import main
+main()
+"""
+WORDINGS = 20  # of each description
 
 
 @dataclass(frozen=True)
@@ -114,9 +123,28 @@ def draw_cases(
     return found()
 
 
+def describe(out: Path, names: Sequence[str], spacing: tuple[float, float, float], environment: dict[str, str]) -> Path:
+    """A description bank of the training cases' reports."""
+    bank = out / "descriptions.jsonl"
+    if bank.is_file():
+        return bank
+    steps = [out / f"{name}.jsonl" for name in ("reports", "lesions", "variants")]
+    for path in steps:
+        path.unlink(missing_ok=True)  # of a run that was interrupted here
+    with steps[0].open("w") as file:
+        for name in tqdm(names, desc="reports", unit="case"):
+            case = phantom_case("pancreas", TRAINING_SEED, int(name[-4:]), spacing=spacing)
+            file.write(json.dumps({"id": name, "report": case.report}) + "\n")
+    reports, lesions, variants = map(str, steps)
+    commands = (["extract", reports, lesions], ["augment", lesions, variants, "-n", str(WORDINGS)])
+    for arguments in (*commands, ["bank", variants, str(bank)]):
+        run([sys.executable, "-c", TEXTOMORPH, "reports", *arguments], environment, out / "reports.log")
+    return bank
+
+
 def run(command: Sequence[str], environment: dict[str, str], log: Path) -> None:
     """A command whose output goes to a log; ends everything where it fails."""
-    print(f"nnU-Net {' '.join(command[3:])} > {log}", flush=True)
+    print(f"{' '.join(command[3:])} > {log}", flush=True)
     with log.open("a") as file:
         done = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
@@ -216,6 +244,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--iterations", type=int, default=50, help="per epoch")
     parser.add_argument("--pooling", choices=["lesion", "patch"], default="lesion")
+    parser.add_argument("--package-bank", action="store_true", help="the shipped descriptions, not the reports'")
     parser.add_argument("--full-plans", action="store_true", help="nnU-Net's own plans instead of small ones")
     parser.add_argument("--spacing", type=float, nargs=3, default=DEFAULT_SPACING, help="of the phantoms, mm")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -255,8 +284,11 @@ def main() -> None:
     }
     (preprocessed / "splits_final.json").write_text(json.dumps([split]))
 
+    names = [n for c in CLASSES for n in training[c][held_back:]]
+    bank = None if args.package_bank else str(describe(args.out, names, (z, y, x), environment).resolve())
     plan = infer_plan(read_json(preprocessed / "dataset.json")).model_copy(
         update={
+            "bank": bank,
             "epochs": args.epochs,
             "iterations_per_epoch": args.iterations,
             "validation_iterations_per_epoch": min(10, args.iterations),

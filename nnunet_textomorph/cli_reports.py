@@ -196,6 +196,26 @@ def validate(
 
 
 @reports.command()
+@click.argument("sources", metavar="VARIANTS.jsonl...", type=FILE, nargs=-1, required=True)
+@click.argument("out", metavar="BANK.jsonl", type=FILE)
+@one_line_errors
+def bank(sources: tuple[Path, ...], out: Path) -> None:
+    """Make a description bank of what `augment` wrote: the `bank` of TextoMorphPlans.json."""
+    from nnunet_textomorph.llm_reports.bank import build_bank, write_bank
+    from nnunet_textomorph.llm_reports.corpus import LesionLine
+    from nnunet_textomorph.llm_reports.errors import ReportError
+    from nnunet_textomorph.llm_reports.jsonl import check_new, read_lines
+
+    check_new(out)
+    made = build_bank(line.model_dump() for source in sources for line in read_lines(source, LesionLine))
+    if not len(made):
+        raise ReportError(f"{sources[0]}: holds no description with variants; give files that augment wrote.")
+    write_bank(made, out)
+    click.echo(f"{len(made):8d} descriptions, {sum(len(line.variants) for line in made)} wordings", err=True)
+    click.echo(f"wrote {out}")
+
+
+@reports.command()
 @click.option("--image", type=FILE, required=True, help="CT (NIfTI, NRRD or MetaImage).")
 @click.option("--mask", type=FILE, required=True, help="Segmentation on the same grid.")
 @click.option("--host-label", type=int, multiple=True, default=(1,), help="May be given several times.")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.cli import main
 from nnunet_textomorph.llm_reports import corpus
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
@@ -114,6 +115,27 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(content: bytes, sentence: 
     assert len(output.strip().splitlines()) == 1
     assert len(output) < 400
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_bank_of_what_augment_wrote_is_what_training_takes(tmp_path: Path) -> None:
+    reports = [
+        {"id": 1, "report": "Hypodense mass in the liver."},
+        {"id": 2, "report": "Hyperdense, well-defined lesion in the pancreas."},
+        {"id": 3, "report": "No focal lesion."},
+    ]
+    run("extract", write(tmp_path / "reports.jsonl", reports), tmp_path / "lesions.jsonl")
+    code, output = run("bank", tmp_path / "lesions.jsonl", tmp_path / "bank.jsonl")
+    assert (code, "augment" in output) == (2, True)
+    run("augment", tmp_path / "lesions.jsonl", tmp_path / "variants.jsonl", "-n", 5)
+    code, output = run("bank", tmp_path / "variants.jsonl", tmp_path / "variants.jsonl", tmp_path / "bank.jsonl")
+    assert code == 0, output
+    assert {line.descriptors.attenuation for line in load_bank(tmp_path / "bank.jsonl", "liver")} == {"hypo"}
+    assert len(load_bank(tmp_path / "bank.jsonl", "pancreas")) == 1
+    code, output = run("bank", tmp_path / "variants.jsonl", tmp_path / "bank.jsonl")
+    assert (code, "bank.jsonl" in output) == (2, True)
+    code, output = run("bank", tmp_path / "nothing.jsonl", tmp_path / "new.jsonl")
+    assert (code, "no such file" in output) == (2, True)
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 @pytest.mark.parametrize("command", ["extract", "augment", "validate"])
