@@ -254,6 +254,12 @@ def main() -> None:
         args.per_class = args.test_per_class = args.normals = 2
         args.epochs, args.iterations, args.repeats, args.spacing = 1, 2, 1, (5.0, 5.0, 5.0)
     z, y, x = args.spacing
+    args.out.mkdir(parents=True, exist_ok=True)
+    asked = {name: value for name, value in vars(args).items() if name not in ("out", "rows", "repeats", "device")}
+    record, written = args.out / "settings.json", json.dumps(asked, indent=1)
+    if record.is_file() and record.read_text() != written:
+        raise SystemExit(f"{record}: what is there was made with other settings; give --out another folder.")
+    record.write_text(written)
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed")}
     folders["nnUNet_results"] = str((args.out / "results").resolve())
     os.environ.update(folders)

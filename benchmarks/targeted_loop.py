@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--iterations", type=int, default=25)
     parser.add_argument("--probability", type=float, help="of a tumor in a patch; the plan's own by default")
+    parser.add_argument("--min-overlap", type=float, default=0.0, help="share of a lesion below which it is missed")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
@@ -75,11 +76,12 @@ def main() -> None:
         save_plan(plan.model_copy(update={"probability": args.probability}), path)
 
     schedule = ["--epochs", str(args.epochs), "--iterations", str(args.iterations), "--device", args.device]
-    common = ["textomorph", "benchmark", number, "-p", REDUCED, *schedule, "--overwrite", "--trainers"]
+    rule = ["--min-overlap", str(args.min_overlap)]
+    common = ["textomorph", "benchmark", number, "-p", REDUCED, *schedule, *rule, "--overwrite", "--trainers"]
     run(environment, *common, BASELINE, "--out", str(args.out / "baseline"))
     trained = f"{BASELINE}_{args.epochs}epochs_{args.iterations}iterations"
     if not (path.parent / "TextoMorphMissed").is_dir():
-        run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained)
+        run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained, *rule)
     run(environment, *common, BASELINE, *args.trainers, "--out", str(args.out / "table"))
     print((args.out / "table" / "table.md").read_text())
 

@@ -16,7 +16,7 @@ from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.llm_reports.bank import BankLine, DescriptionBank
 from nnunet_textomorph.matching import lesions_of
 from nnunet_textomorph.missed import SPECK_MM
-from nnunet_textomorph.plan import TextoMorphPlans, pathology_of
+from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, pathology_of
 from nnunet_textomorph.shapes import equivalent_diameter
 
 CENSUS_NAME = "TextoMorphLesions.json"  # beside nnU-Net's plans; may be deleted, is made anew
@@ -41,8 +41,11 @@ def tumor_classes(
 
     ``diameters``: of the training fold's lesions, per label. A class without any counts as if it had one.
     ``banks``: of labels that take others than ``bank``.
-    Raises :class:`UserError` for a class that its bank has no description of.
+    Raises :class:`UserError` for weights of other names, and for a class that its bank has no description of.
     """
+    unknown = sorted(set(plan.class_weights or ()) - set(plan.tumors))
+    if unknown:
+        raise UserError(f"class_weights: {unknown[0]!r} is none of {', '.join(plan.tumors)}; correct {FILE_NAME}.")
     weights = plan.class_weights or {name: 1.0 / max(1, len(diameters[name])) for name in plan.tumors}
     return {
         name: TumorClass(weight, tuple(diameters[name]), _bank_of(name, plan, (banks or {}).get(name, bank)))

@@ -154,6 +154,8 @@ def write_results(
         temporary = folder / ".partial-confusion_matrix.png"
         save_confusion(temporary, content["patient_metrics"], content["lesion_metrics"])
         os.replace(temporary, folder / "confusion_matrix.png")
+    else:
+        (folder / "confusion_matrix.png").unlink(missing_ok=True)  # of an earlier run that knew true classes
     _write_csv(folder / "classification.csv", lesions, patients, classes)
     temporary = folder / ".partial-classification.json"
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -173,6 +175,14 @@ def metrics_table(measured: dict[str, Any]) -> str:
 
 def save_confusion(path: Path, *measured: dict[str, Any]) -> None:
     """Draw confusion matrices side by side, of patients and of lesions: counts, shaded by the share of the row."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # nnU-Net's progress.png leaves giant fonts and a grid behind
+        _draw_confusion(path, *measured)
+
+
+def _draw_confusion(path: Path, *measured: dict[str, Any]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

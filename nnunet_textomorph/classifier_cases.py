@@ -22,8 +22,13 @@ from nnunet_textomorph.shapes import equivalent_diameter
 
 CLASSES_FILE = "classes.csv"  # beside dataset.json: case, class
 NORMAL = "normal"  # the class of cases without lesions
+# by its name a class is benign, else malignant, else what its pathology is
+BENIGN_NAME = re.compile(r"benign|\b(non|not)[\s_-]*(malign|cancer|neoplas)|pseudo", re.I)
 MALIGNANT = ("PDAC", "PNET", "HCC", "RCC", "metastasis", "sarcoma", "cholangiocarcinoma", "UC", "lymphoma", "SPN")
-MALIGNANT_NAME = re.compile(r"malign|cancer|carcinoma|sarcoma|metasta|lymphom|tumou?r", re.I)
+MALIGNANT_NAME = re.compile(
+    r"malign|cancer|carcinoma|sarcoma|metasta|lymphom|melanom|blastom|neuroendocrin|tumou?r|(hcc|rcc|nets?|gist)\b",
+    re.I,
+)
 PURE_SHARE = 0.95  # of a lesion that bears one label; the rest is taken for a slip of the pen
 HOST_PLACES = 200  # host voxels kept of each case
 NAMED_CASES = 5  # in one sentence
@@ -172,13 +177,22 @@ def read_classes(path: Path) -> dict[str, str]:
     """Class by case of a CSV file with the columns case and class; :class:`UserError` names line and mistake.
 
     "normal", in any case of its letters, is the class of cases without lesions.
+    Semicolons or tabs may stand for commas.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a CSV file with the columns case and class.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            if not {"case", "class"} <= set(reader.fieldnames or ()):
-                raise UserError(f"{path}: its first line must name the columns case and class.")
-            rows = [(reader.line_num, (row["case"] or "").strip(), (row["class"] or "").strip()) for row in reader]
+            first = file.readline()
+            delimiter = next((d for d in (",", ";", "\t") if d in first), ",")  # Excel's is the country's
+            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+            if not {"case", "class"} <= set(names):
+                raise UserError(
+                    f"{path}: its first line is {first.strip()[:60]!r}; it must name the columns case and class, "
+                    "with a comma between them."
+                )
+            reader = csv.DictReader(file, names, skipinitialspace=True, delimiter=delimiter)
+            rows = [(reader.line_num + 1, (row["case"] or "").strip(), (row["class"] or "").strip()) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: is no CSV file in UTF-8 ({error}).") from None
     found: dict[str, str] = {}
@@ -299,8 +313,9 @@ def _listed(cases: Sequence[str]) -> str:
 
 
 def _is_malignant(name: str) -> bool:
-    pathology = pathology_of(name)
-    return pathology in MALIGNANT if pathology else bool(MALIGNANT_NAME.search(name))
+    if BENIGN_NAME.search(name):
+        return False
+    return bool(MALIGNANT_NAME.search(name)) or pathology_of(name) in MALIGNANT
 
 
 def _content(entry: dict[str, Any]) -> CaseContent:

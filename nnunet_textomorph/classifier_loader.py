@@ -15,10 +15,10 @@ from torch import Tensor
 
 from nnunet_textomorph.classes import TumorClass
 from nnunet_textomorph.classifier_cases import CaseContent, ClassNames, Example
-from nnunet_textomorph.plan import TextoMorphPlans
+from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans
 from nnunet_textomorph.requests import class_request
 from nnunet_textomorph.shapes import random_shape
-from nnunet_textomorph.transform import TextoMorphTransform, new_rng
+from nnunet_textomorph.transform import TextoMorphTransform, TrainingStopped, new_rng
 
 JITTER = 1 / 16  # of the patch: how far from its middle a lesion's centre lies in training, at most
 MIDDLE = 1 / 4  # of the patch: where a synthetic tumor's centre lies; the patch is then centred on it
@@ -189,12 +189,13 @@ class ClassifierLoader(nnUNetDataLoader):
             made = self._synthetic(true, self.maker, rng)
             if made is not None:
                 return made
-        if not self.source.real[true]:
-            name = self.maker.names[true] if self.maker else true
-            raise RuntimeError(
-                f"No room for a synthetic tumor of the class {name} in {TRIES} places, and there is no real one; lower "
-                "smallest_mm or inside_share in TextoMorphPlans.json."
+        if self.maker is not None and (self.source.shares[true] == 1.0 or not self.source.real[true]):
+            reason = (
+                f"no synthetic tumor of the class {self.maker.names[true]} could be put into {TRIES} places; lower "
+                f"smallest_mm or inside_share in {FILE_NAME}"
             )
+            self.maker.transform.counters.fail(reason)
+            raise TrainingStopped(reason)
         return self._real(self.source.real[true], true, rng)
 
     def _real(self, among: Sequence[Example], true: int, rng: np.random.Generator) -> _Sample:

@@ -39,11 +39,11 @@ from nnunet_textomorph.classifier_loader import (
 )
 from nnunet_textomorph.classifier_model import PREDICT_SENTENCE, check_same, describe_model, save_model
 from nnunet_textomorph.classifier_network import build_classifier, half_precision
-from nnunet_textomorph.counters import InjectionCounters
+from nnunet_textomorph.counters import InjectionCounters, merged
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generators import load_generator
-from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, lesion_values
+from nnunet_textomorph.plan import TextoMorphPlans, lesion_values
 from nnunet_textomorph.requests import Sources
 from nnunet_textomorph.synthesis import SynthesisError
 from nnunet_textomorph.trainer_mixin import TextoMorphMixin
@@ -101,12 +101,11 @@ class ClassifierMixin(TextoMorphMixin):
 
     def on_train_start(self: Any) -> None:
         """nnU-Net's own; the model folder then says that it is a classifier's."""
-        if hasattr(self, "_textomorph_synthesis"):
-            super().on_train_start()
-        else:  # no synthetic tumors, whose inputs could be noted
-            super(TextoMorphMixin, self).on_train_start()  # type: ignore[misc]
+        super(TextoMorphMixin, self).on_train_start()  # type: ignore[misc]
         if self.local_rank == 0:
             save_model(self._classifier_model, Path(self.output_folder_base))
+            if self._synthesizes():
+                self._note_textomorph_inputs()
 
     def train_step(self: Any, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's own, with classes as targets."""
@@ -157,7 +156,13 @@ class ClassifierMixin(TextoMorphMixin):
         parts = (f"{name} {seen[i, False]} real + {seen[i, True]} synthetic" for i, name in enumerate(names))
         self.print_to_log_file(f"TextoMorph: examples seen: {'; '.join(parts)}")
         if self.textomorph_synthetic:
-            self.print_to_log_file(f"TextoMorph: {self._textomorph_counters.take().line()}")
+            summary = self._textomorph_counters.take()
+            if self.is_ddp:
+                summaries: list[Any] = [None] * dist.get_world_size()
+                dist.all_gather_object(summaries, summary)
+                summary = merged(summaries)
+            self.print_to_log_file(f"TextoMorph: {summary.line()}")
+            self._log_textomorph(summary.values())
             if self._shares_wanted and not any(count for (_, synthetic), count in seen.items() if synthetic):
                 self.print_to_log_file("TextoMorph: WARNING: this epoch saw not one synthetic tumor.")
         self._seen.clear()
@@ -199,14 +204,18 @@ class ClassifierMixin(TextoMorphMixin):
         model = describe_model(classes, plan)
         check_same(model, Path(self.output_folder_base))
         rest = [name for name in classes.names if name not in (*classes.malignant, classes.normal)]
+        by_name = "" if plan.classification.malignant else " (by their names; classification.malignant says otherwise)"
         self.print_to_log_file(
             f"TextoMorph: classes {', '.join(classes.names)} (from {classes.source}); malignant: "
-            f"{', '.join(classes.malignant) or 'none'}; benign: {', '.join(rest) or 'none'}"
+            f"{', '.join(classes.malignant) or 'none'}; benign: {', '.join(rest) or 'none'}{by_name}"
         )
         self._classifier_classes, self._classifier_model = classes, model
         # on the instance, where it hides the class's, which nnU-Net's predictor calls
         self.build_network_architecture = partial(build_classifier, classes=len(classes.names))
         return plan
+
+    def _synthesizes(self: Any) -> bool:
+        return bool(self.textomorph_synthetic and self._textomorph_plan.classification.synthetic_share > 0)
 
     def _raw_folder(self: Any) -> list[Path]:
         from nnunetv2.paths import nnUNet_raw
@@ -221,10 +230,13 @@ class ClassifierMixin(TextoMorphMixin):
     def _classifier_loaders(self: Any) -> tuple[Any, Any]:
         plan: TextoMorphPlans = self._textomorph_plan
         classes: ClassNames = self._classifier_classes
-        synthetic = self.textomorph_synthetic and plan.classification.synthetic_share > 0
+        synthetic = self._synthesizes()
         if synthetic:
             generator = load_generator(plan.generator)  # the workers would find out late, and without a clear line
-            self._textomorph_sources = Sources(load_bank(Path(plan.bank) if plan.bank else None, plan.organ))
+            path = Path(plan.bank) if plan.bank else None
+            organs = {name: plan.organ_for(name) for name in plan.tumors}
+            banks = {name: load_bank(path, organ) for name, organ in organs.items() if organ != plan.organ}
+            self._textomorph_sources = Sources(load_bank(path, plan.organ), banks=banks)
         datasets = super(TextoMorphMixin, self).get_tr_and_val_datasets()  # type: ignore[misc]
         contents = [self._contents(dataset) for dataset in datasets]
         found = [examples(list(each), each, classes, plan) for each in contents]
@@ -312,15 +324,13 @@ class ClassifierMixin(TextoMorphMixin):
         plan: TextoMorphPlans = self._textomorph_plan
         classes: ClassNames = self._classifier_classes
         values = classes.values(plan)
-        if plan.class_weights is not None and set(plan.class_weights) - set(values):
-            raise UserError(f"{FILE_NAME}: class_weights names another class than {', '.join(values)}.")
         # the plan of the requests: its tumors are the classes, which share a label where classes.csv tells them apart
         of_classes = plan.model_copy(update={"tumors": values})
         diameters = {
             name: tuple(x.lesion.diameter_mm for x in found if classes.names[x.true] == name) for name in values
         }
         sources: Sources = self._textomorph_sources
-        kinds: dict[str, TumorClass] = tumor_classes(of_classes, sources.bank, diameters)
+        kinds: dict[str, TumorClass] = tumor_classes(of_classes, sources.bank, diameters, sources.banks)
         weights = None if plan.class_weights is None else [plan.class_weights.get(name, 0.0) for name in values]
         numbers = [len(diameters[name]) for name in values]
         of_name = dict(
@@ -378,6 +388,7 @@ class ClassifierMixin(TextoMorphMixin):
             ]
         for each in made:
             next(each)  # starts the workers, as nnU-Net does
+        self._textomorph_workers = [worker for each in made for worker in getattr(each, "_processes", ())]
         return made[0], made[1]
 
     def _validate(self: Any) -> None:
@@ -388,6 +399,8 @@ class ClassifierMixin(TextoMorphMixin):
         contents = self._contents(dataset)
         classes: ClassNames = self._classifier_classes
         found = examples(list(contents), contents, classes, self._textomorph_plan)
+        if not found:
+            raise UserError(f"Fold {self.fold} has no validation case with a lesion; change splits_final.json.")
         network = self.network.module if self.is_ddp else self.network
         classifier = PatchClassifier(
             [getattr(network, "_orig_mod", network)],

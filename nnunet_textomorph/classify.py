@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
+import re
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +173,8 @@ def classify(
     ``images``: named as nnU-Net wants them (CASE_0000.nii.gz). ``lesions``: a folder of segmentations (CASE.nii.gz) on
     the images' grids, whose lesions have the values of the training's or ``lesion_labels``; or ``segmenter``: the
     folder of a trained nnU-Net segmentation model that finds them. ``true_classes``: a classes.csv to hold the results
-    against. ``folds``: all trained ones by default; their probabilities are averaged. Cases that an interrupted run has
+    against; of lesions they are the true classes where a patient has one lesion, or the training's came from such a
+    file. ``folds``: all trained ones by default; their probabilities are averaged. Cases that an interrupted run has
     done are not done again. Returns the content of classification.json, and the metrics as text (``table``).
 
     Raises :class:`UserError` for folders and files that are missing or unfit, true classes that the model does not
@@ -184,11 +188,12 @@ def classify(
         raise UserError(f"{out / RESULTS}: exists; replace it with --overwrite, or give -o another folder.")
     cases = _image_files(images, trained.dataset_json)
     truth = {} if true_classes is None else _truth(true_classes, list(cases), model)
-    out.mkdir(parents=True, exist_ok=True)
     ending = str(trained.dataset_json["file_ending"])
     if segmenter is not None:
-        values, hosts = _segment(segmenter, cases, out / "segmentations", ending, trained.device)
+        values, hosts = _segmenter_values(segmenter, ending, lesion_labels)
         segmentations, source = out / "segmentations", f"segmenter {segmenter.absolute()}"
+        segmentations.mkdir(parents=True, exist_ok=True)
+        _segment(segmenter, cases, segmentations, ending, trained.device, overwrite)
     else:
         assert lesions is not None
         values, hosts = list(lesion_labels) or list(model.tumors.values()), list(model.hosts)
@@ -196,6 +201,7 @@ def classify(
     for case in cases:
         if not (segmentations / f"{case}{ending}").is_file():
             raise UserError(f"{segmentations / (case + ending)}: no such file; every image needs its segmentation.")
+    out.mkdir(parents=True, exist_ok=True)
 
     classifier = PatchClassifier(
         trained.networks,
@@ -220,7 +226,7 @@ def classify(
     for case in tqdm(cases, desc="classified", unit="case", disable=None):
         record = partial / f"{case}.json"
         files = [*cases[case], segmentations / f"{case}{ending}"]
-        stamp = [[f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+        stamp = [_stamp(file) for file in files]
         content = _earlier(record, stamp)
         if content is None:
             content = {"files": stamp, **_judge(classifier, trained, cases[case], files[-1], values, hosts)}
@@ -275,7 +281,12 @@ def _load_networks(
         )
     networks: list[nn.Module] = []
     for path in files:
-        stored = torch.load(path, map_location="cpu", weights_only=False)  # nnU-Net's own format
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=False)  # nnU-Net's own format
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+            raise UserError(
+                f"{path}: cannot be read, it may be truncated; copy it again, or give another -f."
+            ) from None
         configuration = plans.get_configuration(stored["init_args"]["configuration"])
         channels = determine_num_input_channels(plans, configuration, dataset_json)
         network = build_classifier(plans, configuration, channels, 1, classes=len(model.classes))
@@ -288,7 +299,7 @@ def _load_networks(
             ) from None
         networks.append(network.to(device))
     axes = stored.get("inference_allowed_mirroring_axes") or ()
-    stamp = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    stamp = [_stamp(path) for path in files]
     names = [path.parent.name.removeprefix("fold_") for path in files]
     return _Trained(networks, names, stamp, plans, configuration, dataset_json, tuple(axes), device)
 
@@ -304,6 +315,11 @@ def _image_files(images: Path, dataset_json: dict[str, Any]) -> dict[str, list[P
     if not first:
         raise UserError(f"{images}: holds no image named as nnU-Net wants it (CASE_0000{ending}).")
     channels = len(dataset_json.get("channel_names") or dataset_json["modality"])
+    unnamed = [
+        p.name for p in sorted(images.glob(f"*{ending}")) if not re.search(rf"_\d{{4}}{re.escape(ending)}$", p.name)
+    ]
+    if unnamed:
+        print(f"left out, as not named CASE_0000{ending}: {', '.join(unnamed)}", file=sys.stderr)
     found = {}
     for case in first:
         found[case] = [images / f"{case}_{channel:04d}{ending}" for channel in range(channels)]
@@ -327,25 +343,49 @@ def _truth(path: Path, cases: Sequence[str], model: ClassifierModel) -> dict[str
     return truth
 
 
-def _segment(
-    folder: Path, cases: Mapping[str, list[Path]], out: Path, ending: str, device: torch.device
-) -> tuple[list[int], list[int]]:
-    """Segment by a trained nnU-Net into ``out``, as far as that is not done; its values of tumors, and of hosts."""
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
+def _segmenter_values(folder: Path, ending: str, lesion_labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """A segmentation model's values of tumors (``lesion_labels``, where given) and of hosts."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give the one in nnUNet_results that holds the model's fold_0.")
     if (folder / MODEL_FILE).is_file():
         raise UserError(f"{folder}: is a classifier; give --segmenter the folder of a segmentation model.")
     dataset_json = read_json(folder / "dataset.json")
-    plan = infer_plan(dataset_json, where=str(folder / "dataset.json"))
     if str(dataset_json["file_ending"]) != ending:
         raise UserError(f"{folder}: reads {dataset_json['file_ending']}, the classifier {ending}; use one file format.")
     if not any(folder.glob("fold_*/checkpoint_final.pth")):
         raise UserError(f"{folder}: no fold has a checkpoint_final.pth; train the segmentation model to its end.")
-    out.mkdir(exist_ok=True)
-    stamp, note = [str(folder.absolute())], out / ".segmenter.json"
-    if not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != stamp:
+    if lesion_labels:
+        listed = (value if isinstance(value, list) else [value] for value in dataset_json["labels"].values())
+        known = {int(value) for values in listed for value in values} - {0}
+        unknown = sorted(set(lesion_labels) - known)
+        if unknown:
+            raise UserError(
+                f"--lesion-label {unknown[0]}: {folder / 'dataset.json'} has no such label (it has "
+                f"{', '.join(map(str, sorted(known)))}); give the tumors' values."
+            )
+        return sorted(lesion_labels), sorted(known - set(lesion_labels))
+    try:
+        plan = infer_plan(dataset_json, where=str(folder / "dataset.json"))
+    except UserError as error:
+        raise UserError(
+            f"{str(error).split(';')[0].rstrip('.')}; name the tumors' values with --lesion-label."
+        ) from None
+    return sorted(plan.tumors.values()), plan.host_values
+
+
+def _segment(
+    folder: Path, cases: Mapping[str, list[Path]], out: Path, ending: str, device: torch.device, overwrite: bool
+) -> None:
+    """Segment by a trained nnU-Net into ``out``, but what the same model has made of the same images there."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    weights = [_stamp(path) for path in sorted(folder.glob("fold_*/checkpoint_final.pth"))]
+    read = {case: [_stamp(path) for path in files] for case, files in cases.items()}
+    stamp = {"model": str(folder.absolute()), "weights": weights, "images": read}
+    note = out / ".segmenter.json"
+    if overwrite or not note.is_file() or json.loads(note.read_text(encoding="utf-8")) != stamp:
         for path in out.glob(f"*{ending}"):
-            path.unlink()  # another model's
+            path.unlink()
         note.write_text(json.dumps(stamp), encoding="utf-8")
     predictor = nnUNetPredictor(device=device, verbose=False)
     predictor.initialize_from_trained_model_folder(str(folder), None)
@@ -356,7 +396,11 @@ def _segment(
         num_processes_preprocessing=1,
         num_processes_segmentation_export=1,
     )
-    return sorted(plan.tumors.values()), plan.host_values
+
+
+def _stamp(path: Path) -> list[int]:
+    """A file's size and time."""
+    return [path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _judge(
@@ -369,16 +413,14 @@ def _judge(
 ) -> dict[str, Any]:
     """What the networks say of one case, as JSON."""
     preprocessor = trained.configuration.preprocessor_class(verbose=False)
-    files = [str(path) for path in images]
-    try:
-        data, segmentation, properties = preprocessor.run_case(
-            files, str(segmentation_file), trained.plans, trained.configuration, trained.dataset_json
-        )
-    except AssertionError:
-        raise UserError(f"{segmentation_file}: has another grid than {images[0]}; segment that image.") from None
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
-        raise UserError(f"{images[0]} or {segmentation_file}: cannot be read ({reason}).") from None
+    reader = trained.plans.image_reader_writer_class()
+    data, grid = _read(reader.read_images, [str(path) for path in images], images[0])
+    segmentation, its_grid = _read(reader.read_seg, str(segmentation_file), segmentation_file)
+    if data.shape[1:] != segmentation.shape[1:] or not _same_grid(grid, its_grid):
+        raise UserError(f"{segmentation_file}: has another grid than {images[0]}; segment that image.")
+    data, segmentation, properties = preprocessor.run_case_npy(
+        data, segmentation, grid, trained.plans, trained.configuration, trained.dataset_json
+    )
     segmentation = segmentation.astype(np.int16)
     found = find_lesions(segmentation[0], values, classifier.spacing)
     lesions = [
@@ -394,6 +436,29 @@ def _judge(
     return {"lesions": lesions, "without_lesion": without, "other_values": sorted(int(v) for v in others)}
 
 
+def _read(read: Any, files: Any, named: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """What a reader of nnU-Net's gives; :class:`UserError` naming a file that it cannot read."""
+    try:
+        array, properties = read(files)
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise UserError(f"{named}: cannot be read ({reason}).") from None
+    return array, properties
+
+
+def _same_grid(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two images' properties, as nnU-Net's readers give them, have the same spacing, origin and direction."""
+    if set(one) != set(other):
+        return False
+    for key, value in one.items():
+        if isinstance(value, Mapping):
+            if not _same_grid(value, other[key]):
+                return False
+        elif np.shape(value) != np.shape(other[key]) or not np.allclose(value, other[key], rtol=1e-3, atol=1e-3):
+            return False
+    return True
+
+
 def _write(
     out: Path,
     judged: Sequence[tuple[str, dict[str, Any]]],
@@ -405,8 +470,10 @@ def _write(
     patients: list[Result] = []
     for case, content in judged:
         true = truth.get(case)
+        # where label values tell the classes, one patient's lesions may be of several
+        of_lesions = true if model.labels_from == "classes.csv" or len(content["lesions"]) == 1 else None
         own = [
-            Result(case, number, tuple(x["probabilities"]), true, tuple(x["centre"]), x["diameter_mm"])
+            Result(case, number, tuple(x["probabilities"]), of_lesions, tuple(x["centre"]), x["diameter_mm"])
             for number, x in enumerate(content["lesions"])
         ]
         lesions += own

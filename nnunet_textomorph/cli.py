@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nnunet_textomorph.cli_common import FILE, one_line_errors, with_options
+from nnunet_textomorph.cli_common import FILE, ListOptions, one_line_errors, with_options
 from nnunet_textomorph.cli_evidence import benchmark, radiomics, turing
 from nnunet_textomorph.cli_reports import Asked, Endpoint, model_options, reports
 
@@ -270,7 +270,7 @@ def mine(
     click.echo(f"wrote {len(mined.bank.lesions)} missed lesions to {mined.folder}")
 
 
-@main.command()
+@main.command(cls=ListOptions)
 @click.option("-i", "images", type=FILE, required=True, help="Folder of CT, named as nnU-Net wants: CASE_0000.nii.gz.")
 @click.option("-m", "model_folder", type=FILE, required=True, help="TRAINER__PLANS__CONFIGURATION of a classifier.")
 @click.option("-o", "out", type=FILE, required=True, help="Folder for classification.json and .csv.")
@@ -281,10 +281,10 @@ def mine(
     "lesion_labels",
     type=click.IntRange(1),
     multiple=True,
-    help="Of --lesions, if not the training's.",
+    help="Values of the lesions, if not the training's (--lesions), or not named as tumors (--segmenter).",
 )
 @click.option("--classes", "true_classes", type=FILE, help="True classes (case, class), to hold the results against.")
-@click.option("-f", "folds", multiple=True, help="Folds that are averaged; all trained ones by default.")
+@click.option("-f", "folds", multiple=True, help="Folds that are averaged (-f 0 1); all trained ones by default.")
 @click.option("-chk", "checkpoint", default="checkpoint_final.pth")
 @click.option(
     "-device", "device", type=click.Choice(["cuda", "cpu", "mps"]), help="cuda by default, where there is one."
@@ -299,7 +299,7 @@ def classify(images: Path, model_folder: Path, out: Path, disable_tta: bool, **s
     written = run(images, model_folder, out, mirroring=not disable_tta, **settings)
     without = sum(patient["probabilities"] is None for patient in written["patients"])
     if without:
-        click.echo(f"{without} patients without a lesion, hence without a class", err=True)
+        click.echo(f"patients without a lesion, hence without a class: {without}", err=True)
     if written["table"]:
         click.echo(written["table"])
     click.echo(f"wrote {len(written['lesions'])} lesions of {len(written['patients'])} patients to {out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,3 +47,30 @@ def with_options(options: list[Callable[..., Any]]) -> Callable[[Callable[..., N
         return command
 
     return decorate
+
+
+class ListOptions(click.Command):
+    """A command whose ``multiple`` options also take several values in a row: ``--folds 0 1 2``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        listed = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and option.multiple and option.nargs == 1
+            for name in (*option.opts, *option.secondary_opts)
+        }
+        return super().parse_args(ctx, repeated(args, listed))
+
+
+def repeated(args: Sequence[str], listed: set[str]) -> list[str]:
+    """``--folds 0 1`` as ``--folds 0 --folds 1``."""
+    made: list[str] = []
+    option, fresh = "", False
+    for arg in args:
+        if arg.startswith("-"):
+            option, fresh = (arg, True) if arg in listed else ("", False)
+            made.append(arg)
+        else:
+            made += [arg] if not option or fresh else [option, arg]
+            fresh = False
+    return made

@@ -8,34 +8,7 @@ from typing import Any
 
 import click
 
-from nnunet_textomorph.cli_common import FILE, one_line_errors
-
-
-class ListOptions(click.Command):
-    """A command whose ``multiple`` options also take several values in a row: ``--folds 0 1 2``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        listed = {
-            name
-            for option in self.params
-            if isinstance(option, click.Option) and option.multiple and option.nargs == 1
-            for name in (*option.opts, *option.secondary_opts)
-        }
-        return super().parse_args(ctx, _repeated(args, listed))
-
-
-def _repeated(args: Sequence[str], listed: set[str]) -> list[str]:
-    """``--folds 0 1`` as ``--folds 0 --folds 1``."""
-    made: list[str] = []
-    option, fresh = "", False
-    for arg in args:
-        if arg.startswith("-"):
-            option, fresh = (arg, True) if arg in listed else ("", False)
-            made.append(arg)
-        else:
-            made += [arg] if not option or fresh else [option, arg]
-            fresh = False
-    return made
+from nnunet_textomorph.cli_common import FILE, ListOptions, one_line_errors, repeated
 
 
 def named_folders(values: Sequence[str]) -> list[tuple[str, Path]]:
@@ -121,7 +94,7 @@ class _Turing(click.Group):
     """A group that is a command too: without a subcommand it builds the study."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _repeated(args, {"--synthetic"}) if args[:1] != ["score"] else args)
+        return super().parse_args(ctx, repeated(args, {"--synthetic"}) if args[:1] != ["score"] else args)
 
 
 @click.group(cls=_Turing, invoke_without_command=True)

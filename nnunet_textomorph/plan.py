@@ -53,7 +53,8 @@ class TextoMorphPlans(BaseModel):
     ``hosts`` and ``tumors`` map label names to values of the segmentation. ``probability``: of a tumor per patch.
     ``mix``: weights of the kinds of tumors (random: Eq. 3, targeted: Eq. 4, class_specific: Eq. 5). ``missed``: the
     bank of missed lesions for targeted ones; the one that ``textomorph mine`` wrote for the dataset when null.
-    ``class_weights``: of the tumor labels in class-specific ones; inverse to their frequency in the fold when null.
+    ``class_weights``: of the tumor labels (of the classes of classes.csv, where that tells them) in class-specific
+    ones; inverse to their frequency in the fold when null.
     ``size_mix``: weights of the size classes (small < 20 mm, medium < 50 mm, large). ``inside_share``: how much of a
     tumor lies in its host at least; the rest may bulge out. ``steps`` and ``guidance``: the generator's own when null.
     ``synthesis``: in the loader's workers, on the CPU, or by a service on the training device; when null the service
@@ -100,7 +101,7 @@ class TextoMorphPlans(BaseModel):
         if not self.host_values:
             raise ValueError("every value of hosts is one of tumors; no tissue is left to put tumors into")
         if self.class_weights is not None:
-            _weights(self.class_weights, self.tumors, "class_weights: ")
+            _weights(self.class_weights, self.class_weights, "class_weights: ")
         random_diameter(
             self.size_mix, np.random.default_rng(0), smallest_mm=self.smallest_mm, largest_mm=self.largest_mm
         )

@@ -126,11 +126,7 @@ class TextoMorphMixin:
         """nnU-Net's own; then note beside the checkpoints what this training's tumors come from."""
         super().on_train_start()  # type: ignore[misc]
         if self.local_rank == 0:
-            plan: TextoMorphPlans = self._textomorph_plan
-            missed = self._missed_path() if self._textomorph_sources.missed else None
-            synthesis = self._textomorph_synthesis
-            where = f"service on {synthesis.device}" if isinstance(synthesis, Service) else "workers"
-            note_inputs(Path(self.output_folder), type(self).__name__, self.current_epoch, plan, missed, where)
+            self._note_textomorph_inputs()
 
     def run_training(self: Any) -> None:
         """nnU-Net's own; where tumors cannot be made any more it ends with one line, and leaves no process behind."""
@@ -163,6 +159,13 @@ class TextoMorphMixin:
                 )
         self._log_textomorph(summary.values())
         super().on_epoch_end()  # type: ignore[misc]
+
+    def _note_textomorph_inputs(self: Any) -> None:
+        plan: TextoMorphPlans = self._textomorph_plan
+        missed = self._missed_path() if self._textomorph_sources.missed else None
+        synthesis = self._textomorph_synthesis
+        where = f"service on {synthesis.device}" if isinstance(synthesis, Service) else "workers"
+        note_inputs(Path(self.output_folder), type(self).__name__, self.current_epoch, plan, missed, where)
 
     def _log_textomorph(self: Any, values: dict[str, float]) -> None:
         """Into nnU-Net's logger, which wants every value in every epoch: those that were not counted are NaN."""

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -16,8 +17,9 @@ from nnunet_textomorph.classification_results import (
     patient_result,
     write_results,
 )
-from nnunet_textomorph.classifier_cases import find_lesions
+from nnunet_textomorph.classifier_cases import class_names, find_lesions
 from nnunet_textomorph.classifier_loader import synthetic_shares
+from nnunet_textomorph.plan import infer_plan
 from nnunet_textomorph.stats import auc
 from nnunet_textomorph.stats import wilson_interval as wilson
 
@@ -88,6 +90,28 @@ def test_results_are_written(tmp_path: Path) -> None:
     ]
     assert (tmp_path / "confusion_matrix.png").stat().st_size > 1000
     assert len(list(tmp_path.iterdir())) == 3
+    drawn = (tmp_path / "confusion_matrix.png").read_bytes()
+    with matplotlib.rc_context({"font.size": 40, "axes.grid": True}):  # what nnU-Net's progress.png leaves behind
+        write_results(tmp_path, lesions, patients, CLASSES, MALIGNANT, None, {"fold": "0"})
+    assert (tmp_path / "confusion_matrix.png").read_bytes() == drawn
+    write_results(tmp_path, [Result("a", 0, (1.0, 0.0, 0.0))], [], CLASSES, MALIGNANT, None, {})
+    assert not (tmp_path / "confusion_matrix.png").exists()  # of cases whose classes are not known now
+
+
+@pytest.mark.parametrize(
+    ("names", "malignant"),
+    [
+        (["benign tumor", "malignant tumor"], ["malignant tumor"]),
+        (["pseudotumor", "non-malignant", "HCC"], ["HCC"]),
+        (["mucinous cystadenocarcinoma", "serous cyst", "PanNET"], ["mucinous cystadenocarcinoma", "PanNET"]),
+        (["ccRCC", "pRCC", "oncocytoma", "GIST", "hemangioma"], ["ccRCC", "pRCC", "GIST"]),
+        (["tumor", "cyst"], ["tumor"]),
+    ],
+)
+def test_classes_are_malignant_by_their_names(names: list[str], malignant: list[str]) -> None:
+    labels = {"background": 0, "organ": 1} | {name: value for value, name in enumerate(names, 2)}
+    plan = infer_plan({"channel_names": {"0": "CT"}, "labels": labels}, host_labels=["organ"], tumor_labels=names)
+    assert list(class_names(plan, None, "here").malignant) == malignant
 
 
 def test_rarer_classes_get_more_synthetic_examples() -> None:

@@ -103,6 +103,10 @@ def test_train_stop_continue_validate_and_classify(
     first = log(folder)
     assert "examples seen: PDAC" in first
     assert "New best EMA macro sensitivity" in first
+    (inputs,) = json.loads((fold / "textomorph_inputs.json").read_text())
+    assert (inputs["trainer"], Path(inputs["generator"]["folder"])) == (TRAINER, generator_folder)
+    stored = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
+    assert any(key.startswith("textomorph_") for key in stored["logging"])
     assert not list(folder.rglob("*.npz"))
 
     dataset.plan({"normal": True}, generator=str(generator_folder), iterations_per_epoch=3, epochs=2)
@@ -285,6 +289,14 @@ def test_classes_csv_tells_the_classes_of_one_tumor_label(
     assert any(batch["synthetic"].any() for batch in batches)
     assert all(set(np.unique(batch["target"])) <= {0, 1} for batch in batches)
     assert "PDAC, PNET (from" in log(made.folder("Classifier"))
+    table.write_text(table.read_text().replace(",", ";").replace("case;class", "Case; Class"))  # as Excel writes it
+    made.plan(generator=str(generator_folder), class_weights={"PDAC": 1.0, "PNET": 0.0})
+    _, loader, _ = loaders(made, Classifier)
+    drawn = [next(loader) for _ in range(6)]
+    synthetic = {int(t) for batch in drawn for t, s in zip(batch["target"], batch["synthetic"], strict=True) if s}
+    assert synthetic == {0}
+    made.plan(generator=str(generator_folder), class_weights={"tumor": 1.0})
+    assert "class_weights: 'tumor' is none of PDAC, PNET" in refused(made, capsys, Classifier)
     (made.preprocessed / "classes.csv").write_text("case,class\na_0,PDAC\n")
     assert "differ" in refused(made, capsys)
 
@@ -398,6 +410,7 @@ def test_folds_and_mirrored_patches_are_averaged_and_interrupted_work_goes_on(
     images.mkdir(), lesions.mkdir()
     write_case(images, lesions, "a", [((9, 20, 20), 6.0, 2), ((9, 34, 40), 5.0, 4)])
     write_case(images, lesions, "b", [])
+    shutil.copy(lesions / "b.nii.gz", images / "stray.nii.gz")
 
     def probabilities(*options: object) -> np.ndarray:
         out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
@@ -405,15 +418,24 @@ def test_folds_and_mirrored_patches_are_averaged_and_interrupted_work_goes_on(
         assert done.exit_code == 0, done.output
         content = json.loads((out / "classification.json").read_text())
         assert content["patients"][1]["predicted"] is None  # no lesion, and no class for that
-        assert "1 patients without a lesion" in done.output
+        assert "without a class: 1" in done.output
         assert len(content["lesions"]) == 2
+        assert done.stderr.count("stray.nii.gz") == 1  # which is not named as an image
         worst = max(content["lesions"], key=lambda x: x["probabilities"]["PDAC"] + x["probabilities"]["PNET"])
         assert content["patients"][0]["probabilities"] == worst["probabilities"]
         return np.array([list(x["probabilities"].values()) for x in content["lesions"]])
 
+    checkpoint = model / "fold_1" / "checkpoint_final.pth"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    done = cli("-i", images, "-m", model, "-o", tmp_path / "none", "--lesions", lesions)
+    assert (done.exit_code, f"{checkpoint}: cannot be read" in done.output) == (2, True)
+    assert not (tmp_path / "none").exists()
+    checkpoint.write_bytes(whole)
     first, second = probabilities("-f", "0"), probabilities("-f", "1")
     assert not np.allclose(first, second, atol=1e-3)
     np.testing.assert_allclose(probabilities(), (first + second) / 2, atol=1e-5)
+    np.testing.assert_allclose(probabilities("-f", "0", "1"), (first + second) / 2, atol=1e-5)
     assert not np.allclose(probabilities("-f", "0", "--disable_tta"), first, atol=1e-6)
 
     from nnunet_textomorph import classify as module
@@ -454,6 +476,15 @@ def test_lesions_of_other_values_need_to_be_named(model: Path, tmp_path: Path) -
     done = cli("-i", images, "-m", model, "-o", tmp_path / "out3", "--lesions", lesions)
     assert done.exit_code == 2
     assert "another grid" in done.output
+    flipped = sitk.GetImageFromArray(labels)
+    flipped.CopyInformation(sitk.ReadImage(str(images / "a_0000.nii.gz")))
+    flipped.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))  # the same shape, another place
+    sitk.WriteImage(flipped, str(lesions / "a.nii.gz"))
+    done = cli("-i", images, "-m", model, "-o", tmp_path / "out3", "--lesions", lesions)
+    assert (done.exit_code, "another grid" in done.output) == (2, True)
+    (lesions / "a.nii.gz").write_bytes(b"no image")
+    done = cli("-i", images, "-m", model, "-o", tmp_path / "out3", "--lesions", lesions)
+    assert (done.exit_code, "lesions/a.nii.gz: cannot be read" in done.output) == (2, True)
     (lesions / "a.nii.gz").unlink()
     done = cli("-i", images, "-m", model, "-o", tmp_path / "out3", "--lesions", lesions)
     assert "every image needs its segmentation" in done.output
@@ -478,3 +509,18 @@ def test_a_segmentation_model_finds_the_lesions(dataset: TinyClasses, model: Pat
     assert len(content["lesions"]) == 1
     assert content["lesions"][0]["diameter_mm"] > 50
     assert (tmp_path / "out" / "segmentations" / "a.nii.gz").is_file()
+    with torch.no_grad():
+        segmenter.network.decoder.seg_layers[-1].bias[:] = torch.tensor([9.0, 0.0, 0.0, 0.0, 0.0])  # nothing at all
+    segmenter.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
+    arguments = ("-i", images, "-m", model, "-o", tmp_path / "out", "--segmenter", folder, "--overwrite")
+    done = cli(*arguments)
+    assert done.exit_code == 0, done.output
+    assert not json.loads((tmp_path / "out" / "classification.json").read_text())["lesions"]
+    done = cli(*arguments, "--lesion-label", 9)
+    assert (done.exit_code, "--lesion-label 9" in done.output) == (2, True)
+    unnamed = {"background": 0, "a": 1, "b": 2, "c": 3, "d": 4}
+    (folder / "dataset.json").write_text(json.dumps({**dataset.dataset_json, "labels": unnamed}))
+    done = cli(*arguments)
+    assert (done.exit_code, "--lesion-label" in done.output) == (2, True)
+    done = cli(*arguments, "--lesion-label", 2)
+    assert done.exit_code == 0, done.output

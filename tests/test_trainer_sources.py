@@ -245,6 +245,8 @@ def test_a_class_without_descriptions_is_named(
     made = build(TinyNnUNet(tmp_path / "classes", labels=labels), monkeypatch)
     plan(made)
     assert "'HCC'" in refused(made, capsys, ClassSpecific)
+    plan(made, class_weights={"cyst": 1.0})
+    assert "class_weights: 'cyst' is none of HCC" in refused(made, capsys, ClassSpecific)
 
 
 def test_validation_alone_needs_no_bank(dataset: TinyNnUNet) -> None:
