@@ -25,6 +25,7 @@ from .phrasing import whole_mm
 from .variants import distinct_key
 
 ANY_ORGAN = "any"
+SIZE_RATIO, SIZE_TRIES = 1.6, 20  # of a stated size to the wanted one; draws until it is within
 VISIBLE = ("attenuation", "enhancement", "texture", "composition", "margin")
 """What a text changes in the image. Host and mask give organ and size; a pathology shows through these."""
 
@@ -100,15 +101,28 @@ class DescriptionBank:
         own = self._index.get((organ, None)) or self._index.get((ANY_ORGAN, None), [])
         return DescriptionBank(self.lines[i] for i in own)
 
-    def draw(self, rng: np.random.Generator, *, organ: str | None = None, pathology: str | None = None) -> str:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        organ: str | None = None,
+        pathology: str | None = None,
+        size_mm: float | None = None,
+    ) -> str:
         """A random variant of a random line, of an organ and a pathology if given.
 
-        Raises :class:`ReportError` where there is no such line.
+        ``size_mm``: of the lesion that is to be described; a line that states quite another one is drawn only where a
+        few draws give no other. Raises :class:`ReportError` where there is no line of the organ and the pathology.
         """
         fitting = self._index.get((organ, pathology))
         if not fitting:
             raise ReportError(f"The description bank holds no line of organ {organ!r} and pathology {pathology!r}.")
-        return str(_one(self.lines[_one(fitting, rng)].variants, rng))
+        for _ in range(1 if size_mm is None else SIZE_TRIES):
+            line = self.lines[_one(fitting, rng)]
+            stated = line.descriptors.size_mm
+            if size_mm is None or stated is None or 1 / SIZE_RATIO <= stated / size_mm <= SIZE_RATIO:
+                break
+        return str(_one(line.variants, rng))
 
     def similar(self, text: str, rng: np.random.Generator) -> str | None:
         """Another wording of the same descriptors; None where the bank has none."""

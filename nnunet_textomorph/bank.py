@@ -30,6 +30,8 @@ def load_bank(path: Path | None, organ: str) -> DescriptionBank:
     return bank
 
 
-def draw(bank: DescriptionBank, rng: np.random.Generator, pathology: str | None = None) -> str:
-    """A random wording of a random description, of a pathology where the bank has it."""
-    return bank.draw(rng, pathology=pathology if pathology in bank.pathologies else None)
+def draw(
+    bank: DescriptionBank, rng: np.random.Generator, pathology: str | None = None, size_mm: float | None = None
+) -> str:
+    """A random wording of a random description, of a pathology where the bank has it, and near a size."""
+    return bank.draw(rng, pathology=pathology if pathology in bank.pathologies else None, size_mm=size_mm)

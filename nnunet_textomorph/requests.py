@@ -17,7 +17,7 @@ from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.missed import MissedShape
 from nnunet_textomorph.plan import TextoMorphPlans, pathology_of
-from nnunet_textomorph.shapes import random_diameter, random_shape, varied_shape
+from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, random_shape, varied_shape
 
 PLACES = 20  # host voxels tried as a shape's centre
 SHRINKS = 3  # times that a random shape without room is drawn anew, smaller
@@ -100,7 +100,10 @@ def random_request(
     diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
     mask = _random_mask(segmentation, spacing, plan, name, diameter, rng, kept, lesions)
     bank = (banks or {}).get(name, bank)
-    return None if mask is None else Request(draw(bank, rng, pathology_of(name)), mask, plan.tumors[name])
+    if mask is None:
+        return None
+    text = draw(bank, rng, pathology_of(name), equivalent_diameter(mask, spacing))
+    return Request(text, mask, plan.tumors[name])
 
 
 def targeted_request(
@@ -155,7 +158,10 @@ def class_request(
     else:
         diameter = random_diameter(plan.size_mix, rng, smallest_mm=plan.smallest_mm, largest_mm=plan.largest_mm)
     mask = _random_mask(segmentation, spacing, plan, name, diameter, rng, kept, lesions)
-    return None if mask is None else Request(chosen.bank.draw(rng), mask, plan.tumors[name], "class_specific")
+    if mask is None:
+        return None
+    text = chosen.bank.draw(rng, size_mm=equivalent_diameter(mask, spacing))
+    return Request(text, mask, plan.tumors[name], "class_specific")
 
 
 def _random_mask(

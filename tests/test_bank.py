@@ -140,6 +140,17 @@ def test_draws_by_organ_and_pathology(bank: DescriptionBank) -> None:
     assert bank.pathologies == {"PDAC"}
     with pytest.raises(ReportError, match="no line of organ 'kidney' and pathology 'PDAC'"):
         bank.draw(rng, organ="kidney", pathology="PDAC")
+    sized = DescriptionBank(
+        BankLine(
+            organ="liver",
+            descriptors=Descriptors(organ="liver", size_mm=mm),
+            description=f"A {mm} mm liver lesion.",
+            variants=(f"Liver lesion, {mm} mm.",),
+        )
+        for mm in (10.0, 15.0, 40.0, 60.0)
+    )
+    assert {sized.draw(rng, size_mm=14.0) for _ in range(60)} == {"Liver lesion, 10.0 mm.", "Liver lesion, 15.0 mm."}
+    assert len({sized.draw(rng, size_mm=200.0) for _ in range(60)}) == 4  # none fits: any
     assert [bank.draw(np.random.default_rng(1)) for _ in range(3)] == [bank.draw(np.random.default_rng(1))] * 3
 
 
