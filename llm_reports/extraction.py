@@ -23,6 +23,7 @@ from .nouns import (
     PANCREAS_PARTS,
     Location,
     Noun,
+    Place,
     cue_after,
     cue_before,
     history_tokens,
@@ -333,20 +334,22 @@ class _Reader:
         """The last organ that was named at all, were it only in *renal vein*."""
         self.location = Location()
         self.concluding = False
+        self.label = ""
+        """The heading of the sentence before."""
         self.held = Facts()
         """What the lines of a form say before enough is said to make a lesion: *Type: cystic. Size: 21 mm.*"""
         self.subject: list[Lesion] = []
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
-        if _QUESTION.search(text):
+        if _QUESTION.search(text) or (not self.lesions and _FIRST_QUESTION.fullmatch(text)):
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
             self._read(text, Sentence(text), text, context)
             self.current, self.organ, self.location = spoken, organ, location
             return
-        for clause in clauses_of(text):
+        for clause in (item for part in clauses_of(text) for item in _by_segment(part)):
             s = Sentence(clause)
             listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
@@ -383,14 +386,18 @@ class _Reader:
             self._read_label(context.label)
         self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
-        nouns = nouns_of(s, self._open_to, lambda hit: self._suits(s, hit), counted, self._is_in_cyst())
+        labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
+        self.label = context.label
+        nouns = nouns_of(
+            s, lambda x: self._open_to(x, labelled), lambda hit: self._suits(s, hit), counted, self._is_in_cyst()
+        )
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         apart = [(n.start, n.end) for n in nouns if n.role in ("diagnosis", "nothing")]
         facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
-        told = [(part, n) for f, n in told for part in _split(s, f, n.end)]
+        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _holds_sizes(s, n) else n.end)]
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
@@ -435,9 +442,12 @@ class _Reader:
             said[0].pathology == "cyst" or bool(said[0].says("composition") & {"cystic", "mixed"})
         )
 
-    def _open_to(self, pathology: str | None) -> bool:
-        """Whether there is a lesion that a bare *metastasis* could be the diagnosis of."""
-        organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "")
+    def _open_to(self, pathology: str | None, labelled: str | None) -> bool:
+        """Whether there is a lesion that a bare *metastasis* could be the diagnosis of.
+
+        ``labelled``: the organ that the line is of.
+        """
+        organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology or "") or labelled
         return any(not x.dropped and organ in (None, x.organ) for x in self.recent)
 
     def _suits(self, s: Sentence, hit: Hit) -> bool:
@@ -515,6 +525,7 @@ class _Reader:
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
         here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]
+        here = _of_last_clause(here, noun, apart)
         within = [p for p in here if noun.start <= p.start < noun.end]
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
         if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
@@ -532,13 +543,15 @@ class _Reader:
             return earlier[-1]
         if places and "and" in s.tokens[noun.end : places[0].start]:
             return places[0].organ
+        own = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+        if own == "kidney" and not (places or context.label) and {"left", "right"} & set(s.tokens):
+            return own  # "the AML on the right"
         if set(s.tokens[noun.start : noun.hit.start]) & _DEFINITE:
             told = self.current or [x for x in self.recent if not x.dropped]
             if told and not any(x.organ == self.organ for x in told):
                 return told[-1].organ
             if self.current:
                 return self.current[-1].organ
-        own = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
         if own and self.organ not in HOSTS and context.conclusion:
             return own
         return self.organ or own or self.hint or _compared_with(s)
@@ -569,8 +582,13 @@ class _Reader:
                     loose.placed.append((noun.pathology, elsewhere))
                     continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
+                if target and target.organ is None and target.sizes:  # "a collection in the lesser sac: pseudocyst"
+                    target.organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                elif _is_of_all(s, noun, lesion_nouns):  # "nodules in body and tail, consistent with metastases"
+                    for f in facts:
+                        f.diagnoses.append(noun.pathology)
                 elif (target or loose).diagnoses and _is_preferred(s, noun):
                     (target or loose).diagnoses.insert(0, noun.pathology)
                 else:
@@ -663,7 +681,8 @@ class _Reader:
         if definite or context.conclusion:
             return [best]
         told = best in self.current and not f.location
-        label = len(s.tokens) <= 4 and not f.plural and not best.diagnoses  # "Benign hepatic cyst."
+        label = len(s.tokens) <= 4 and not f.plural  # "Benign hepatic cyst."
+        label = label and (not best.diagnoses or f.called in best.diagnoses)
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
@@ -671,7 +690,8 @@ class _Reader:
         targets = self._spoken_of(s)
         if len(targets) > 1:
             self.current = targets
-        artifact = any(n.role == "artifact" for n in nouns) and not (
+        artifact = any(n.role == "artifact" for n in nouns) and not _is_dismissed(s)
+        artifact = artifact and not (
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
         )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
@@ -755,17 +775,32 @@ class _Reader:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
         things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
+        if context.label and self.location.parts and loose.sizes:  # "Uncinate: 3.6 cm, solid, SMV encased"
+            said = min([z.token for z in s.sizes], default=0)
+            things = [n for n in things if n.role != "other" or n.start < said]
         if (
             any(not (_LESION_PARTS | {"fat"}) & set(s.tokens[n.hit.start : n.end]) for n in things)
             or self.organ not in HOSTS
         ):
             return False
+        if _OF_WHOLE_ORGANS & set(s.tokens):
+            return False  # "Liver: enlarged (19 cm), diffusely hypodense."
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
             return bool(place.parts and loose.sizes and elsewhere)
+        if loose.sizes and self._is_only_place(s):
+            return True
         affirmed = {st.field for st in loose.statements if not st.negated}
         return len(affirmed) + bool(loose.sizes) + bool(context.label and self.location.parts) >= 2
+
+    def _is_only_place(self, s: Sentence) -> bool:
+        """Whether a sentence is but a part of an organ and a size: *Segment 5, 18 mm.*"""
+        place = location_in(s, 0, len(s.tokens), self.organ)
+        if len(s.tokens) == 1:  # "Segment 6. 44 mm."
+            place = self.location
+        small = any(part.startswith("segment") or part.endswith("pole") for part in place.parts)
+        return small and len(s.tokens) <= 7 and not _LINKS & set(s.tokens)
 
     def _liken(self, s: Sentence) -> None:
         """*It behaves identically*: what is said of the lesion before holds for this one too."""
@@ -928,8 +963,18 @@ class _Reader:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
 
 
+def _of_last_clause(places: Sequence[Place], noun: Noun, apart: Sequence[tuple[int, int]]) -> list[Place]:
+    """The places that no other noun parts from a lesion: *no mass in the kidney, and the liver shows a cyst*."""
+    since = max((end for _, end in apart if end <= noun.start), default=0)
+    later = [p for p in places if p.start >= since]
+    return later if any(p.explicit for p in later) else list(places)
+
+
+_OF_WHOLE_ORGANS = words("enlarged diffusely diffuse shrunken atrophic steatotic hepatomegaly normal")
 _HINTS = {
-    **dict.fromkeys(("liver", "hepatic", "hepatectomy", "hemihepatectomy", "cirrhosis", "cirrhotic"), "liver"),
+    **dict.fromkeys(
+        ("liver", "hepatic", "hepatomegaly", "hepatectomy", "hemihepatectomy", "cirrhosis", "cirrhotic"), "liver"
+    ),
     **dict.fromkeys(("pancreas", "pancreatic", "pancreatectomy", "wirsung", "mpd"), "pancreas"),
     **dict.fromkeys(
         ("kidney", "kidneys", "renal", "nephrectomy", "nephrogram", "hydronephrosis", "nephrolithiasis"), "kidney"
@@ -949,6 +994,12 @@ def _is_compared(s: Sentence, noun: Noun) -> bool:
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
     return noun.start > 2 and (beside or is_reference(s, noun.hit, ""))
+
+
+def _is_dismissed(s: Sentence) -> bool:
+    """*Focal sparing was considered, but the lesion is round*."""
+    at = next((i for i, t in enumerate(s.tokens) if t in ("considered", "discussed")), None)
+    return at is not None and "but" in s.tokens[at : at + 3]
 
 
 _COMPARING = words("than compared comparison relative versus")
@@ -1006,7 +1057,16 @@ def _is_earlier(s: Sentence) -> bool:
     return bool(said & _THEN) and not said & _STILL and _EARLIER.match(" ".join(s.tokens)) is not None
 
 
+_ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b(?=[.;])", re.IGNORECASE)
+"""*Liver metastases? None.*"""
+_HU_APART = re.compile(
+    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast)[\w -]{0,25}:? \d+ ?HU)",
+    re.IGNORECASE,
+)
+"""*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
+_FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?")
+"""A question that opens a report, and asks for what is to be found: *Cyst?*"""
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
@@ -1029,16 +1089,30 @@ def _diagnoses_apart(clause: str, s: Sentence) -> list[str]:
     return items if len(items) > 1 else []
 
 
+_SEGMENT_ITEM = re.compile(r"[,;] (?=(?:s|seg\.? ?|segment )(?:[1-8][ab]?|[iv]+)\b)", re.IGNORECASE)
+_SIZED = re.compile(r"\d ?[cm]m\b", re.IGNORECASE)
+
+
+def _by_segment(clause: str) -> list[str]:
+    """The items of a telegram: *S4 hypodense 12 mm, S8 hemangioma 28 mm*."""
+    items = _SEGMENT_ITEM.split(clause)
+    listed = len(items) > 1 and all(_SIZED.search(item) and len(item.split()) < 10 for item in items)
+    return items if listed and ":" not in clause and not _LIST_VERBS & set(clause.lower().split()) else [clause]
+
+
 def _is_placed_diagnosis(text: str) -> bool:
     s = Sentence(text)
     named = [h for h in s.hits if pathology_of(h) and not s.is_negated(h)]
     placed = any(h.has("organ", "site") and h.name("organ") in (None, *HOSTS) for h in s.hits)
+    placed = placed or s.tokens[-3:] in (["on", "the", "left"], ["on", "the", "right"])
     others = any(h.has("other", "artifact") for h in s.hits)
     return len(named) == 1 and placed and not others and not any(c.has("diagnosis") for c in s.cues)
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
-_DEFINITE = words("the this these that those both its said known previously above aforementioned such same")
+_DEFINITE = words(
+    "index reference the this these that those both its said known previously above aforementioned such same"
+)
 _EPITHETS = words(
     "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite"
 )
@@ -1047,7 +1121,7 @@ _NEW = words("a an another second third new additional further one two three fou
 
 def _is_similar(s: Sentence, noun: Noun) -> bool:
     """*A similar lesion of 11 mm*: what was said of the lesion before holds for this one too."""
-    alike = {"similar", "identical", "analogous", "comparable"} & set(s.tokens[noun.start : noun.hit.start])
+    alike = {"similar", "identical", "analogous", "comparable", "such"} & set(s.tokens[noun.start : noun.hit.start])
     return bool(alike) and not any(h.has("head") for h in s.hits if noun.start <= h.start < noun.hit.start)
 
 
@@ -1184,6 +1258,8 @@ def _owners(
         if noun.hit.start <= start and end <= noun.end:
             return [facts[id(noun)]] if id(noun) in facts else ([loose] if noun.role == "diagnosis" else [])
     lesions = [n for n in nouns if id(n) in facts]
+    if is_size and lesions and s.tokens[end : end + 1] in (["overall"], ["altogether"], ["total"]):
+        return [facts[id(lesions[0])]]  # "a cluster of cysts beside the duct, 2.3 cm overall"
     before = [n for n in nouns if n.end <= start]
     if not lesions:
         if _speaks_of_other(s, start, before, is_size):
@@ -1213,7 +1289,7 @@ def _owners(
     return [facts[id(left[-1])]]
 
 
-_LOCATING = words("in of within at near along behind into on")
+_LOCATING = words("in of within at near along behind into on close")
 
 
 def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts) -> list[Facts]:
@@ -1228,9 +1304,13 @@ def _of(noun: Noun, nouns: Sequence[Noun], facts: dict[int, Facts], loose: Facts
 def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
     """Whether what follows a thing that is no lesion speaks of that thing: *the duct measures 8 mm*."""
     between = s.tokens[other.end : start]
+    if not is_size and between[:1] in (["as"], ["since"], ["because"]):
+        return False  # "they are not cysts, as they enhance"
+    if is_size and other.role == "nothing" and between == [":"]:
+        return False  # "a cyst and not a metastasis: 19 mm"
     if is_size and (other.hit.name("other") == "state" or (other.hit.has("site") and between == [","])):
         return False
-    if s.tokens[max(0, other.start - 1)] in _LOCATING and (set(between) & _LINKS or between == [","]):
+    if s.tokens[max(0, other.start - 1)] in _LOCATING and (set(between) & _LINKS or between in ([","], ["("])):
         return False  # "a mass in the renal sinus measures ..."
     if not is_size and between[:1] in (["that"], ["which"]):  # "septa that do not enhance"
         return True
@@ -1286,19 +1366,33 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
         apart = set(s.tokens[hit.end : start]) & {":", ","} and not set(s.tokens[hit.end : start]) & _LINKS
         if hit.start < start and apart and s.sizes:  # "Kidney, right, 2.7 cm: hypodense"
             continue
-        if not set(lead) & words("in within of at off throughout"):
+        if not set(lead) & words("in within of at off throughout") and not _is_bracketed(s, hit, start):
             return hit.start < start or (hit.start - start <= 3 and not is_size)
     return False
+
+
+def _is_bracketed(s: Sentence, hit: Hit, start: int) -> bool:
+    """*Density: 25 HU (liver: 60 HU)* speaks of the lesion."""
+    return start < hit.start and s.tokens[hit.start - 1] == "("
 
 
 def _diagnosed(s: Sentence, noun: Noun, lesions: Sequence[Noun], facts: dict[int, Facts]) -> Facts | None:
     """The lesion of the same sentence that a diagnosis is of."""
     left = [n for n in lesions if n.end <= noun.start] or list(lesions)
     organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology or "")
+    of_organ = s.tokens[noun.end : noun.end + 1] in (["of"], ["in"])
+    named = (p.organ for p in places_of(s) if p.explicit and noun.end < p.start <= noun.end + 2 and p.organ in HOSTS)
+    organ = next(named, organ) if of_organ else organ  # "AML of the liver"
     for n in reversed(left):
         if organ is None or facts[id(n)].organ in (None, organ):
             return facts[id(n)]
     return None
+
+
+def _is_of_all(s: Sentence, noun: Noun, lesions: Sequence[Noun]) -> bool:
+    """Whether a diagnosis in the plural closes a sentence on several lesions."""
+    before = all(n.end <= noun.start and n.pathology is None for n in lesions)
+    return len(lesions) > 1 and before and is_plural(s, noun.hit) and cue_before(s, noun, ())
 
 
 _PREFERRED = words("favored favoured preferred likelier")
@@ -1342,6 +1436,11 @@ def _own_place(s: Sentence, noun: Noun) -> str | None:
 def _are_parts(s: Sentence, noun: Noun) -> bool:
     """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
+
+
+def _holds_sizes(s: Sentence, noun: Noun) -> bool:
+    """*The 8 mm and 10 mm hepatic cysts*."""
+    return sum(noun.start <= z.token < noun.hit.start for z in s.sizes) > 1
 
 
 def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
@@ -1444,6 +1543,7 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     (*cannot exclude a small lesion*) is marked ``uncertain``.
     """
     reader = _Reader()
+    report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none", report))
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)

@@ -73,10 +73,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "less density|attenuation than",
         "attenuation|density|value|values inferior to",
         "inferior attenuation|density",
-        "hypodense|hypoattenuating|low_density|low_attenuation defect|defects",
-        "dimmer|hypoabsorbing|hypodensic",
+        "hypodense|hypoattenuating|low_density|low_attenuation|dark|darker|black defect|defects",
+        "dimmer|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
+        "low|lower|reduced|decreased hu",
+        "not as? dense|bright|radiodense as",
+        f"not as bright|dense as the? {TISSUE}",
+        "shows|show|showing|seen|stands|standing|stand up|out dark",
         "hypo to isodense|isoattenuating",
-        "hypo on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        "hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -97,9 +101,25 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"the? surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
+        "attenuation|density does|is? not differ|different|distinguishable from that_of? the? surrounding|normal? "
+        f"{TISSUE}",
+        f"of the density|attenuation of the? surrounding|normal? {TISSUE}",
+        "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
+        "isoatt|isoattn|isoatten",
+        f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
+        "afterwards|later|thereafter|before|natively",
+        f"no|without difference|contrast to|from|with the? surrounding|adjacent|normal? {TISSUE}",
+        f"equilibrates|equilibrate|equilibrating with|to the? surrounding|adjacent|normal? {TISSUE}",
+        f"can|could? not be? told|differentiated|distinguished|distinguishable|separated|separable|discernible "
+        f"from the? surrounding|adjacent|normal? {TISSUE} in|on|at the? {BEFORE_CONTRAST}",
         "indistinguishable from the? surrounding|normal? liver|pancreas|kidney|parenchyma|gland|cortex",
+        "parallels|parallel|paralleling|approximates|approximating|approaches the? surrounding|adjacent|normal? "
+        f"{TISSUE} in density|attenuation",
+        f"attenuation|density close|near to that_of? the? surrounding|adjacent|normal? {TISSUE}",
+        "attenuation|density approximates|approximating|approaches that_of? the? surrounding|adjacent|normal? "
+        f"{TISSUE}",
         "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
-        "iso on|in|at the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        "iso on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
@@ -114,7 +134,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "spontaneously|intrinsically|natively dense",
         "attenuation|density|value|values superior to",
         "superior attenuation|density",
-        "hyperabsorbing|hyperdensic",
+        "hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
+        "high|higher|raised|increased|elevated hu",
         "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
         "attenuates|attenuating|attenuate more",
@@ -133,6 +154,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "underperfused|undervascularized",
         "low_grade|low_level contrast? enhancement|uptake",
         "less vascular|vascularized|vascularised|perfused",
+        "discrete|discreet|meagre|shy contrast? enhancement|uptake|enrichment",
         "hardly|barely|scarcely any contrast? enhancement|uptake|vascularity|perfusion",
         "poorly|scarcely|sparsely|weakly|little vascularized|vascularised|vascular|perfused",
     ),
@@ -149,17 +171,24 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "very|extremely|exceedingly|extensively vascular|vascularized|perfused",
         "more vascular|vascularized|vascularised|perfused",
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
-        "flashes|flushes|glows",
+        "flashes|flushes|glows|brightens|brightened|brightening",
+        "richly|abundantly|well supplied with|by vessels|blood",
+        "rich|good blood supply",
         "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
         "arterial_phase positive",
         "only|solely|exclusively visible|seen|detectable|appreciable|conspicuous in|on|"
         "during the? arterial phase|images",
+        "arterial|ap|hap|art : hyper|hyperdense|hyperattenuating|bright",
         "arterial|art +",
-        "visible|seen|detectable|appreciable in|on the? arterial phase|images only|exclusively|alone",
-        "hyper on|in|at the? arterial|ap|hap|art",
+        "visible|seen|detectable|appreciable in|on|during the? arterial phase|images only|exclusively|alone",
+        "hyper on|in|at? the? arterial|ap|hap|art",
         "bright|brighter early|arterially",
+        "bright|brightest|conspicuous|visible in|on? the? ap",
+        "ap|hap|arterial bright",
+        "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
+        "early? arterial|early capillary|flash? filling|fill_in|opacification",
         "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
@@ -169,38 +198,46 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyperarterialized|hyperarterialised|hyperarterialization",
         "early_arterial|arterial uptake|blush|hypervascularity|hypervascularization|flush",
         "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense in|on? the? ap|hap",
-        "ap|hap hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
+        "ap|hap hyperenh|hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
     ),
     ("enhancement", "washout"): (
         "washout|washouts",
-        "wash|washes|washed|washing out",
-        "wo +",
+        "wash|washes|washed|washing it|contrast? out",
+        "wo : yes|present",
+        "wo +|present|seen|yes",
         "deenhancement|deenhances|deenhance|deenhancing",
         "de enhancement|enhances|enhance|enhancing",
         f"{LOSES} its|the|all|some? {CONTRAST}|enhancement|hyperenhancement|brightness",
         f"loss|release|clearance of {CONTRAST}|enhancement|hyperenhancement",
         "contrast|enhancement loss|clearance|release",
+        f"{LOSES} density|attenuation again|faster|quicker|rapidly|quickly|earlier|early|thereafter",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
         "drops|falls|declines|sinks|decreases below|under the? liver|parenchyma|parenchymal? density|attenuation|level",
         "contrast is? lost",
+        "rapid|quick|fast|early|prompt|delayed|late|subsequent clearance",
+        "clears|clearing rapidly|quickly|early",
     ),
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
         "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
-        "vascularized|vascularised irregular|nodular? rim|ring|halo",
+        "vascularized|vascularised irregular|nodular? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
         "rim|ring +",
-        f"ring|rim|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
+        "discontinuous|interrupted globular|nodular enhancement|uptake",
+        f"ring|rim|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
         "peripheral nodular|globular|discontinuous? filling",
         "nodular|globular|discontinuous peripheral filling",
         "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
+        "filling|fill|fills|enhances|enhancing in? centripetally",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
-        "enhancing thick|thickened? irregular|nodular? wall|walls|periphery|margin|border|edge|shell",
+        "enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
+        "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
         "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
         "puddling|puddles|pooling of contrast|enhancement? at? its? edge|edges|periphery|margin|margins?",
-        "peripheral puddling|puddles|pooling|lakes",
+        "peripheral|peripherally nodular|globular? contrast? puddling|puddles|pooling|lakes|pools",
         f"peripheral|marginal nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement",
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
@@ -215,6 +252,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",
         "contrast negative",
+        "not|non|un opacified|opacifying|opacify|opacifies",
+        "devoid|void of internal? vascularity|flow|perfusion|contrast",
+        "no|without internal vascularity|vessels|perfusion|flow",
         "devascularized|devascularised",
         "no|without|not significant|relevant? density|attenuation|hu? change|changes|changing|changed|"
         "difference|increase "
@@ -224,6 +264,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
         f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
         f"by|of {NO_MORE_THAN} hu|hounsfield only",
+        f"enhancement|uptake of|: only? {NO_MORE_THAN} hu|hounsfield",
         f"enhances|enhancing|enhance|rises|increases by {NO_MORE_THAN} hu|hounsfield only?",
         "no|without significant|relevant|measurable|appreciable? increase|rise in|of density|attenuation|hu",
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
@@ -243,7 +284,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "without|no contrast? uptake|take_up|opacification|vascularization|vascularisation|perfusion",
     ),
     ("texture", "homogeneous"): (
-        "homog|homogen",
+        "hom|homog|homogen",
         "homogeneous|homogenous|homogeneously|homogenously|homogeneity|uniform|uniformly|uniformity|evenly",
         "evenness",
         "consistent internal appearance|texture|structure",
@@ -252,7 +293,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
-        "heterog|inhomog|heterogen|inhomogen",
+        "het|hetero|heterog|inhomog|heterogen|inhomogen",
         "heterogeneous|heterogenous|heterogeneously|heterogenously|heterogeneity|inhomogeneous|inhomogenous",
         "inhomogeneously|inhomogeneity|inhomogeneities|mottled|patchy|patchily|nonuniform|nonhomogeneous",
         "mosaic|marbled",
@@ -264,7 +305,11 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "internal? density|attenuation varies",
         "density|attenuation is|appears mixed|variable|varied|inconstant",
     ),
-    ("composition", "solid"): ("solid|solidly", "of? soft_tissue|tissue composition|consistency"),
+    ("composition", "solid"): (
+        "solid|solidly|tissular|parenchymatous",
+        "of? soft_tissue|tissue composition|consistency",
+        "consists|consisting|composed|made|made_up of soft_tissue|solid_tissue",
+    ),
     ("composition", "cystic"): (
         "cystic|fluid_filled|fluid_containing|fluid_content|water_filled|liquid|watery|multicystic|unilocular",
         "filled|distended with fluid|liquid|water",
@@ -322,7 +367,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{CLEARLY} {DRAWN}",
         "well|sharply|clearly|smoothly confined|contained|edged|marked",
         "circumscribed|demarcated|wellcircumscribed|welldefined|well_encapsulated|wd|wellmarginated|welldemarcated",
-        f"{DRAWN} sharply|clearly|distinctly|smoothly|neatly",
+        f"{DRAWN} sharply|clearly|distinctly|smoothly|neatly|well",
         "set_off|set_apart sharply|clearly|distinctly|well",
         "sharply|clearly|well set_off|set_apart",
         "clear_cut|clearcut|sharp_edged|smooth_edged|sharp_bordered|smooth_bordered",
@@ -332,6 +377,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("margin", "ill-defined"): (
         f"{VAGUELY} {DRAWN}",
+        f"{DRAWN} poorly|badly|vaguely|unsharply|indistinctly|inadequately",
         "less_well|diffusely|irregularly defined|circumscribed|marginated|demarcated|delineated|outlined|"
         "delimited|bordered",
         f"can|could? not be? {CLEARLY} {DRAWN}|visible|marked",
@@ -371,6 +417,8 @@ SILENT: tuple[str, ...] = (
     "smooth|smoothly stenosis|stricture|narrowing|tapering|tapered|narrowed|dilatation",
     "less|more dense|bright|attenuating|hypodense|hyperdense than before|previously|earlier|formerly",
     "threshold|tumor growth",
+    "secondary signs|changes|dilatation",
+    "delayed|late hyperattenuation|hyperdensity|hyperenhancement",
     "growth n|rate|pattern",
     "biliary|hepatobiliary cystadenoma|cystadenocarcinoma",
     "even in|on|after|at|before",
@@ -383,7 +431,9 @@ SILENT: tuple[str, ...] = (
     "vascular_wall|wall calcification",
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
-    "early|late arterial phase",
+    "unchanged|stable|constant in density|attenuation",
+    "perilesional|perifocal|surrounding|adjacent hyperemia|hyperaemia|hyperenhancement|enhancement|hypervascularity",
+    "loss|disappearance|resolution of the? former|previous? enhancing? rim|ring|halo",
     "similar|same|comparable attenuation|density to|as that_of? muscle|soft_tissue|blood|vessels|aorta|fat|spleen",
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "whether? solid or cystic",
@@ -396,6 +446,9 @@ SILENT: tuple[str, ...] = (
     "no|without enhancement different|differing|distinct from|to",
     "no difference in|of enhancement",
     "fat|muscle|blood like",
+    "fat|fatty|muscle|blood|vessel|bone equivalent|isodense|equal|like density|densities|attenuation|values?",
+    "isodense|isoattenuating|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",
+    "hyperdense|hypodense|high_density|low_density blood|hemorrhage|clot|clots|bleeding|fat|gas",
     "slow|interval|rapid|some growth",
     "growth pattern|rate",
     "high grade",
@@ -420,8 +473,10 @@ HEADS: dict[str, tuple[str, ...]] = {
         "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
         "fixation|captation",
         f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
-        f"{TAKES_UP} {CONTRAST}",
+        f"{TAKES_UP} any? {CONTRAST}",
         "stains|stain|staining|stained|opacify|opacifies|opacifying|opacified",
+        "enriching|enriches|enrich|enriched|enrichment",
+        "contrast absorbing|taking|accumulating|enriching",
         "increase|rise in|of density|attenuation|hu after|with|on|following|post contrast|injection",
         "density|attenuation increase|rise after|with|on|following|post contrast|injection",
         "blush|blushing|blushes",
@@ -462,7 +517,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"margin": "ill-defined"},
         "unclear|vague|obscure|obscured|ragged|imprecise|soft|diffuse|gradual|shaggy|lost|effaced|invasive|jagged|"
         "ill_seen|poor|less_distinct|less_sharp|less_clear|less_well_seen|frayed|feathery|unsharp|"
-        "indefinite|foggy|cloudy|woolly|smudged|smudgy|spiky|faint",
+        "indefinite|foggy|cloudy|woolly|smudged|smudgy|spiky|faint|unclean|blunt|nebulous|tapering",
     ),
     "even": ({"texture": "homogeneous"}, "even"),
     "irregular": ({"margin": "ill-defined"}, "irregular|irregularity|irregularly|uneven|serrated"),
@@ -470,17 +525,18 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "stronger|substantial|substantially|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
+        "stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
     ),
     "weak": (
         {"enhancement": "hypo"},
-        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|"
+        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
         "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
     ),
     "arterial": (
         {"enhancement": "arterial"},
-        "arterial|arterially|early|early_arterial|arterial_phase|late_arterial|hepatic_arterial|arterial_dominant",
+        "arterial|arterially|early|early_arterial|arterial_phase|late_arterial|late_arterial_phase|early_arterial_phase|"
+        "hepatic_arterial|arterial_dominant",
     ),
     "rim": (
         {"enhancement": "rim", "margin": ""},
@@ -495,7 +551,10 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
 MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
     "low": ("under|beneath that of", "inferior to"),
     "weak": (f"less {MODIFIERS['strong'][1]}", "with less|lower|little|reduced intensity|avidity|vigor"),
-    "strong": ("with greater|high|more|higher intensity|avidity|vigor",),
+    "strong": (
+        "with greater|high|more|higher intensity|avidity|vigor",
+        "faster|quicker|earlier|sooner and stronger|more",
+    ),
     "sharp": (
         "clearly|well|sharply|easily|readily traced|traceable|followed|seen|recognizable|discernible|"
         "perceptible|visible|"
@@ -532,7 +591,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "ductal? adenocarcinoma|adenocarcinomas",
         "ductal carcinoma|cancer|adeno_ca",
         "adenocarcinoma of the? pancreas|pancreatic_head|ductal_type",
-        "adenocarcinoma of ductal type",
+        "adenocarcinoma|carcinoma|cancer of ductal type|origin",
         *PANCREATIC_CANCER,
     ),
     "PNET": (
@@ -544,6 +603,8 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "islet cell carcinoma",
         "endocrine tumor|neoplasm",
         "neuroendocrine",
+        "neuro endocrine tumor|tumors|tumour|neoplasm|carcinoma?",
+        "gep net|nen",
     ),
     "cyst": (
         "cyst|cysts|cystlet|cystlets|bosniak_cyst",
@@ -554,19 +615,20 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "metastasis|metastases|metastatic|mets|met|metastatic_deposit|metastatic_deposits|metastatic_disease",
         "metastatic deposit|deposits|spread|disease|lesion|lesions|focus|foci|involvement|implant|implants|nodule",
         "secondary|secondaries|filia|filiae|metastasized|metastasised",
-        "deposit|deposits",
+        "deposit|deposits|crlm|crlms",
         "tumor|neoplastic|malignant deposit|deposits",
         "secondary deposit|deposits|lesion|lesions|tumor|tumour|tumors|tumours|malignancy",
     ),
     "HCC": (
         "hcc|hccs|hepatoma|hepatomas|hepatocarcinoma|hepatocarcinomas",
         "hepatocellular carcinoma|carcinomas|cancer|ca|cancers",
+        "hepato cellular carcinoma",
         "fibrolamellar? hepatocellular carcinoma",
         "fibrolamellar carcinoma|hcc",
         "primary? liver|hepatic cell? carcinoma|cancer",
     ),
     "hemangioma": (
-        "hemangiomatous|angioma|angiomas|cavernoma|hemangioma|hemangiomas|haemangioma|haemangiomas|hemangiomata|haemangiomata",
+        "hemang|hemangiomatous|angioma|angiomas|cavernoma|hemangioma|hemangiomas|haemangioma|haemangiomas|hemangiomata|haemangiomata",
     ),
     "RCC": (
         "rcc|rccs|ccrcc|prcc|chrcc|hypernephroma",
@@ -593,12 +655,14 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "IPMN": (
         "ipmn|ipmns|ipmt|bd_ipmn|md_ipmn|ipnm|impn",
+        "branch|side|main|mixed duct|branch? type? ipmn|ipmns",
         "intraductal papillary mucinous neoplasm|neoplasms|tumor|tumour|neoplasia|lesion|carcinoma",
     ),
     "MCN": (
         "mcn|mcns",
         "mucinous cystic neoplasm|neoplasms|tumor|tumour|lesion|adenoma",
         "mucinous cystadenoma|cystadenomas|cystadenocarcinoma",
+        "mucinous cyst|cysts",
     ),
     "SCA": (
         "sca|scas|scn",
@@ -616,7 +680,7 @@ PATHOLOGY_PHRASES: dict[str, tuple[str, ...]] = {
         "papillary cystic neoplasm|tumor",
     ),
     "pseudocyst": ("pseudocyst|pseudocysts", "pseudo cyst|cysts"),
-    "AML": ("aml|amls|angiomyolipoma|angiomyolipomas|angiomyolipomata",),
+    "AML": ("aml|amls|angiomyolipoma|angiomyolipomas|angiomyolipomata|angio_myolipoma|angiolipoma",),
     "oncocytoma": ("oncocytoma|oncocytomas", "oncocytic neoplasm|tumor|lesion|adenoma"),
     "adenoma": (
         "adenoma|adenomas|adenomata|hca|adenomatosis",
@@ -667,11 +731,14 @@ LESION_NOUNS = (
 )
 ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
-        "liver|hepatic|intrahepatic|livers|hepar|subcapsular_liver",
+        "liver|hepatic|intrahepatic|livers|hepar|subcapsular_liver|liv",
         "hepatic|liver parenchyma|lobe|lobes|dome|tissue",
     ),
     "pancreas": ("pancreas|pancreatic|intrapancreatic|panc|pancreatical", "pancreatic parenchyma|tissue|gland"),
-    "kidney": ("kidney|kidneys|renal|intrarenal|nephric|kidn", "renal|kidney parenchyma|cortex|tissue"),
+    "kidney": (
+        "kidney|kidneys|renal|intrarenal|nephric|kidn|kid|kids|kidny|rk|lk",
+        "renal|kidney parenchyma|cortex|tissue",
+    ),
     "soft tissue": ("soft tissue|tissues", "muscle|muscles|intramuscular|musculature"),
     "spleen": ("spleen|splenic|intrasplenic",),
     "lung": ("lung|lungs|pulmonary|intrapulmonary",),
@@ -714,6 +781,7 @@ OTHER_THINGS: tuple[str, ...] = (
     "aneurysm|aneurysms|pseudoaneurysm|varix|varices|shunt|shunts|collateral|collaterals",
     "laceration|lacerations|contusion|fracture|fractures|infarct|infarcts|infarction|hematoma|hematomas|haematoma",
     "tumor|tumour thrombus",
+    "tumor|tumour|thrombus in|within|inside|of the? left|right|main? portal|renal|hepatic|splenic? vein|veins|ivc|cava",
     "calyx|calyces|collecting_system|ureter|ureters|nephrogram|nephrograms|pyelonephritis",
     "accessory_spleen|splenule|splenules|accessory_spleens|ablation_zone|ablation_defect|resection_cavity",
     "resection|ablation margin|margins|cavity|zone|defect|site|bed",
@@ -761,10 +829,10 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
         "left lateral section|segment|sector",
         "right|left anterior|posterior|medial section|sector",
     ),
-    "pancreas": ("uncinate|pancreatectomy|whipple|pancreaticoduodenectomy", "uncinate process"),
+    "pancreas": ("hop|uncinate|pancreatectomy|whipple|pancreaticoduodenectomy", "uncinate process"),
     "kidney": (
         "upper|lower|mid|middle|superior|inferior pole",
-        "nephrectomy|nephrectomies|interpolar|midpole|parapelvic|peripelvic",
+        "nephrectomy|nephrectomies|interpolar|midpole|parapelvic|peripelvic|kub",
         "upper|mid|middle|lower third",
     ),
     "lung": (
@@ -778,7 +846,8 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "consistent|compatible|concordant|in_keeping|keeping with",
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
-    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those of",
+    "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|signal|signs|aspect|morphology|"
+    "characteristics|properties|criteria of",
     "looks|look like",
     "fits|fit|fitting|matches|matching|evocative|reminiscent with|of?",
     "points|pointing|point to|towards|toward",
@@ -799,6 +868,7 @@ DIAGNOSIS_BEFORE: tuple[str, ...] = (
     "thought|felt|believed|considered|assumed|proven|known to be",
     "raising|raises|raise concern|suspicion for|of",
     "proven|confirmed",
+    "histology|histologically|biopsy|cytology of|showed|shows|revealed|yielded|confirmed|confirms|:? a|an?",
 )
 DIAGNOSIS_AFTER: tuple[str, ...] = (
     "likely|possible|probable|favored|favoured|suspected|considered|assumed|presumed|conceivable|probably",
@@ -814,7 +884,8 @@ HISTORY: tuple[str, ...] = (
     "history|hx of|for",
     "after|following|post|prior|previous resection|ablation|rfa|mwa|tace|embolization|sbrt|treatment|surgery of? for?",
     "prior|previous resection|nephrectomy|surgery|treatment for",
-    "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy of|for",
+    "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy|nephrectomy "
+    "procedure|operation|surgery? of|for",
     "rfa|mwa|tace|tae|sbrt|radioembolization|thermoablation of|for",
     "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",
@@ -829,6 +900,7 @@ HISTORY: tuple[str, ...] = (
     "query|question_of",
     "treated|operated|resected|referred|presenting|presents|presented for|with",
     "man|woman|male|female|patient with",
+    "given|considering a|the? known|primary|underlying|lung|breast|colon|colorectal|rectal|gastric|bronchial|thyroid",
     "in the context|setting of",
     "context|setting of",
     "risk of|for",
@@ -836,12 +908,13 @@ HISTORY: tuple[str, ...] = (
     "clinically suspected",
 )
 GONE: tuple[str, ...] = (
-    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent",
+    "no longer seen|visible|identified|present|demonstrated|detectable|appreciated|evident|apparent|demonstrable|"
+    "existent|delineable|perceptible|traceable|shown|observed|depicted",
     "no longer visualized|visualised|appreciable|discernible|recognizable|recognisable|measurable|found|noted|there",
     "not seen|visible|found|identified|present anymore|any_more",
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
-    "lesion|metastasis|met|nodule|mass|cyst gone",
+    "lesion|metastasis|met|nodule|mass|cyst|is|are|has|have gone",
     "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",
@@ -869,18 +942,21 @@ NEGATION = (
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
     "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
     "contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
-    "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|"
+    "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|can_not_be_seen_to|could_not_be_seen_to|not_seen_to|not_observed_to|"
+    "can_not_distinguish_between|can_not_differentiate_between|could_not_distinguish_between|"
     "atypical_for|atypical_of|untypical_for|untypical_of|uncharacteristic_of|against|excluding|denies|neg_for|nothing"
 )
 PSEUDO_NEGATION: tuple[str, ...] = (
     "can|could not be? reliably|clearly|safely|confidently? differentiated|distinguished|distinguishable from",
+    "can|could not reliably|clearly|safely|confidently? distinguish|differentiate|discriminate",
     "not only|just|merely",
     "no|not|without significant|significantly|relevant|interval? change|changed|growth|increase|progression",
     "no|not|without change|changed|growth|increase|progression|enlargement|alteration|evolution",
+    f"against the|a fatty|steatotic|normal|surrounding|adjacent? {TISSUE}",
     "can|could not be assessed|evaluated|determined|characterized|characterised|judged|measured|quantified",
     "not|never biopsied|certain|fully|yet|entirely|assessed|assessable|evaluable|further|known|able",
     "not be? excluded",
-    "can|could not be decided|said|told|stated|established|judged whether|if",
+    "can|could not be decided|said|told|stated|established|judged|distinguished|determined|differentiated whether|if",
     "not clear|certain|known|decided whether|if",
     "can|could not exclude|be_excluded|rule_out|be_ruled_out",
     "should|must|needs|need|to be excluded|ruled_out",
@@ -896,9 +972,10 @@ POST_NEGATION: tuple[str, ...] = (
     "absent|excluded|unlikely|ruled_out",
     "is|are lacking|missing|nil",
     "less likely|probable",
-    "improbable|not_likely|not_probable",
+    "improbable|not_likely|not_probable|out_of_the_question|out_of_question|not_met|not_fulfilled|not_satisfied",
     "not detectable|measurable|demonstrable|observable|perceptible|noticeable|appreciable|recordable|provable",
-    "not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|appreciated",
+    "still? not seen|identified|visible|present|demonstrated|detected|evident|shown|found|noted|observed|apparent|"
+    "appreciated",
     "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
     "not favored|favoured|suspected|considered|likely",
 )
@@ -910,19 +987,33 @@ STOP = (
 
 SKIPPED = words(
     "very slightly mildly markedly rather somewhat moderately relatively fairly quite predominantly mostly mainly "
-    "subtly the its clearly_ distinctly_ overall entirely almost rather completely fully largely"
+    "subtly the its clearly_ distinctly_ overall entirely almost rather nearly practically "
+    "virtually essentially completely fully largely"
 )
 """Words that may stand inside any phrase."""
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "latter letter latest former "
-    "hematoma haematoma ventral material patient lateral classified ossified opacified marginal arteries density "
-    "patents liver lever livers river legion region dose lipoma myeloma lumber lumbar renal venal cystitis "
-    "defined refined define contrast contract necrotic nephrotic nephrosis fibrosis cirrhosis stenosis "
-    "enhance enhanced hypertrophic atrophic uterine urine patchy patch portal postal venous various central ventricle "
-    "segmental rental dental mental fluid fluids equal equally sharply sharp solids sold uniforms "
-    "infiltrate infiltrates infiltration inflammatory inflammation reduces reduce primary primarily"
+    "formed discretely "
+    "angular arteries atrophic bearings bedside blinding bonded cancel capture central chance chances charge charges "
+    "cirrhosis classified cleaning closed closer compete concent confusion consent contract contrast convent coronal "
+    "course cystitis defeat define defined deflect degeneration degenerative density dental detect detects difficulty "
+    "dose effects elevate emerging enhance enhanced equal equally expensive extend fellow fellows fibrosis filing "
+    "filming flowered fluid fluids flushing former framed functions glowing grapes haematoma harrowing hematoma "
+    "humorous hypertrophic identity imaged imagine imperceptible incense increments infection infiltrate infiltrates "
+    "infiltration inflammation inflammatory infraction infrarenal insert invert junction lateral latest lather latter "
+    "legion lessons letter levels lever lipoma literal liver livers locking loculation logging losses lumbar lumber "
+    "maceration marble marginal marker market matched material maternal measurably median medical meeting mental "
+    "minima misses modularity motions multilobulated myeloma myxoma nearly necrotic nephrosis nephrotic neuroses "
+    "neurotic opacified opacities opacity ossified pacified packing pancreatin parsing passed passively patch patchy "
+    "patents patient phrase phrases plague plural portal postal potion precess primacy primarily primary profess "
+    "protection prowess recital reduce reduces refined region rejection relations relatives released reliable renal "
+    "rental resemble retain retaining retains revitalization righting rigorous river rugged sample secant segmental "
+    "serious serves shaded shapes shared sharp sharply sheared sighting simply sliced smelling sold solids sorely "
+    "spaced spaces spades speculated spelling sports spring stairs staple stenosis stores strain strand strands "
+    "strays striding stunting suction supine talking taming taxing thirds thorough tracer traces trains traits trials "
+    "trough tutors uniforms urine uterine various venal venous ventral ventrally ventricle verses visceral visibly "
+    "waller wasted watching wearer weekly whites willed wished writer"
 )
 
 
@@ -986,6 +1077,11 @@ def content() -> Iterator[tuple[str, Term]]:
         "fluid|water equivalent density?",
         "attenuation|density like|of|similar_to|close_to|near|equal_to|equivalent_to water|fluid|simple_fluid",
         "attenuation|density|hu value|values of|like|near water|fluid",
+        "water|fluid|liquid isodense|isoattenuating|dense|equivalent|hu",
+        "isodense|isoattenuating|iso to|with simple? water|fluid|bile|csf",
+        "water|fluid|liquid value|values",
+        "attenuation|density|densities|hu equals|equal|matches|corresponds|corresponding|identical|same|similar to|as? "
+        "that_of? simple? water|fluid",
         "consistent|compatible|in_keeping|in_line|in_accordance with simple? fluid|water",
     ):
         yield fluid, Term("say", "attenuation", "hypo")

@@ -158,10 +158,11 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         token = s.tokens[i - 1]
         if i - 1 in taken or token in ";:().!?|-" or (token in _BREAKS and not _is_content(s, i - 1)):
             break
-        if token == "," and (not _is_adjective(s, i - 2) or s.tokens[i - 2][0] == "@"):
+        if token == "," and (not _is_adjective(s, i - 2) or _is_size_apart(s, i - 2)):
             break
-        if token == "," and hit.has("other") and s.tokens[i - 2] in ("attenuation", "density"):
-            break  # "fluid attenuation, imperceptible wall"
+        apart = not _is_adjective(s, i) or s.tokens[i - 2] in ("attenuation", "density")
+        if token == "," and hit.has("other") and apart:
+            break  # "blurred, SMV encased", "fluid attenuation, imperceptible wall"
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
         i -= 1
@@ -172,6 +173,16 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
     if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
         return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
     return i
+
+
+def _is_one_of_none(s: Sentence, hit: Hit) -> bool:
+    """*None of the hepatic lesions washes out*: they are there."""
+    return s.tokens[:3] in (["none", "of", "the"], ["neither", "of", "the"]) and hit.start <= 5 and is_plural(s, hit)
+
+
+def _is_size_apart(s: Sentence, i: int) -> bool:
+    """Whether a size before a comma is that of another noun; not in *a 17 mm, hypodense, blurred nodule*."""
+    return s.tokens[i][0] == "@" and (i == 0 or s.tokens[i - 1] not in ("a", "an"))
 
 
 def _is_content(s: Sentence, i: int) -> bool:
@@ -208,12 +219,21 @@ def history_tokens(s: Sentence) -> set[int]:
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
+        if s.tokens[cue.start : cue.end] == ["follow", "up", "of"] and _is_of_known_lesion(s, cue):
+            continue
         i = cue.end
         while i < len(s.tokens) and s.tokens[i] not in ",;:().?" and s.tokens[i] not in _AFTER_HISTORY:
             i += 1
         if s.tokens[i : i + 1] != [":"] or not any(t[0] == "@" for t in s.tokens[i + 1 : i + 2]):
             found.update(range(cue.end, i))  # but "follow-up of an IPMN: 17 mm"
     return found
+
+
+def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
+    """*Follow-up of a cystic lesion of the pancreas*: it is still there; but *follow-up of breast cancer*."""
+    lesion = next((h for h in s.hits if cue.end <= h.start <= cue.end + 5 and h.has("lesion")), None)
+    followed = lesion is not None and s.tokens[lesion.end - 1] in _PLAIN_LESIONS and not is_plural(s, lesion)
+    return followed and any(p.organ in lexicon.HOSTS and p.explicit for p in places_of(s))
 
 
 _THOUGHT = words("thought believed considered described suspected")
@@ -267,6 +287,8 @@ def nouns_of(
         area = hit.has("area") and not any(n.role == "lesion" for n in nouns) and _is_described(s, hit)
         if not (lesion or pathology or area or hit.has("other", "artifact")) or s.is_origin(hit):
             continue
+        if lesion and not pathology and _is_source(s, hit):
+            continue
         if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
             continue
         start = _phrase_start(s, hit, taken)
@@ -286,7 +308,7 @@ def nouns_of(
             s.statements.append(
                 Statement("composition", lexicon.NODULE_IN_WALL, noun.start, noun.end, s.is_negated(hit))
             )
-        elif s.is_negated(hit) or hit.start in past:
+        elif (s.is_negated(hit) and not (_is_one_of_none(s, hit) and not open_to(None))) or hit.start in past:
             noun.role = "nothing"
         elif _is_diagnosis(s, noun, nouns, open_to(pathology)) or (
             pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
@@ -298,10 +320,11 @@ def nouns_of(
         if before and before.end == hit.start and before.role == noun.role and not before.pathology and lesion:
             nouns.pop()  # *a mass lesion*
             noun.start, before = before.start, None
-        if ":" in s.tokens[:start] and not (lesion and pathology):
+        if (":" in s.tokens[:start] and not (lesion and pathology)) or s.tokens[start - 1] == "as":
             before = next((n for n in reversed(nouns) if n.role == "lesion"), before)
         if before and _is_apposed(s, before, noun):
-            before.role = "diagnosis"
+            whole = s.tokens[start - 1] == "as" and _has_size(s, before.start, start) and not _own_size(s, noun)
+            (noun if whole else before).role = "diagnosis"  # "two nodules, 13 and 18 mm, seen as bright spots"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))
     diffuse = bool(nouns) and nouns[0].role == "lesion" and s.tokens[nouns[0].end - 1] in _DIFFUSE
@@ -313,6 +336,10 @@ def nouns_of(
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
     """Whether *hypodensity*, *structure* is what a lesion has and no further one: *the mass has a cystic structure*."""
     whole = before[-1] if before and before[-1].role == "lesion" else None
+    if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("and", ",", "with"):
+        return bool(_IN_PHASE & set(s.tokens[hit.end : hit.end + 5]))  # "and hypoattenuation on the delayed phase"
+    if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("central", "internal"):
+        return True  # "with peripheral enhancement and central hypodensity"
     if whole is None or s.tokens[start - 1] not in _HAVING or whole.end < start - 2:
         return False
     if s.tokens[hit.end - 1] in _MAKEUP:
@@ -330,11 +357,23 @@ def _is_landmark(s: Sentence, start: int) -> bool:
 _BESIDE = (["next", "to"], ["adjacent", "to"], ["close", "to"], ["lateral", "to"], ["medial", "to"], ["anterior", "to"])
 
 
+def _is_source(s: Sentence, hit: Hit) -> bool:
+    """Whether a cancer is only where a metastasis comes from: *metastasis of a sigmoid carcinoma*."""
+    if s.tokens[hit.end - 1] not in _CANCERS:
+        return False
+    begin = next((i for i in range(hit.start - 1, max(-1, hit.start - 5), -1) if s.tokens[i] in ("of", "from")), None)
+    return begin is not None and any(pathology_of(h) == "metastasis" and begin - 1 <= h.end <= begin for h in s.hits)
+
+
+_CANCERS = words("carcinoma cancer primary tumor tumour malignancy neoplasm adenocarcinoma")
+
+
 def _is_primary(s: Sentence, hit: Hit) -> bool:
     """Whether *primary* only belongs to the pathology after it: *primary adenocarcinoma*."""
     return s.tokens[hit.start : hit.end] == ["primary"] and any(h.start == hit.end and pathology_of(h) for h in s.hits)
 
 
+_IN_PHASE = words("phase phases images series scan")
 _HAVING = words(
     "shows displays demonstrates exhibits has presents showing displaying demonstrating exhibiting having of"
 )
@@ -383,7 +422,11 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
             continue
-        if token == "another" and s.tokens[i + 1] == "one" and begins:
+        if (
+            token == "another"
+            and s.tokens[i + 1] == "one"
+            and (begins or s.tokens[i + 2 : i + 3] in (["of"], ["with"]))
+        ):
             found.append(Hit(i, i + 2, (lexicon.Term("lesion", "pronoun"),)))
         elif begins and (s.tokens[i + 1] in _AFTER_PRONOUN or s.tokens[i + 1][0] == "@"):
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
@@ -404,7 +447,9 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
         return True
     if not first.pathology:
-        return False
+        # "echogenic focus, segment 7: CT shows a 17 mm lesion"
+        again = ":" in between and _own_size(s, second) and not _has_size(s, first.start, second.start)
+        return again and not (is_plural(s, first.hit) or is_plural(s, second.hit))
     if ":" in between and ("," not in between or "not" in between) and not _has_size(s, first.start, second.start):
         # "Sarcoma is suspected: a mass ...", "Lymphoma: both kidneys with nodules"
         return not is_plural(s, first.hit) or is_plural(s, second.hit)
@@ -420,7 +465,11 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
 
 def _is_one_noun(s: Sentence, first: Noun, second: Noun) -> bool:
     """Whether nothing but the first noun stands before the second that could be its subject."""
-    return not any(first.end <= h.start < second.start and (is_lesion_noun(h) or h.has("other")) for h in s.hits)
+    between = (h for h in s.hits if first.end <= h.start < second.start and s.tokens[h.end - 1] not in _TISSUES)
+    return not any(is_lesion_noun(h) or h.has("other") for h in between)
+
+
+_TISSUES = words("parenchyma gland cortex")  # with which a lesion is compared
 
 
 def _is_described(s: Sentence, hit: Hit) -> bool:
@@ -673,6 +722,7 @@ _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "iva": "4a", "ivb": "4b", 
 _ROMAN |= {"viii": "8"}
 _SEGMENT = re.compile(r"^s?([1-8][ab]?)$")
 _SIDES = {"left": "left", "lt": "left", "l": "left", "right": "right", "rt": "right", "r": "right"}
+_SIDES |= {"rk": "right", "lk": "left"}
 _SIDES |= {"sided": "", "bilateral": "both", "both": "both"}
 _POLES = {
     "upper": "upper pole",

@@ -40,10 +40,13 @@ class Context:
 def sections_of(report: str) -> Iterator[tuple[str, Context]]:
     """The sentences of a report, without their headings, each with where it stands."""
     context = Context()
+    above = ""  # the organ that stands alone on a line, and holds for the parts of it on the lines below
     for line in _lines(report):
         if context.skipped:  # a section that is no finding ends with its line
             context = Context(conclusion=context.conclusion)
         context.label = ""
+        if _LABEL.fullmatch(line):
+            above = line.strip().rstrip(":")
         for sentence in sentences_of(line):
             begins, skipped = line.lstrip().startswith(sentence), context.skipped
             before, aside = context, False
@@ -58,6 +61,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 label = context.label
                 if kind == "place":
                     label = match.group(1)
+                    label = f"{above} {label.lower()}" if above and _is_part_only(label) else label
                     aside = not begins and _names_no_organ(label)
                 context = Context(
                     kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
@@ -87,6 +91,14 @@ def _lines(report: str) -> Iterator[str]:
         held = line
     if held.strip():
         yield held
+
+
+def _is_part_only(label: str) -> bool:
+    """*Head*, *Left*: parts of the organ named on a line above."""
+    return all(word in _PARTS for word in label.lower().split())
+
+
+_PARTS = words("head neck body tail left right side upper lower pole uncinate process")
 
 
 def _names_no_organ(label: str) -> bool:

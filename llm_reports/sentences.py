@@ -156,15 +156,19 @@ def _with_units(match: re.Match[str]) -> str:
     return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
 
 
+_HEADS_OF_FORMS = "attenuation|density|enhancement|margins?|borders?|texture|contrast uptake"
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
+        (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
         (r"\bhaem", "hem"),
         (r"@", " at "),
+        (r" & ", " and "),
+        (r"\(([+-])\)", r"\1"),  # "washout (-)"
         (r"[‐-‒\u00ad]", "-"),
         (r"[–—]", " - "),
         (r"-{2,}", " - "),
@@ -175,6 +179,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b((?:hyper|hypo|de)?vascular|(?:hyper)?arterial|recogn|visual|character|local)is(e[ds]?|ing|able|ation)\b",
             r"\1iz\2",
         ),
+        (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
             r"\bdo(?:es)? not enhance (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
@@ -184,6 +189,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
+        (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
         (r"\b(density|attenuation) \(-?\d+ ?(?:-|to)? ?\d* ?hu\)", r"\1"),
@@ -194,6 +200,16 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             rf"\b(?=\d)(?<!\band )(?<!segment )(?<!segments ){_NUMBER}(?:, {_NUMBER})+,? and {_NUMBER} ?(mm|cm)\b",
             _with_units,
         ),
+        (r"\b(enhanc(?:es?|ing|ement)) ([^,;.]{0,30}), ie,? (\w+ly)\b", r"\1 \3 \2"),  # "from 30 to 45 HU, i.e. weakly"
+        (
+            r"(?<![a-z] )\b(?:an?|any) ((?:\w+ ){0,2}(?:mass|lesion|tumor|nodule|metastasis|neoplasm)) "
+            r"(?=can not be (?:clearly |definitely )?"
+            r"(?:delineated|delimited|demarcated|defined|made out|distinguished|discerned|recogni[sz]ed)\b)",
+            r"no \1 ",
+        ),  # of a border this would say that it is blurred
+        (rf"^({_HEADS_OF_FORMS})(?: pattern)? of ((?:the|this) [^:.]{{3,60}}):(?! (?:none|no|nil|absent))", r"\2: \1:"),
+        (r"\b((?:hyper|iso|hypo)(?:dense|attenuating)) (arterial|venous)(?=[,.;]|$)", r"\1 in the \2 phase"),
+        (r"\b(not|are|is|criterion|criteria) met\b", r"\1 fulfilled"),  # no metastasis
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
@@ -227,7 +243,9 @@ def normalized(text: str) -> str:
 # Sizes
 
 _UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
-_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| (?:ap|cc|tr|trans|craniocaudal|anteroposterior)\b)?"
+_DIRECTION = r"(?:ap(?! (?:hyper|enh|bright|blush|uptake|phase))|cc|tr|trans|craniocaudal|anteroposterior)"
+"""Not the arterial phase: *17 mm AP hyperenhancing nodule*."""
+_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| {_DIRECTION}\b)?"
 _SIZE = re.compile(
     rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
     rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
@@ -303,7 +321,7 @@ def _sizes(s: Sentence) -> list[Size]:
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
     for i in range(at - 1, max(-1, at - 6), -1):
         ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
-        if tokens[i] in _NOW or ends or tokens[i][0] == "@":
+        if tokens[i] in _NOW or ends or tokens[i][0] == "@" or tokens[i] in ("unchanged", "stable"):
             break
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
@@ -450,12 +468,17 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             i = cue.start - (2 if s.tokens[cue.start - 1 : cue.start] == [":"] else 1)  # "washout: absent"
             if _is_there_after_all(s.tokens, cue):
                 continue
-            if i > 0 and s.tokens[i] == "and":  # "it is hypodense and not seen on the arterial phase"
+            joined = s.tokens[i - 1 : i + 1] in (["and", "is"], ["and", "are"])
+            if i > 0 and (s.tokens[i] == "and" or joined):  # "it is hypodense and not seen on the arterial phase"
                 continue
-            while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in stops - therefore:
+            begins = {i for i, t in enumerate(s.tokens) if t in _RELATIVES}
+            while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in (stops | begins) - therefore:
                 negated[i] = True
                 i -= 1
     return negated
+
+
+_RELATIVES = words("where when whose")  # "a lesion where enhancement could not be shown"
 
 
 def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
@@ -487,12 +510,22 @@ def _lesser(s: Sentence) -> Iterator[Hit]:
         return
     for i, token in enumerate(s.tokens):
         if token in ("than", "over") and _RATHER & set(s.tokens[max(0, i - 9) : i]):
-            counts = s.tokens[i + 1 : i + 2]  # "more than ten nodules"
-            if "less" in s.tokens[max(0, i - 2) : i] or (counts and (counts[0] in _COUNTED or counts[0].isdigit())):
+            if "less" in s.tokens[max(0, i - 2) : i] or (token == "than" and _is_count(s.tokens[i + 1 : i + 3])):
                 continue
             named = (h for h in s.hits if h.end <= i and h.end >= i - 4)  # "fat is more likely than metastasis"
             fat = any(h.has("artifact") or (_names(h) and "enhan" not in s.tokens[i - 1]) for h in named)
-            yield from (h for h in s.hits if i < h.start <= i + 4 and (h.has("lesion") or (fat and _names(h))))
+            lesser = [h for h in s.hits if i < h.start <= i + 4]
+            tumor = any(h.has("lesion") and not _names(h) for h in lesser)  # "rather than a solid tumor"
+            for h in lesser:
+                if h.has("lesion") or (fat and _names(h)) or (tumor and h.has("say") and not _names(h)):
+                    yield h
+
+
+def _is_count(after: Sequence[str]) -> bool:
+    """*More than ten nodules*, *more than a dozen*."""
+    if after[:1] in (["a"], ["half"]):
+        return after[1:] != [] and after[1] in _COUNTED
+    return bool(after) and (after[0] in _COUNTED or after[0].isdigit())
 
 
 def _answers(tokens: Sequence[str], cue: Hit) -> bool:
@@ -504,7 +537,7 @@ def _answers(tokens: Sequence[str], cue: Hit) -> bool:
 
 def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
     """Where the scope begins: *no evidence that the lesion washes out*, *I do not think that ...* deny no lesion."""
-    if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"]):
+    if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"], ["that", "it"]):
         return cue.end
     return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
 
@@ -538,20 +571,23 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         both = tokens[cue.start] == "nor" and "neither" in tokens  # "neither the liver nor the kidney shows a lesion"
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
-        if token == "," and not _list_goes_on(tokens, i, stops):
+        listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
+        if token == "," and not (listed or _list_goes_on(tokens, i, stops)):
             return i
-        if token == "and" and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
+        if token == "and" and not listed and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
             return i
         if token == "by" and tokens[i + 1 : i + 2] in (["the"], ["this"]):  # "no invasion by the solid mass"
             return i
         fronted = tokens[cue.start] in _FRONTED and cue.start <= 2 and i > cue.end
         if token == "the" and fronted and tokens[i - 1] not in _BEFORE_ARTICLE:
             return i  # the subject, after "in the absence of washout" or "without contrast"
+        if token in ("as", "since") and tokens[i + 1 : i + 2] in (["it"], ["they"], ["this"], ["these"]):
+            return i  # "they are not cysts as they enhance"
         if token in _CONCLUDING and _is_property(cue.end, i, starts):
             return i
         if token in _PROBABLY and i > cue.end and tokens[i + 1 : i + 2] in (["a"], ["an"], ["likely"], ["probably"]):
             return i  # "without known malignancy most likely a hemangioma"
-        if token in _INSIDE and _names_lesion_after(tokens, cue.end, i, starts):
+        if token in _INSIDE and (_names_lesion_after(tokens, cue.end, i, starts) or _names_sized(tokens, i, starts)):
             return i
         if token == "with" and i > cue.end and tokens[i - 1] not in _WITH and not _of_lesion(tokens, cue.end, i):
             return i
@@ -589,6 +625,18 @@ def _names_lesion_after(tokens: Sequence[str], start: int, at: int, starts: dict
     return _is_property(start, at, starts) and any(h.has("lesion") or _names(h) for i, h in starts.items() if i > at)
 
 
+def _names_sized(tokens: Sequence[str], at: int, starts: dict[int, Hit]) -> bool:
+    """Whether what is denied is denied of a lesion with a size: *no thick septa in the 6 cm renal cyst*."""
+    if tokens[at + 1 : at + 2] not in (["the"], ["this"], ["that"]):
+        return False
+    lesion = next((i for i in range(at + 2, min(at + 9, len(tokens))) if i in starts and _is_lesion(starts[i])), None)
+    return lesion is not None and any(t[0] == "@" for t in tokens[at + 2 : lesion])
+
+
+def _is_lesion(hit: Hit) -> bool:
+    return hit.has("lesion") or bool(_names(hit))
+
+
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
 
 
@@ -600,6 +648,19 @@ def _of_lesion(tokens: Sequence[str], start: int, end: int) -> bool:
     return any(t in _LESION_WORDS or t in ("cyst", "cysts") for t in tokens[start:end])
 
 
+_HEDGING = words("probably likely presumably possibly perhaps maybe consistent compatible suggestive suspicious")
+_LIST_OPENERS = words("free devoid lack lacks lacking absence")
+
+
+def _ends_in_and(tokens: Sequence[str], at: int) -> bool:
+    """Whether a list of single words ends a clause: *free of calcium, necrosis and fat*."""
+    i = at
+    while i < len(tokens) and tokens[i] == "," and i + 2 < len(tokens):
+        i += 2
+    ends = i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION
+    return i < len(tokens) and tokens[i] == "and" and ends
+
+
 def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
     """Whether *no a, b or c* goes on after a comma: an *or* follows, and nothing but short items stands before it."""
     length = 0
@@ -609,6 +670,8 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
             return True
         if token in _ENDS or i in stops or token in _VERBS or token in ("and", "with", "no", "not", "without"):
             return False
+        if token in _HEDGING:
+            return False  # "no enhancement, probably a lipoma or an AML"
         length = 0 if token == "," else length + 1
         if length > 4:
             return False
@@ -701,14 +764,15 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
         return True  # "with central low density"
     if {",", "-", "and"} & set(before):
         return False
-    joined = bool(before) and before[-1] in ("of", "with", "is", "are", "remain", "remains", "appears", "appear")
+    joined = bool(before) and before[-1] in _JOINING
     return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
 
 
+_JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts")
-_CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis")
+_CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis middle")
 
 
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
@@ -805,16 +869,18 @@ def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
 
 def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
     """*20 HU on all phases*, *22 HU native, 25 HU after contrast*: nothing enhances."""
-    if not _HOUNSFIELD & set(s.tokens) or any(_enhancement_word(h) for h in s.hits):
+    if not _HOUNSFIELD & set(s.tokens):
         return
     text = " ".join(s.tokens)
     match = _SAME_HU.search(text)
-    pair = None if match else _TWO_HU.search(text)
+    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text)
     if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
         match = pair
     if match:
         start = len(text[: match.start()].split())
-        yield Statement("enhancement", "none", start, start + len(match.group().split()), False)
+        end = start + len(match.group().split())
+        if all(start <= h.start < end for h in s.hits if _enhancement_word(h)):  # "unenhanced 30 HU, enhanced 33 HU"
+            yield Statement("enhancement", "none", start, end, False)
 
 
 _LEAST_RISE = 8
@@ -823,9 +889,16 @@ _SAME_HU = re.compile(
     r"(?:before and after|pre and post))\b"
 )
 _TWO_HU = re.compile(
-    r"\b(\d+)(?: hu)? (?:native|unenhanced|pre\w*|before|plain|without contrast)[^.;]{0,30}? (\d+) hu "
-    r"(?:after|post\w*|(?:on|in|during) (?:the )?(?:portal|venous|nephrographic|late|delayed|arterial)|with contrast|"
-    r"enhanced)"
+    r"\b(\d+)(?: hu)? (?:(?:on|in|at|during) )?(?:the )?"
+    r"(?:native|unenhanced|pre\w*|before|plain|non ?contrast|without(?: contrast)?)[^.;]{0,30}? (\d+) hu "
+    r"(?:after|post\w*|with|(?:on|in|at|during) (?:the )?"
+    r"(?:portal|venous|nephrographic|late|delayed|arterial|post\w*|enhanced|contrast)|with contrast|"
+    r"enhanced|nephrographic|portal|venous)"
+)
+_HU_OF_TWO = re.compile(
+    r"\b(?:native(?:ly)?|unenhanced|pre\w*|plain|non ?contrast)(?: (?:ct|scan|density|attenuation|contrast))?:? "
+    r"(\d+)(?: hu)?[^.;]{0,20}? "
+    r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
 )
 _NO_RISE = re.compile(
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
@@ -845,6 +918,8 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         return st._replace(field="enhancement", value="arterial")  # "arterially it is bright"
     for i in range(max(0, st.start - _PHASE_REACH), min(len(s.tokens) - 1, st.end + _PHASE_REACH)):
         between = s.tokens[min(i, st.end) : max(i, st.start)]
+        if i <= 3 and s.tokens[0] in _DURING and "," in between[:3]:  # "On the arterial phase, there is a bright mass"
+            between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
         heading = i == 0 and s.tokens[2:3] == [":"]  # "Arterial phase: bright nodule"
@@ -860,7 +935,8 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
 
 def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
     """*Hyperdense in the arterial and isodense in the venous phase*."""
-    return tokens[at + 1] in ("and", "but") and tokens[at - 1] == "the" and bool(_PHASES & set(tokens[at + 2 : at + 9]))
+    joined = tokens[at + 1] in ("and", "but", ",") and tokens[at - 1] == "the"
+    return joined and bool(_PHASES & set(tokens[at + 2 : at + 11]))
 
 
 _ENHANCED = words("enhancement enhancing enhances enhanced uptake")
@@ -977,6 +1053,12 @@ def _is_bordered(s: Sentence, mod: Hit, head: Hit) -> bool:
     return bool({",", "and"} & set(s.tokens[mod.end : head.start]))
 
 
+def _lies_there(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether *at its rim* says where a lesion lies, and not where it enhances."""
+    return s.tokens[mod.start] in _PREPOSITIONS and bool(_LIES & set(s.tokens[head.end : mod.start]))
+
+
+_LIES = words("lies lie located situated sits found arises")
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
@@ -998,7 +1080,7 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             continue
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
-        if _is_bordered(s, mod, head):
+        if _is_bordered(s, mod, head) or _lies_there(s, mod, head):
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -1047,11 +1129,16 @@ _ALONE = {
 }
 
 
+_SHAPES = words("round rounded oval ovoid spherical small tiny large")
+
+
 def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     """What an adjective speaks of that is all between two commas or after a size: *12 mm, hypodense, sharp*."""
     field = _ALONE.get(s.tokens[hit.start])
     if field is None or not hit.has("mod"):
         return None
+    if field == "attenuation" and _opens_list(s, hit.end):
+        return field
     if hit.start == 0:  # "Sharp."
         return field if hit.end == len(s.tokens) or s.tokens[hit.end] == "," else None
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
@@ -1059,9 +1146,17 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
     if before in _PUNCTUATION and after == ["and"] and _is_adjective(s, hit.end + 1):  # "round, sharp and hypodense"
         return field
-    joined = before == "and" and any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
+    joined = before == "and" and (
+        s.tokens[hit.start - 2] in _SHAPES or any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
+    )
     ends = (before in _PUNCTUATION or before[0] == "@" or joined) and all(t in _PUNCTUATION for t in after)
     return field if ends else None
+
+
+def _opens_list(s: Sentence, at: int) -> bool:
+    """Whether a size or a lesion follows, as in telegrams: *S6 hypo 14 mm*, *iso nodule*."""
+    after = s.tokens[at] if at < len(s.tokens) else ""
+    return after.startswith("@") or after in _LESION_WORDS
 
 
 def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Iterator[Statement]:
@@ -1070,7 +1165,9 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
     if s.is_negated(head) and (remains or _in_several_phases(s, head)):
         mods = [(m, v) for m, v in mods if v != "arterial"]
     wall = _wall_that_enhances(s, head)
-    values = [*own, *(value for _, value in mods)] or ["rim"] * (wall is not None or _is_of_wall(s, head))
+    values = [*own, *(value for _, value in mods)]
+    if wall is not None or (not values and _is_of_wall(s, head)):
+        values.append("rim")  # "its wall is thin and enhances slightly"
     start = min([head.start, *(m.start for m, _ in mods)])
     start = start if wall is None else min(start, wall)
     end = max([head.end, *(m.end for m, _ in mods)])
@@ -1116,7 +1213,7 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
                 return i  # "with a wall that enhances"
-            return i if s.tokens[i - 1] in ("the", "its", "their", "whose") or i == 0 else None
+            return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
             return None
         if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
@@ -1148,6 +1245,9 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):
             break
+    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
+    if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
+        return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
     lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
@@ -1193,17 +1293,24 @@ class Sentence:
             )
             if not any(is_other(self, st) for is_other in (_inside_areas, _of_tissue, _of_another, _is_asked, _of_some))
         )
-        self.statements = [_turned(_in_phase(self, st)) for st in read]
+        # the first value that a report states counts
+        self.statements = sorted((_turned(_in_phase(self, st)) for st in read), key=lambda st: st.start)
+        past = {(st.field, st.value) for st in self.statements if st.negated and self._is_no_longer(st)}
+        self.statements = [st for st in self.statements if st.negated or (st.field, st.value) not in past]
         self.sizes = _sizes(self)
+
+    def _is_no_longer(self, st: Statement) -> bool:
+        """*The formerly hyperdense lesion is no longer hyperdense*."""
+        return self.tokens[max(0, st.start - 2) : st.start] == ["no", "longer"]
 
     def is_origin(self, hit: Hit) -> bool:
         """Whether a pathology is only where a metastasis comes from: *RCC metastasis*, *metastasis of an RCC*."""
         if not _names(hit) or "metastasis" in _names(hit):
             return False
         for other in self.hits:
-            if abs(other.start - hit.end) <= 8 and "metastasis" in _names(other):
+            if abs(other.start - hit.end) <= 10 and "metastasis" in _names(other):
                 between = self.tokens[other.end : hit.start]
-                if other.start == hit.end or (between[:1] in (["of"], ["from"]) and len(between) <= 4):
+                if other.start == hit.end or (between[:1] in (["of"], ["from"]) and len(between) <= _FAR_ORIGIN):
                     return True
         return False
 
@@ -1211,8 +1318,10 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
+_FAR_ORIGIN = 6
+"""Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|indet|neg|bilat|post|ant|inf|sup|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )

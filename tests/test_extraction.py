@@ -210,6 +210,11 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development3", 319, 0.98, 0.96, 0.02),
         ("development4", 112, 0.98, 0.96, 0.01),
         ("development5", 160, 0.98, 0.97, 0.01),
+        ("development6", 200, 0.98, 0.98, 0.01),
+        ("development7", 60, 0.98, 0.98, 0.02),
+        ("development8", 78, 0.97, 0.93, 0.06),
+        ("development9", 40, 0.98, 0.94, 0.01),
+        ("development10", 38, 0.98, 0.97, 0.01),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
