@@ -21,9 +21,11 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from tiny_classes import NUMBER, PLANS, TinyClasses, standard, write_case
 
+from nnunet_textomorph import classifier_loader
 from nnunet_textomorph.classifier_mixin import ClassifierMixin
 from nnunet_textomorph.classifier_network import LesionClassifier
 from nnunet_textomorph.cli import main
+from nnunet_textomorph.transform import TrainingStopped
 
 TRAINER = "nnUNetTrainerTextoMorphClassifier"
 CPU = torch.device("cpu")
@@ -251,6 +253,31 @@ def test_synthetic_examples_are_of_their_class_and_shares_are_kept(
     assert not any("lesion" in batch for batch in batches)  # features are averaged over the patch
 
 
+def test_no_real_lesion_stands_in_for_a_synthetic_one_where_only_such_are_wanted(
+    dataset: TinyClasses, generator_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_loader, "class_request", lambda *_arguments: None)  # nowhere is room
+    dataset.plan({"synthetic_share": 1.0}, generator=str(generator_folder))
+    with pytest.raises(TrainingStopped, match="no synthetic tumor of the class"):
+        loaders(dataset, Classifier)
+    dataset.plan({"synthetic_share": 0.5}, generator=str(generator_folder))
+    _, training, _ = loaders(dataset, Classifier)
+    assert not next(training)["synthetic"].any()
+
+
+def test_validation_of_a_fold_without_lesions_ends_in_one_sentence(
+    dataset: TinyClasses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset.plan()
+    dataset.split([c for c in dataset.cases if c != "none_0"], ["none_0"])
+    made = trainer(dataset)
+    with pytest.raises(SystemExit) as stopped:
+        made.perform_actual_validation()
+    assert stopped.value.code == 2
+    assert "no validation case with a lesion" in capsys.readouterr().out.splitlines()[-1]
+    assert not (dataset.folder("Real") / "fold_0" / "validation" / "classification.json").exists()
+
+
 def test_classes_csv_tells_the_classes_of_one_tumor_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -438,6 +465,14 @@ def test_folds_and_mirrored_patches_are_averaged_and_interrupted_work_goes_on(
     np.testing.assert_allclose(probabilities("-f", "0", "1"), (first + second) / 2, atol=1e-5)
     assert not np.allclose(probabilities("-f", "0", "--disable_tta"), first, atol=1e-6)
 
+    table = tmp_path / "classes.csv"
+    table.write_text("case,class\na,PDAC\nb,normal\n")
+    done = cli("-i", images, "-m", model, "-o", tmp_path / "known", "--lesions", lesions, "--classes", table)
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "known" / "classification.json").read_text())
+    assert content["patients"][0]["true"] == "PDAC"
+    assert [x["true"] for x in content["lesions"]] == [None, None]  # one of the two may be of another class
+
     from nnunet_textomorph import classify as module
 
     judged = []
@@ -498,6 +533,7 @@ def test_a_segmentation_model_finds_the_lesions(dataset: TinyClasses, model: Pat
     (folder / "dataset.json").write_text(json.dumps(dataset.dataset_json))
     segmenter.inference_allowed_mirroring_axes = None
     with torch.no_grad():
+        segmenter.network.decoder.seg_layers[-1].weight.zero_()
         segmenter.network.decoder.seg_layers[-1].bias[:] = torch.tensor([0.0, 0.0, 9.0, 0.0, 0.0])  # all PDAC
     segmenter.save_checkpoint(str(folder / "fold_0" / "checkpoint_final.pth"))
     images, unused = tmp_path / "images", tmp_path / "unused"

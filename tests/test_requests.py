@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from nnunet_textomorph.bank import draw, load_bank
 from nnunet_textomorph.classes import TumorClass
+from nnunet_textomorph.llm_reports.bank import BankLine, DescriptionBank
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
 from nnunet_textomorph.missed import MissedShape
 from nnunet_textomorph.plan import TextoMorphPlans, lesion_values
 from nnunet_textomorph.requests import Sources, class_request, draw_request, place, random_request, targeted_request
@@ -150,6 +152,24 @@ def test_a_class_gets_its_label_its_host_and_its_sizes() -> None:
     assert all(np.isin(organs()[x.mask], (1, 2)).mean() >= 0.8 for x in kidney)
     volumes = [np.median([2.0 * x.mask.sum() for x in group]) for group in (kidney, liver)]
     assert 4 < volumes[1] / volumes[0] < 16
+
+
+def test_a_stated_size_is_near_the_tumors() -> None:
+    bank = DescriptionBank(
+        BankLine(
+            organ="liver",
+            descriptors=Descriptors(organ="liver", size_mm=mm),
+            description=f"A {mm:g} mm liver lesion.",
+            variants=(f"Liver lesion, {mm:g} mm.",),
+        )
+        for mm in (12.0, 60.0)
+    )
+    rng, spacing = np.random.default_rng(0), (2.0, 1.0, 1.0)
+    plan = KIDNEYS.model_copy(update={"smallest_mm": 10.0, "largest_mm": 14.0})
+    classes = {"liver_tumor": TumorClass(1.0, (12.0,), bank)}
+    made = [class_request(organs(), spacing, plan, classes, rng) for _ in range(12)]
+    made += [random_request(organs(), spacing, plan, bank, rng) for _ in range(12)]
+    assert {x.text for x in made if x is not None} == {"Liver lesion, 12 mm."}
 
 
 def test_kinds_are_drawn_by_their_weights() -> None:
