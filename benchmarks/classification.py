@@ -38,6 +38,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_textomorph.classify import classify
+from nnunet_textomorph.cli import main as textomorph
 from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import DEFAULT_SPACING, LABELS, PhantomCase, _write_image, phantom_case
 from nnunet_textomorph.plan import FILE_NAME, infer_plan, read_json, save_plan
@@ -60,12 +61,6 @@ if sys.argv.pop(1) == "weights only":
     nnUNetTrainer.perform_actual_validation = lambda self, save_probabilities=False: None
 from nnunetv2.run.run_training import run_training_entry
 run_training_entry()
-"""
-TEXTOMORPH = """
-import sys
-sys.path[:] = filter(None, sys.path)
-from nnunet_textomorph.cli import main
-main()
 """
 WORDINGS = 20  # of each description
 
@@ -123,7 +118,7 @@ def draw_cases(
     return found()
 
 
-def describe(out: Path, names: Sequence[str], spacing: tuple[float, float, float], environment: dict[str, str]) -> Path:
+def describe(out: Path, names: Sequence[str], spacing: tuple[float, float, float]) -> Path:
     """A description bank of the training cases' reports."""
     bank = out / "descriptions.jsonl"
     if bank.is_file():
@@ -138,7 +133,7 @@ def describe(out: Path, names: Sequence[str], spacing: tuple[float, float, float
     reports, lesions, variants = map(str, steps)
     commands = (["extract", reports, lesions], ["augment", lesions, variants, "-n", str(WORDINGS)])
     for arguments in (*commands, ["bank", variants, str(bank)]):
-        run([sys.executable, "-c", TEXTOMORPH, "reports", *arguments], environment, out / "reports.log")
+        textomorph(["reports", *arguments], standalone_mode=False)
     return bank
 
 
@@ -291,7 +286,7 @@ def main() -> None:
     (preprocessed / "splits_final.json").write_text(json.dumps([split]))
 
     names = [n for c in CLASSES for n in training[c][held_back:]]
-    bank = None if args.package_bank else str(describe(args.out, names, (z, y, x), environment).resolve())
+    bank = None if args.package_bank else str(describe(args.out, names, (z, y, x)).resolve())
     plan = infer_plan(read_json(preprocessed / "dataset.json")).model_copy(
         update={
             "bank": bank,

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from nnunet_textomorph.nnunet_commands import trainer_folder
+from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import write_phantom
 from nnunet_textomorph.plan import save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
@@ -44,9 +44,9 @@ def prepare(args: argparse.Namespace, environment: dict[str, str]) -> str:
             write_phantom(raw, args.organ, args.cases, seed=args.seed)
         else:
             shutil.copytree(args.data, raw)
-        command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-c", "3d_fullres", "-np", "2", "-npfp", "2"]
+        arguments = ["-d", number, "-c", "3d_fullres", "-np", "2", "-npfp", "2", "-overwrite_plans_name", WHOLE]
         spacing = ["-overwrite_target_spacing", *map(str, args.spacing)] if args.spacing else []
-        run(environment, *command, *spacing, "-overwrite_plans_name", WHOLE)
+        run_nnunet(PREPARE, [*arguments, *spacing], environment, args.out / "prepare.log")
         reduce_plans(preprocessed, plans=WHOLE, reduced=REDUCED, patch=args.patch)
     return number
 

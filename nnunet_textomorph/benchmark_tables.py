@@ -116,9 +116,8 @@ def compare(first: Sequence[CaseScore], others: Mapping[str, Sequence[CaseScore]
     tests = []
     for measure in MEASURES:
         made = [_test(measure, first, others[name], patients) for name in names]
-        corrected = holm([p for _, _, p in made])
-        for name, (test, pairs, p), p_holm in zip(names, made, corrected, strict=True):
-            regained, lost = _regained_and_lost(measure, first, others[name])
+        corrected = holm([p for _, _, p, _ in made])
+        for name, (test, pairs, p, (regained, lost)), p_holm in zip(names, made, corrected, strict=True):
             a = _sums(measure, first, OVERALL, patients)
             b = _sums(measure, others[name], OVERALL, patients)
             difference = None if not sum(a[1]) else sum(b[0]) / sum(b[1]) - sum(a[0]) / sum(a[1])
@@ -177,25 +176,20 @@ def _test(
     first: Sequence[CaseScore],
     second: Sequence[CaseScore],
     patients: Sequence[str],
-) -> tuple[str, int, float | None]:
+) -> tuple[str, int, float | None, tuple[int, int] | tuple[None, None]]:
+    """Name of the test, pairs, p, and lesions regained and lost."""
     if name.startswith("sensitivity_"):
         a, b = _found(name, first), _found(name, second)
-        return "McNemar", len(a), mcnemar(a, b)
+        return "McNemar", len(a), mcnemar(a, b), gained_and_lost(a, b)
     (a_top, a_bottom), (b_top, b_bottom) = (_sums(name, of, OVERALL, patients) for of in (first, second))
     pairs = [(t / n, u / m) for t, n, u, m in zip(a_top, a_bottom, b_top, b_bottom, strict=True) if n and m]
-    return "Wilcoxon", len(pairs), wilcoxon([p for p, _ in pairs], [p for _, p in pairs])
+    return "Wilcoxon", len(pairs), wilcoxon([p for p, _ in pairs], [p for _, p in pairs]), (None, None)
 
 
 def _found(name: str, scores: Sequence[CaseScore]) -> list[bool]:
     """Of every lesion of the size that a measure is of, in order, whether it was found."""
     size = name.removeprefix("sensitivity_")
     return [x.found for score in scores for x in score.lesions if size in ("all", x.size)]
-
-
-def _regained_and_lost(
-    name: str, first: Sequence[CaseScore], second: Sequence[CaseScore]
-) -> tuple[int, int] | tuple[None, None]:
-    return gained_and_lost(_found(name, first), _found(name, second)) if name in SENSITIVITIES else (None, None)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables

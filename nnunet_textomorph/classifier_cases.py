@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnunet_textomorph.classes import read_cache, write_cache
+from nnunet_textomorph.csv_files import read_csv
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.missed import SPECK_MM
 from nnunet_textomorph.plan import TextoMorphPlans, pathology_of
@@ -181,23 +181,17 @@ def read_classes(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a CSV file with the columns case and class.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = next((d for d in (",", ";", "\t") if d in first), ",")  # Excel's is the country's
-            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
-            if not {"case", "class"} <= set(names):
-                raise UserError(
-                    f"{path}: its first line is {first.strip()[:60]!r}; it must name the columns case and class, "
-                    "with a comma between them."
-                )
-            reader = csv.DictReader(file, names, skipinitialspace=True, delimiter=delimiter)
-            rows = [(reader.line_num + 1, (row["case"] or "").strip(), (row["class"] or "").strip()) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is no CSV file in UTF-8 ({error}).") from None
+    columns, rows = read_csv(path)
+    names = {name.lower(): name for name in columns}
+    if not {"case", "class"} <= set(names):
+        raise UserError(
+            f"{path}: its first line names the columns {', '.join(map(repr, columns)) or 'of nothing'}; it must name "
+            "case and class, with a comma between them."
+        )
     found: dict[str, str] = {}
     spelled: dict[str, str] = {}
-    for line, case, name in rows:
+    for line, row in rows:
+        case, name = row[names["case"]], row[names["class"]]
         if not case or not name:
             raise UserError(f"{path}: line {line} has no {'class' if case else 'case'}.")
         name = NORMAL if name.lower() == NORMAL else name

@@ -13,7 +13,6 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from nnunet_textomorph.bank import load_bank
 from nnunet_textomorph.classes import TumorClass, tumor_classes
 from nnunet_textomorph.classifier_cases import (
     CaseContent,
@@ -39,7 +38,7 @@ from nnunet_textomorph.classifier_loader import (
 )
 from nnunet_textomorph.classifier_model import PREDICT_SENTENCE, check_same, describe_model, save_model
 from nnunet_textomorph.classifier_network import build_classifier, half_precision
-from nnunet_textomorph.counters import InjectionCounters, merged
+from nnunet_textomorph.counters import InjectionCounters
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generators import load_generator
@@ -156,13 +155,7 @@ class ClassifierMixin(TextoMorphMixin):
         parts = (f"{name} {seen[i, False]} real + {seen[i, True]} synthetic" for i, name in enumerate(names))
         self.print_to_log_file(f"TextoMorph: examples seen: {'; '.join(parts)}")
         if self.textomorph_synthetic:
-            summary = self._textomorph_counters.take()
-            if self.is_ddp:
-                summaries: list[Any] = [None] * dist.get_world_size()
-                dist.all_gather_object(summaries, summary)
-                summary = merged(summaries)
-            self.print_to_log_file(f"TextoMorph: {summary.line()}")
-            self._log_textomorph(summary.values())
+            self._take_textomorph_summary()
             if self._shares_wanted and not any(count for (_, synthetic), count in seen.items() if synthetic):
                 self.print_to_log_file("TextoMorph: WARNING: this epoch saw not one synthetic tumor.")
         self._seen.clear()
@@ -233,10 +226,8 @@ class ClassifierMixin(TextoMorphMixin):
         synthetic = self._synthesizes()
         if synthetic:
             generator = load_generator(plan.generator)  # the workers would find out late, and without a clear line
-            path = Path(plan.bank) if plan.bank else None
-            organs = {name: plan.organ_for(name) for name in plan.tumors}
-            banks = {name: load_bank(path, organ) for name, organ in organs.items() if organ != plan.organ}
-            self._textomorph_sources = Sources(load_bank(path, plan.organ), banks=banks)
+            bank, banks = self._description_banks()
+            self._textomorph_sources = Sources(bank, banks=banks)
         datasets = super(TextoMorphMixin, self).get_tr_and_val_datasets()  # type: ignore[misc]
         contents = [self._contents(dataset) for dataset in datasets]
         found = [examples(list(each), each, classes, plan) for each in contents]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
+from nnunet_textomorph.csv_files import read_csv
 from nnunet_textomorph.errors import UserError
 
 NOT_STATED = "not stated"
@@ -41,24 +41,19 @@ def read_patients(path: Path | None, by: Sequence[str], cases: Collection[str]) 
         if by:
             raise UserError(f"--by {by[0]} needs to know the patients; give --patients patients.csv.")
         return Patients()
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        try:
-            reader = csv.DictReader(file)
-            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
-            columns = list(reader.fieldnames or [])
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read as CSV ({error}); save it as CSV in UTF-8.") from None
+    columns, numbered = read_csv(path)
     for column in ("case", *by):
         if column not in columns:
             raise UserError(f"{path}: has no column {column!r}; it has {', '.join(columns) or 'none'}.")
     seen: set[str] = set()
-    for line, row in enumerate(rows, 2):
+    for line, row in numbered:
         case = row["case"]
         if case not in cases:
             raise UserError(f"{path}: line {line}: {case!r} is no case of the dataset; correct or remove the line.")
         if case in seen:
             raise UserError(f"{path}: line {line}: {case!r} has a line already; keep one.")
         seen.add(case)
+    rows = [row for _, row in numbered]
     patient = {row["case"]: row["patient"] for row in rows if row.get("patient")}
     groups, order = {}, {}
     for column in by:

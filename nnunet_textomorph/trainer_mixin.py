@@ -145,20 +145,24 @@ class TextoMorphMixin:
 
     def on_epoch_end(self: Any) -> None:
         """Say what was injected: a transform that silently does nothing must not go unnoticed."""
+        summary = self._take_textomorph_summary()
+        if not summary.total and self._textomorph_plan.probability > 0:
+            self.print_to_log_file(
+                "TextoMorph: WARNING: not one tumor was injected in this epoch; check hosts and tumors in "
+                f"{FILE_NAME} against the labels of the dataset."
+            )
+        super().on_epoch_end()  # type: ignore[misc]
+
+    def _take_textomorph_summary(self: Any) -> EpochSummary:
+        """What the epoch injected, on all ranks, told to the log and to nnU-Net's logger."""
         summary: EpochSummary = self._textomorph_counters.take()
         if self.is_ddp:
             parts: list[Any] = [None] * dist.get_world_size()
             dist.all_gather_object(parts, summary)
             summary = merged(parts)
-        if self.local_rank == 0:
-            self.print_to_log_file(f"TextoMorph: {summary.line()}")
-            if not summary.total and self._textomorph_plan.probability > 0:
-                self.print_to_log_file(
-                    "TextoMorph: WARNING: not one tumor was injected in this epoch; check hosts and tumors in "
-                    f"{FILE_NAME} against the labels of the dataset."
-                )
+        self.print_to_log_file(f"TextoMorph: {summary.line()}")
         self._log_textomorph(summary.values())
-        super().on_epoch_end()  # type: ignore[misc]
+        return summary
 
     def _note_textomorph_inputs(self: Any) -> None:
         plan: TextoMorphPlans = self._textomorph_plan
@@ -222,10 +226,7 @@ class TextoMorphMixin:
         """What tumors are drawn from. Nothing of the fold's validation cases is in it."""
         plan: TextoMorphPlans = self._textomorph_plan
         kinds = {kind for kind, weight in plan.mix.items() if weight > 0}
-        path = Path(plan.bank) if plan.bank else None
-        bank = load_bank(path, plan.organ)
-        organs = {name: plan.organ_for(name) for name in plan.tumors}
-        banks = {name: load_bank(path, organ) for name, organ in organs.items() if organ != plan.organ}
+        bank, banks = self._description_banks()
         # what the loaders will read, not what the split file says: a trainer may choose its cases itself
         training, validation = (set(dataset.identifiers) for dataset in self.get_tr_and_val_datasets())
         return Sources(
@@ -236,6 +237,14 @@ class TextoMorphMixin:
             tuple(lesion_values(plan, self.dataset_json["labels"])),
             banks,
         )
+
+    def _description_banks(self: Any) -> tuple[DescriptionBank, dict[str, DescriptionBank]]:
+        """The bank of the plan's organ, and those of tumor labels whose host is another."""
+        plan: TextoMorphPlans = self._textomorph_plan
+        path = Path(plan.bank) if plan.bank else None
+        organs = {name: plan.organ_for(name) for name in plan.tumors}
+        others = {name: load_bank(path, organ) for name, organ in organs.items() if organ != plan.organ}
+        return load_bank(path, plan.organ), others
 
     def _missed_shapes(self: Any, training: Collection[str], validation: Collection[str]) -> tuple[MissedShape, ...]:
         plan: TextoMorphPlans = self._textomorph_plan
