@@ -44,7 +44,9 @@ def sample_latents(
     ``crops.plain_tumor``; ``mask`` (B, 1, d, h, w) from ``latent_mask``; ``tokens`` (B, L, width) and ``token_mask``
     (B, L) from the text encoder; ``noise`` of the latents' shape, SD 1; ``source`` of what noise ``ddpm`` draws on
     the way, one for all or B of them. Guidance g mixes u + g (c - u) of the predictions with (c) and without (u) text;
-    1 asks for c alone and halves the cost. ``distilled``: DDIM's update, for a denoiser that was trained for it
+    1 asks for c alone and halves the cost. Above 1 the level deep in the tumor stays c's: exaggerated with the rest, a
+    hypoattenuating tumor came out 90 HU darker than the liver instead of 50, and a cyst darker than water.
+    ``distilled``: DDIM's update, for a denoiser that was trained for it
     (``train_distillation``).
     """
     context = denoiser.adapter(tokens, token_mask)
@@ -92,12 +94,15 @@ def trajectory(
         if not guided:
             return prediction
         with_text, without = prediction.chunk(2)
-        return without + guidance * (with_text - without)
+        told = with_text - without
+        if guidance > 1.0:  # the level is asked for as it is: exaggerated, cysts come out darker than water
+            return with_text + (guidance - 1.0) * (told - share * mean_within(told, share**4))
+        return without + guidance * told
 
+    share = (mask + 1.0) / 2.0
     scheduler = build_solver("ddim" if solver == "distilled" else solver, config, steps)
     shared_level = config.prediction_type == "v_prediction" and solver not in ("ddpm", "distilled")
     drawing = {"generator": source} if solver == "ddpm" else {}
-    share = (mask + 1.0) / 2.0
     z, z0 = noise, torch.zeros_like(noise)
     for t in scheduler.timesteps.tolist():
         yield z

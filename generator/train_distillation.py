@@ -44,6 +44,7 @@ from .train_diffusion import (
     windows_loss,
 )
 
+TRAJECTORY_VERSION = 2  # raised when the teacher samples otherwise than before
 FINER = 3  # of the teacher's steps for each of the student's
 KEPT_BACK = 0.05  # of the trajectories, to see what the student makes of noise that it was not trained on
 
@@ -111,7 +112,7 @@ def train_distillation(
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
         examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress)
-    folder = folder / f"trajectories-{run['generator']}-{sampling_steps}-{batch}-{seed}"
+    folder = folder / f"trajectories-{run['generator']}-{TRAJECTORY_VERSION}-{sampling_steps}-{batch}-{seed}"
     number = max(2, round(trajectories / batch))
     files = cache_trajectories(teacher, examples, folder, number, batch, sampling_steps, seed, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
