@@ -156,11 +156,13 @@ def test_guidance_zero_ignores_the_text_and_one_does_not(generator):
     assert np.abs(sample(generator, SHORT, guidance=1.0) - sample(generator, LONG, guidance=1.0)).max() > 0.05
 
 
-def test_guidance_extrapolates_from_the_prediction_without_text_through_that_with_it(generator):
-    """One step is linear in the prediction, so guidance 2 is twice that of 1 less that of 0."""
+def test_guidance_exaggerates_what_the_text_says_but_the_level(generator):
+    """One step is linear in the prediction, so but for the level guidance 2 is twice that of 1 less that of 0."""
     networks, config = generator.networks, generator.config
     z_healthy = torch.randn(1, tiny.AUTOENCODER.latent_channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     tokens, token_mask = generator.text_encoder([LONG])
+    mask = -torch.ones(1, 1, 4, 4, 4)
+    mask[..., 1:, :, :], mask[..., 1, :, :] = 1.0, 0.0  # all tumor, and a layer that half is
 
     def at(guidance: float) -> Tensor:
         return sample_latents(
@@ -168,7 +170,7 @@ def test_guidance_extrapolates_from_the_prediction_without_text_through_that_wit
             config.diffusion,
             z_healthy,
             z_healthy + 1.0,
-            torch.ones(1, 1, 4, 4, 4),
+            mask,
             tokens,
             token_mask,
             torch.ones_like(z_healthy),
@@ -178,8 +180,12 @@ def test_guidance_extrapolates_from_the_prediction_without_text_through_that_wit
             guidance=guidance,
         )
 
-    torch.testing.assert_close(at(2.0), 2.0 * at(1.0) - at(0.0), rtol=1e-4, atol=1e-4)
-    assert (at(1.0) - at(0.0)).abs().max() > 1e-3
+    told = at(1.0) - at(0.0)
+    weight = ((mask + 1.0) / 2.0) ** 4  # deep in the tumor
+    level = (told * weight).sum((2, 3, 4), keepdim=True) / weight.sum()
+    torch.testing.assert_close(at(2.0), at(1.0) + told - (mask + 1.0) / 2.0 * level, rtol=1e-4, atol=1e-4)
+    assert level.abs().max() > 1e-3
+    torch.testing.assert_close(at(0.5), at(0.0) + 0.5 * told, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
