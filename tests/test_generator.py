@@ -175,7 +175,7 @@ def test_guidance_exaggerates_what_the_text_says_but_the_level(generator):
             token_mask,
             torch.ones_like(z_healthy),
             source=torch.Generator(),
-            solver="unipc",
+            solver="ddpm",
             steps=1,
             guidance=guidance,
         )
