@@ -14,12 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny_classes import NUMBER as CLASSES_NUMBER
+from tiny_classes import TinyClasses, standard
 from tiny_nnunet import TinyNnUNet
 
 from nnunet_textomorph.plan import FILE_NAME, TextoMorphPlans, infer_plan, save_plan
 
 pytestmark = pytest.mark.slow
 
+SEGMENTER = "nnUNetTrainerTextoMorph"
 TRAINERS = Path(__file__).parents[1] / "trainers"
 PATIENCE = 1200.0  # seconds, on a machine that others use too
 
@@ -61,13 +64,17 @@ if __name__ == "__main__":
 """
 
 
+def of_the_classifier(code: str) -> str:
+    """The same training, of the classifier and its dataset."""
+    return code.replace("985", CLASSES_NUMBER).replace(SEGMENTER, f"{SEGMENTER}Classifier")
+
+
 class Training:
     """A training in a process of its own."""
 
-    def __init__(self, dataset: TinyNnUNet, code: str, *arguments: str, workers: int) -> None:
+    def __init__(self, dataset: TinyNnUNet | TinyClasses, code: str, *arguments: str, workers: int) -> None:
         script = dataset.root / "train.py"
         script.write_text(code)
-        self.results = dataset.results.parent
         self.output = dataset.root / "output.txt"
         environment = {
             **os.environ,
@@ -122,11 +129,19 @@ def dataset(tmp_path: Path, generator_folder: Path) -> TinyNnUNet:
 
 
 @pytest.fixture
-def start(dataset: TinyNnUNet) -> Iterator[Callable[..., Training]]:
+def classes(tmp_path: Path, generator_folder: Path) -> TinyClasses:
+    made = TinyClasses(tmp_path)
+    made.prepare(standard(made))
+    made.plan(generator=str(generator_folder))
+    return made
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Training]]:
     """Begin a training that does not outlast the test, however that ends."""
     begun: list[Training] = []
 
-    def begin(code: str, *arguments: str, workers: int) -> Training:
+    def begin(dataset: TinyNnUNet | TinyClasses, code: str, *arguments: str, workers: int) -> Training:
         begun.append(Training(dataset, code, *arguments, workers=workers))
         return begun[-1]
 
@@ -146,7 +161,7 @@ def test_whoever_is_killed_nothing_is_left_and_the_user_reads_why(
     dataset: TinyNnUNet, generator_folder: Path, start: Callable[..., Training], who: str
 ) -> None:
     plan(dataset, generator=str(generator_folder), synthesis="service")
-    training = start(TRAIN, workers=2)
+    training = start(dataset, TRAIN, workers=2)
     training.await_epoch()
     started = training.children()
     service = training.service()
@@ -182,7 +197,7 @@ def test_spawned_workers(
     dataset: TinyNnUNet, generator_folder: Path, start: Callable[..., Training], synthesis: str
 ) -> None:
     plan(dataset, generator=str(generator_folder), synthesis=synthesis, epochs=2)
-    training = start(TRAIN, "spawn", workers=1)
+    training = start(dataset, TRAIN, "spawn", workers=1)
     assert training.process.wait(PATIENCE) == 0, training.told()[-3000:]
     assert training.told().count("tumors injected") == 2
     assert "WARNING: not one tumor" not in training.told()
@@ -194,7 +209,7 @@ def test_ranks_have_their_own_generators_and_seeds(
 ) -> None:
     """As with -num_gpus 2, but on the CPU."""
     plan(dataset, generator=str(generator_folder), synthesis=synthesis, epochs=2)
-    training = start(RANKS, workers=0)
+    training = start(dataset, RANKS, workers=0)
     assert training.process.wait(PATIENCE) == 0, training.told()[-3000:]
     told = training.told()
     assert told.count("tumors injected") == 2
@@ -203,3 +218,29 @@ def test_ranks_have_their_own_generators_and_seeds(
     assert len(set(drawn)) == 2
     if synthesis == "service":
         assert len(set(re.findall(r"synthesized by process (\d+)", told))) == 2
+
+
+def test_a_killed_worker_of_the_classifier_is_named(
+    classes: TinyClasses, generator_folder: Path, start: Callable[..., Training]
+) -> None:
+    classes.plan(generator=str(generator_folder), epochs=50)
+    training = start(classes, of_the_classifier(TRAIN), workers=2)
+    training.await_epoch()
+    started = training.children()
+    own = psutil.Process(training.process.pid).cmdline()
+    next(child for child in started if child.cmdline() == own).kill()
+    assert training.process.wait(PATIENCE) == 1, training.told()[-3000:]
+    assert "TextoMorph: training stopped: a worker that loads data was killed (signal 9)" in training.told()
+    psutil.wait_procs(started, timeout=60)
+    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_the_ranks_of_a_classifier_saw_is_counted_together(
+    classes: TinyClasses, generator_folder: Path, start: Callable[..., Training]
+) -> None:
+    classes.plan(generator=str(generator_folder), synthesis="workers")
+    training = start(classes, of_the_classifier(RANKS), workers=0)
+    assert training.process.wait(PATIENCE) == 0, training.told()[-3000:]
+    (line,) = {found.strip() for found in re.findall(r"examples seen: (.*)", training.told())}  # each rank prints it
+    # two in each of 4 iterations, which two ranks share
+    assert sum(int(number) for number in re.findall(r"(\d+) (?:real|synthetic)", line)) == 8
