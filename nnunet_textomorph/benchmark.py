@@ -22,7 +22,15 @@ import click
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from nnunet_textomorph.benchmark_classifiers import (
+    ClassifierResults,
+    compare_classifiers,
+    is_classifier,
+    judged_patients,
+    write_classifiers,
+)
 from nnunet_textomorph.benchmark_tables import Results, compare, subgroup_rows, summarize, write_figures, write_tables
+from nnunet_textomorph.classification_results import RESULTS_FILE
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.evaluation import CaseScore, Rules, known_values, score_case
 from nnunet_textomorph.missed import file_digest
@@ -41,7 +49,7 @@ class Benchmark:
     """What :func:`benchmark` wrote into ``folder``."""
 
     folder: Path
-    results: Results
+    results: Results | ClassifierResults
 
 
 def benchmark(
@@ -64,7 +72,7 @@ def benchmark(
     overwrite: bool = False,
     workers: int = 1,
 ) -> Benchmark:
-    """Compare trainers, the first of which is what the others are tested against.
+    """Compare trainers, the first of which is what the others are tested against; all segment, or all classify.
 
     ``epochs`` and ``iterations`` (per epoch): of every trainer; with neither each has its own schedule.
     ``predictions``: further methods, by name and folder of predictions of the folds' validation cases. ``train``: train
@@ -81,6 +89,9 @@ def benchmark(
         raise UserError(f"{preprocessed / f'{plans}.json'}: has no configuration {configuration!r}; it has {known}.")
     names = [*trainers, *(name for name, _ in predictions)]
     _check_names(names)
+    classify = _all_classify(trainers)
+    if classify and (predictions or patients or by):
+        raise UserError("Trainers that classify lesions are compared without --predictions, --patients and --by.")
     if tolerance_mm < 0:
         raise UserError(f"A tolerance of {tolerance_mm:g} mm cannot be; give --tolerance 0 or more.")
     plan_file = preprocessed / FILE_NAME
@@ -110,14 +121,31 @@ def benchmark(
     partial.mkdir(parents=True, exist_ok=True)
 
     arguments = [preprocessed.name, configuration, "-p", plans, "-device", device or default_device()]
-    for trainer, fold in _untrained(preprocessed, models, folds, ending):
+    validated = RESULTS_FILE if classify else "summary.json"
+    for trainer, fold in _untrained(preprocessed, models, folds, validated):
         name = scheduled_name(trainer, epochs, iterations)
         if not train:
             command = f"nnUNetv2_train {preprocessed.name} {configuration} {fold} -p {plans} -tr {name}"
             raise UserError(
                 f"Fold {fold} of {name} has no finished validation, and --no-train was given; run {command}."
             )
-        _train(preprocessed, models[trainer], name, fold, arguments, partial / "nnunet.log")
+        _train(preprocessed, models[trainer], name, fold, arguments, partial / "nnunet.log", validated)
+
+    settings: dict[str, Any] = {
+        "dataset": preprocessed.name,
+        "configuration": configuration,
+        "plans": plans,
+        "models": models | {name: str(folder.absolute()) for name, folder in predictions},
+        "folds": folds,
+        "epochs": epochs,
+        "iterations": iterations,
+    }
+    versions = {name: version(name) for name in ("nnunet-textomorph", "nnunetv2", "monai", "torch", "scipy")}
+    if classify:
+        judged = {trainer: judged_patients(preprocessed, model, folds) for trainer, model in models.items()}
+        compared = compare_classifiers(judged, settings | {"versions": versions})
+        write_classifiers(compared, judged, partial)
+        return Benchmark(_put_in_place(partial, out), compared)
 
     rules = Rules(
         plan=plan,
@@ -132,27 +160,24 @@ def benchmark(
         name: _scores(cases_, reader, rules, partial / "scores" / name, workers) for name, cases_ in wanted.items()
     }
 
-    settings = {
-        "dataset": preprocessed.name,
-        "configuration": configuration,
-        "plans": plans,
-        "models": models | {name: str(folder.absolute()) for name, folder in predictions},
-        "folds": folds,
-        "epochs": epochs,
-        "iterations": iterations,
+    settings |= {
         "tolerance_mm": tolerance_mm,
         "min_overlap": min_overlap,
         "hosts": list(plan.hosts),
         "tumors": list(plan.tumors),
-        "versions": {name: version(name) for name in ("nnunet-textomorph", "nnunetv2", "monai", "torch", "scipy")},
+        "versions": versions,
     }
     results = collect(scores, settings, people, by)
     _write(results, scores, people, partial)
+    shutil.rmtree(partial / "scores")
+    return Benchmark(_put_in_place(partial, out), results)
+
+
+def _put_in_place(partial: Path, out: Path) -> Path:
     if out.exists():
         shutil.rmtree(out)
-    shutil.rmtree(partial / "scores")
     os.replace(partial, out)
-    return Benchmark(out, results)
+    return out
 
 
 def benchmark_folder(dataset: str, out: Path | None) -> Path:
@@ -194,13 +219,23 @@ def _check_names(names: Sequence[str]) -> None:
             raise UserError(f"{name!r} cannot be a method's name, as files are named by it; use letters and digits.")
 
 
-def _finished(preprocessed: Path, model: str, fold: int) -> bool:
+def _all_classify(trainers: Sequence[str]) -> bool:
+    """Whether the trainers classify lesions; :class:`UserError` where some do and others segment."""
+    kinds = {trainer: is_classifier(trainer) for trainer in trainers}
+    if len(set(kinds.values())) > 1:
+        one, other = (next(t for t, classifies in kinds.items() if classifies is kind) for kind in (True, False))
+        raise UserError(f"{one} classifies lesions and {other} segments them; compare each with its own kind.")
+    return all(kinds.values())
+
+
+def _finished(preprocessed: Path, model: str, fold: int, validated: str) -> bool:
+    """``validated``: the file that nnU-Net, or a classifier, leaves when the validation has ended."""
     folder = environment_folder("nnUNet_results") / preprocessed.name / model / f"fold_{fold}" / "validation"
-    return (folder / "summary.json").is_file()
+    return (folder / validated).is_file()
 
 
 def _untrained(
-    preprocessed: Path, models: dict[str, str], folds: Sequence[int], ending: str
+    preprocessed: Path, models: dict[str, str], folds: Sequence[int], validated: str
 ) -> Iterator[tuple[str, int]]:
     """Trainer by trainer, so that the baseline's folds are there for those that learn from what it missed."""
     if (preprocessed / "splits_final.json").is_file():  # else nnU-Net makes five when it first trains
@@ -209,7 +244,7 @@ def _untrained(
         raise UserError(f"There is no fold {max(folds)}; nnU-Net makes the folds 0 to {max(FOLDS)}.")
     for trainer, model in models.items():
         for fold in folds:
-            if not _finished(preprocessed, model, fold):
+            if not _finished(preprocessed, model, fold, validated):
                 yield trainer, fold
 
 
@@ -223,7 +258,9 @@ def _check_folds(preprocessed: Path, folds: Sequence[int]) -> None:
         )
 
 
-def _train(preprocessed: Path, model: str, name: str, fold: int, arguments: Sequence[str], log: Path) -> None:
+def _train(
+    preprocessed: Path, model: str, name: str, fold: int, arguments: Sequence[str], log: Path, validated: str
+) -> None:
     """Train, continue or only validate a fold, whatever is left to do."""
     folder = environment_folder("nnUNet_results") / preprocessed.name / model / f"fold_{fold}"
     dataset, configuration, *rest = arguments
@@ -234,8 +271,8 @@ def _train(preprocessed: Path, model: str, name: str, fold: int, arguments: Sequ
         command.append("--c")
     click.echo(f"nnUNetv2_train {' '.join(command)}")
     run_nnunet(TRAIN, command, {**os.environ, **trainer_folder()}, log)
-    if not _finished(preprocessed, model, fold):
-        raise UserError(f"{folder}: nnU-Net ended without a validation/summary.json; its output is in {log}.")
+    if not _finished(preprocessed, model, fold, validated):
+        raise UserError(f"{folder}: nnU-Net ended without a validation/{validated}; its output is in {log}.")
 
 
 def _methods(

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from nnunet_textomorph.evaluation import OVERALL, CaseScore
 from nnunet_textomorph.patients import NOT_STATED, Patients
+from nnunet_textomorph.schedule import EPOCHS, ITERATIONS
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM
 from nnunet_textomorph.stats import (
     difference_interval,
@@ -231,15 +232,12 @@ def _markdown(results: Results) -> str:
     s = results.settings
     first = next(iter(results.methods))
     columns = _columns(results)
-    schedule = "each trainer's own schedule"
-    if s.get("epochs") or s.get("iterations"):
-        schedule = f"{s.get('epochs') or 1000} epochs of {s.get('iterations') or 250} iterations"
     lines = [
         f"# {s['dataset']}, {s['configuration']}",
         "",
         f"{s['cases']} cases of {s['patients']} patients with {s['lesions']} lesions; folds "
         f"{', '.join(map(str, s['folds']))} (each case predicted by the network that did not train on it); plans "
-        f"{s['plans']}; {schedule}.",
+        f"{s['plans']}; {schedule_text(s)}.",
         "",
         "Sensitivity (%) by the diameter of a ball of the lesion's volume, false positives per case, DSC and NSD (%) "
         "of cases with tumors, mean ± SD over cases, with 95 % bootstrap intervals over patients. "
@@ -302,10 +300,10 @@ def _latex(results: Results) -> str:
         r"% \usepackage{booktabs}",
         r"\begin{table*}",
         r"\centering",
-        rf"\caption{{{_tex(s['dataset'])}: {s['cases']} cases, {s['lesions']} lesions. "
+        rf"\caption{{{latex_escaped(s['dataset'])}: {s['cases']} cases, {s['lesions']} lesions. "
         r"Sensitivity (\%) by diameter $d$, "
         rf"false positives per case, DSC (\%) and NSD (\%, {s['tolerance_mm']:g}\,mm), with 95\,\% intervals by "
-        rf"bootstrap over patients. $^*$: $p<{SIGNIFICANT}$ against {_tex(first)}, Holm-corrected.}}",
+        rf"bootstrap over patients. $^*$: $p<{SIGNIFICANT}$ against {latex_escaped(first)}, Holm-corrected.}}",
         r"\begin{tabular}{lccccccc}",
         r"\toprule",
         r" & \multicolumn{4}{c}{Sensitivity} & & & \\",
@@ -315,7 +313,7 @@ def _latex(results: Results) -> str:
     for host in next(iter(results.methods.values())):
         lines.append(r"\midrule")
         if len(next(iter(results.methods.values()))) > 1:
-            title = "Overall" if host == OVERALL else _tex(host)
+            title = "Overall" if host == OVERALL else latex_escaped(host)
             lines.append(rf"\multicolumn{{8}}{{l}}{{\textit{{{title}}}}} \\")
         for method, hosts in results.methods.items():
             cells = [
@@ -323,12 +321,20 @@ def _latex(results: Results) -> str:
                 + ("$^*$" if _stars(results, method, host, name) else "")
                 for name in MEASURES
             ]
-            lines.append(f"{_tex(method)} & {' & '.join(cells)} \\\\")
+            lines.append(f"{latex_escaped(method)} & {' & '.join(cells)} \\\\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
     return "\n".join(lines)
 
 
-def _tex(text: str) -> str:
+def schedule_text(settings: Mapping[str, Any]) -> str:
+    """How long every trainer was trained, by results.json's settings."""
+    if settings.get("epochs") or settings.get("iterations"):
+        return f"{settings.get('epochs') or EPOCHS} epochs of {settings.get('iterations') or ITERATIONS} iterations"
+    return "each trainer's own schedule"
+
+
+def latex_escaped(text: str) -> str:
+    """Text with what LaTeX takes for commands escaped."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, f"\\{c}" if c in "_%&#${}" else c) for c in text)
 

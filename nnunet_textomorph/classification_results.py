@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from nnunet_textomorph.stats import auc, wilson_interval
 
+RESULTS_FILE = "classification.json"
 PATIENT_RULE = (
     "A patient's probabilities are those of the lesion with the highest malignant probability (of the largest lesion "
     "where no class is malignant); without a lesion, the mean over places in the host."
@@ -152,14 +153,15 @@ def write_results(
         content["patient_metrics"] = metrics(patients, classes, malignant, normal)
         content["lesion_metrics"] = metrics(lesions, classes, malignant, normal)
         temporary = folder / ".partial-confusion_matrix.png"
-        save_confusion(temporary, content["patient_metrics"], content["lesion_metrics"])
+        levels = {"patients": content["patient_metrics"], "lesions": content["lesion_metrics"]}
+        save_confusion(temporary, {f"{measured['number']} {level}": measured for level, measured in levels.items()})
         os.replace(temporary, folder / "confusion_matrix.png")
     else:
         (folder / "confusion_matrix.png").unlink(missing_ok=True)  # of an earlier run that knew true classes
     _write_csv(folder / "classification.csv", lesions, patients, classes)
-    temporary = folder / ".partial-classification.json"
+    temporary = folder / f".partial-{RESULTS_FILE}"
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / "classification.json")
+    os.replace(temporary, folder / RESULTS_FILE)
     return content
 
 
@@ -173,22 +175,22 @@ def metrics_table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def save_confusion(path: Path, *measured: dict[str, Any]) -> None:
-    """Draw confusion matrices side by side, of patients and of lesions: counts, shaded by the share of the row."""
+def save_confusion(path: Path, measured: Mapping[str, dict[str, Any]]) -> None:
+    """Draw the confusion matrices of metrics side by side, by title: counts, shaded by the share of the row."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # nnU-Net's progress.png leaves giant fonts and a grid behind
-        _draw_confusion(path, *measured)
+        _draw_confusion(path, measured)
 
 
-def _draw_confusion(path: Path, *measured: dict[str, Any]) -> None:
+def _draw_confusion(path: Path, measured: Mapping[str, dict[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(measured), 4.6), dpi=100, facecolor="white", layout="constrained")
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
-    for axes, title, each in zip(panels, ("patients", "lesions"), measured, strict=False):
+    for axes, (title, each) in zip(panels, measured.items(), strict=True):
         matrix = each["confusion_matrix"]
         names, counts = matrix["predicted"], np.array(matrix["counts"])
         if not counts[:, -1].any():
@@ -202,7 +204,7 @@ def _draw_confusion(path: Path, *measured: dict[str, Any]) -> None:
         axes.set_yticks(range(len(counts)), matrix["true"])
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
-        axes.set_title(f"{each['number']} {title}", fontsize=10)
+        axes.set_title(title, fontsize=10)
     FigureCanvasAgg(figure).print_png(str(path))
 
 

@@ -19,7 +19,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from nnunet_textomorph.classification_results import Result, metrics_table, patient_result, write_results
+from nnunet_textomorph.classification_results import (
+    RESULTS_FILE,
+    Result,
+    metrics_table,
+    patient_result,
+    write_results,
+)
 from nnunet_textomorph.classifier_cases import (
     NORMAL,
     CaseContent,
@@ -36,7 +42,6 @@ from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.plan import infer_plan, read_json
 from nnunet_textomorph.resuming import resume_folder
 
-RESULTS = "classification.json"
 NORMAL_PLACES = 4  # of the host, that a patient without lesions is judged by
 MOCK_DIAMETERS_MM = (10.0, 20.0, 30.0)  # of the areas that features are averaged over there
 
@@ -184,8 +189,8 @@ def classify(
         raise UserError("Give either --lesions (segmentations of them) or --segmenter (a model that finds them).")
     model = load_model(model_folder)
     trained = _load_networks(model_folder, model, folds, checkpoint, _device(device))
-    if (out / RESULTS).exists() and not overwrite:
-        raise UserError(f"{out / RESULTS}: exists; replace it with --overwrite, or give -o another folder.")
+    if (out / RESULTS_FILE).exists() and not overwrite:
+        raise UserError(f"{out / RESULTS_FILE}: exists; replace it with --overwrite, or give -o another folder.")
     cases = _image_files(images, trained.dataset_json)
     truth = {} if true_classes is None else _truth(true_classes, list(cases), model)
     ending = str(trained.dataset_json["file_ending"])

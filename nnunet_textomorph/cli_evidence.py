@@ -55,7 +55,8 @@ def named_folders(values: Sequence[str]) -> list[tuple[str, Path]]:
 def benchmark(dataset: str, configuration: str, predictions: tuple[str, ...], **settings: Any) -> None:
     """Compare trainers on a dataset: train what is missing, then sensitivity by size, false positives, DSC and NSD.
 
-    With intervals over patients and paired tests. DATASET comes first; the same command goes on after an interruption.
+    With intervals over patients and paired tests. Of trainers that classify lesions: sensitivity and PPV of each tumor
+    type. DATASET comes first; the same command goes on after an interruption.
     """
     from nnunet_textomorph.benchmark import benchmark as run
 

@@ -345,7 +345,7 @@ def two_sample_auc(
         scores[held_out] = forest.fit(values[training], synthetic[training]).predict_proba(values[held_out])[:, 1]
 
     def of_rows(rows: np.ndarray) -> float:
-        found = auc(scores[rows].tolist(), synthetic[rows].tolist())
+        found = auc(scores[rows], synthetic[rows])
         return float("nan") if found is None else found
 
     low, high = bootstrap_interval(list(groups), of_rows, RESAMPLES) or (None, None)

@@ -9,6 +9,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from nnunet_textomorph.classification_results import (
     Result,
@@ -41,6 +44,13 @@ def test_auc_counts_ties_half() -> None:
     assert auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True]) == 0.75
     assert auc([0.5, 0.5], [True, False]) == 0.5
     assert auc([0.5], [True]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=60))
+def test_auc_is_scikit_learns(judged: list[tuple[int, bool]]) -> None:
+    scores, positive = [score / 9 for score, _ in judged], [truly for _, truly in judged]
+    if len(set(positive)) == 2:
+        assert auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
 
 
 def test_metrics_per_class_and_of_malignant_against_benign() -> None:
