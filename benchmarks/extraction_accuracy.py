@@ -5,9 +5,15 @@
 Each line of the file: ``{"id", "report", "lesions": [{"organ": ..., "attenuation": ..., ...}], "tags": [...]}``.
 Extracted lesions are matched to true ones within a report, one to one, so that most descriptors are equal.
 
-*Negation errors*: over the reports tagged ``negation`` and those without a lesion, how often the extractor states what
-the truth does not: a value of a descriptor that the true lesion lacks, or a lesion too many. Each false statement
-counts, whether or not a negation caused it; the denominator is the number of negations that the reports make.
+*False statements*: over the reports tagged ``negation`` and those without a lesion, how often the extractor states
+what the truth does not: a value of a descriptor that the true lesion lacks, or a lesion too many. Each counts, whether
+or not a negation caused it; the denominator is the number of negating words in the reports.
+
+*Negation errors*, where NAME_negated.jsonl lies beside NAME.jsonl: how many of the negated statements listed there were
+read as affirmed. One is if the extractor states of a lesion of that organ (``null``: of any) the negated value, which
+the truth does not have, or, where a lesion is negated, a lesion too many there; and if it no longer does when the words
+of the statement are taken out of the report. "Does not enhance" is read as affirmed by any enhancement. Lines:
+``{"id", "negated": [{"quote", "organ", "field", "value"}]}``; the field ``lesion`` has no value.
 """
 
 from __future__ import annotations
@@ -30,7 +36,10 @@ _NEGATION = re.compile(
     r"\b(?:no|not|without|absent|absence|neither|nor|never|lacks?|cannot|non-?\w+)\b|\bw/o\b", re.IGNORECASE
 )
 
+ENHANCING = ("hyper", "arterial", "rim", "washout")
+
 Lesion = Mapping[str, Any]
+Told = tuple[str | None, str, Any]  # organ, field (``lesion``: one too many) and value
 
 
 @dataclass
@@ -64,6 +73,8 @@ class Accuracy:
     lesions: Tally = field(default_factory=Tally)
     negations: int = 0
     negation_errors: int = 0
+    negated: int = 0
+    affirmed: int = 0  # of those
     reports: int = 0
     errors: list[str] = field(default_factory=list)
 
@@ -88,19 +99,44 @@ def matched(true: Sequence[Lesion], found: Sequence[Lesion]) -> list[tuple[int, 
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def measure(lines: Sequence[Mapping[str, Any]]) -> Accuracy:
-    """The extractor's accuracy on reports with known lesions."""
+def measure(
+    lines: Sequence[Mapping[str, Any]], negated: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> Accuracy:
+    """The extractor's accuracy on reports with known lesions; ``negated``: by report, what it negates."""
     result = Accuracy()
     for line in lines:
-        found = [x.descriptors.model_dump() for x in extract_lesions(line["report"]) if not x.uncertain]
-        _compare(result, line, found)
+        false = _compare(result, line)
+        for statement in (negated or {}).get(line["id"], ()):
+            result.negated += 1
+            result.affirmed += _affirmed(line, statement, false)
     return result
 
 
-def _compare(result: Accuracy, line: Mapping[str, Any], found: Sequence[Lesion]) -> None:
+def _affirmed(line: Mapping[str, Any], statement: Mapping[str, Any], false: Sequence[Told]) -> bool:
+    if not any(affirms(told, statement) for told in false):
+        return False
+    without = {**line, "report": line["report"].replace(statement["quote"], "")}
+    left = _compare(Accuracy(), without)
+    return sum(affirms(told, statement) for told in left) < sum(affirms(told, statement) for told in false)
+
+
+def affirms(told: Told, statement: Mapping[str, Any]) -> bool:
+    """Whether a false statement (organ, field, value) says what a negated one denies."""
+    organ, name, value = told
+    if statement["organ"] not in (None, organ) or name != statement["field"]:
+        return False
+    if (name, statement["value"]) == ("enhancement", "hyper"):
+        return value in ENHANCING
+    return bool(value == statement["value"])
+
+
+def _compare(result: Accuracy, line: Mapping[str, Any]) -> list[Told]:
+    """Count, and return what was stated falsely."""
+    found = [x.descriptors.model_dump() for x in extract_lesions(line["report"]) if not x.uncertain]
     true: Sequence[Lesion] = line["lesions"]
     counts_negation = "negation" in line.get("tags", ()) or not true
     invented = 0
+    false: list[Told] = []
     pairs = matched(true, found)
     problems = []
     for i, j in pairs:
@@ -112,6 +148,8 @@ def _compare(result: Accuracy, line: Mapping[str, Any], found: Sequence[Lesion])
                 continue
             tally.missed += want is not None
             tally.false += got is not None
+            if got is not None:
+                false.append((found[j].get("organ"), name, got))
             invented += want is None and got is not None
             if want is not None or got is not None:
                 problems.append(f"lesion {i}: {name} is {want}, read as {got}")
@@ -124,6 +162,8 @@ def _compare(result: Accuracy, line: Mapping[str, Any], found: Sequence[Lesion])
         problems.append(f"lesion invented: { {k: v for k, v in found[j].items() if v is not None} }")
         result.lesions.false += 1
         invented += 1
+        organ = found[j].get("organ")
+        false += [(organ, "lesion", None), *((organ, n, found[j][n]) for n in FIELDS if found[j].get(n) is not None)]
         for name in FIELDS:
             result.fields[name].false += found[j].get(name) is not None
     result.lesions.true += len(pairs)
@@ -133,6 +173,7 @@ def _compare(result: Accuracy, line: Mapping[str, Any], found: Sequence[Lesion])
         result.negation_errors += invented
     if problems:
         result.errors.append("\n    ".join([f"{line['id']}: {line['report']}", *problems]))
+    return false
 
 
 def read_truth(path: Path) -> list[dict[str, Any]]:
@@ -145,16 +186,21 @@ def main() -> None:
     parser.add_argument("truth", type=Path)
     parser.add_argument("--verbose", action="store_true", help="list every error")
     args = parser.parse_args()
-    result = measure(read_truth(args.truth))
+    listed = args.truth.with_name(f"{args.truth.stem}_negated.jsonl")
+    negated = {line["id"]: line["negated"] for line in read_truth(listed)} if listed.is_file() else {}
+    result = measure(read_truth(args.truth), negated)
     if args.verbose:
         print("\n".join(result.errors), "\n")
     print(f"{'':12s} precision  recall      F1   n")
     for name, tally in [("lesion", result.lesions), *result.fields.items()]:
         n = tally.true + tally.missed
         print(f"{name:12s} {tally.precision:9.3f} {tally.recall:7.3f} {tally.f1:7.3f} {n:4d}")
+    if result.negated:
+        share = 100 * result.affirmed / result.negated
+        print(f"negation errors: {result.affirmed} of {result.negated} negated statements ({share:.1f} %)")
     print(
-        f"negation errors: {result.negation_errors} of {result.negations} negations "
-        f"({100 * result.negation_error_rate:.1f} %); reports without any error: "
+        f"false statements in reports with negations: {result.negation_errors}, beside {result.negations} negating "
+        f"words ({100 * result.negation_error_rate:.1f} %); reports without any error: "
         f"{result.reports - len(result.errors)} of {result.reports}"
     )
 

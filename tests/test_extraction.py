@@ -241,6 +241,22 @@ def test_the_measure_can_fail() -> None:
     assert len(result.errors) == 2
 
 
+def test_a_negation_is_misread_where_its_words_make_the_false_statement() -> None:
+    lesion = {"organ": "liver", "size_mm": 20}
+    truth = [
+        {"id": "a", "report": "2 cm liver lesion. Cyst in the liver. No ascites.", "tags": [], "lesions": [lesion]}
+    ]
+    read_wrongly = {"quote": "Cyst in the liver.", "organ": "liver", "field": "lesion", "value": None}
+    elsewhere = {"quote": "No ascites.", "organ": "liver", "field": "lesion", "value": None}
+    other_organ = {**read_wrongly, "organ": "kidney"}
+    for statement, affirmed in ((read_wrongly, 1), (elsewhere, 0), (other_organ, 0)):
+        result = accuracy.measure(truth, {"a": [statement]})
+        assert (result.affirmed, result.negated) == (affirmed, 1)
+    enhances = {"quote": "", "organ": None, "field": "enhancement", "value": "hyper"}
+    assert accuracy.affirms(("liver", "enhancement", "rim"), enhances)
+    assert not accuracy.affirms(("liver", "enhancement", "none"), enhances)
+
+
 TWO = "There is a 3 cm lesion in segment 2 and a 1 cm lesion in segment 7 of the liver. "
 
 

@@ -123,3 +123,18 @@ def test_the_set_is_large_and_hard_enough() -> None:
     assert sum(len(entry["report"].split()) > 40 for entry in test) / len(test) >= 0.35
     for field, values in VALUES.items():  # no value goes unmeasured
         assert values == {lesion[field] for entry in test for lesion in entry["lesions"] if field in lesion}, field
+
+
+def test_negated_statements_are_quoted_from_their_reports() -> None:
+    reports = {line["id"]: line["report"] for line in entries("test")}
+    negated = {line["id"]: line["negated"] for line in entries("test_negated")}
+    assert list(negated) == list(reports)
+    assert sum(map(len, negated.values())) >= 200
+    for report, statements in negated.items():
+        for statement in statements:
+            assert statement["quote"] in reports[report]
+            assert statement["organ"] in {None, *ORGANS}
+            if statement["field"] == "lesion":
+                assert statement["value"] is None
+            else:
+                assert statement["value"] in VALUES[statement["field"]]
