@@ -242,13 +242,11 @@ def test_the_measure_can_fail() -> None:
 
 
 def test_a_negation_is_misread_where_its_words_make_the_false_statement() -> None:
-    lesion = {"organ": "liver", "size_mm": 20}
-    truth = [
-        {"id": "a", "report": "2 cm liver lesion. Cyst in the liver. No ascites.", "tags": [], "lesions": [lesion]}
-    ]
-    read_wrongly = {"quote": "Cyst in the liver.", "organ": "liver", "field": "lesion", "value": None}
-    elsewhere = {"quote": "No ascites.", "organ": "liver", "field": "lesion", "value": None}
-    other_organ = {**read_wrongly, "organ": "kidney"}
+    report, quote = "2 cm liver lesion. No ascites. The right kidney has a cyst.", "The right kidney has a cyst."
+    truth = [{"id": "a", "report": report, "tags": [], "lesions": [{"organ": "liver", "size_mm": 20}]}]
+    read_wrongly = {"quote": quote, "organ": "kidney", "field": "lesion", "value": None}
+    elsewhere = {**read_wrongly, "quote": "No ascites."}
+    other_organ = {**read_wrongly, "organ": "pancreas"}
     for statement, affirmed in ((read_wrongly, 1), (elsewhere, 0), (other_organ, 0)):
         result = accuracy.measure(truth, {"a": [statement]})
         assert (result.affirmed, result.negated) == (affirmed, 1)
