@@ -40,7 +40,10 @@ from nnunet_textomorph.patients import Patients, read_patients
 from nnunet_textomorph.plan import FILE_NAME, infer_plan, load_plan, preprocessed_folder, read_json
 from nnunet_textomorph.schedule import scheduled_name
 
-FOLDER_NAME = "TextoMorphBenchmark"  # in the dataset's folder of nnUNet_results
+FOLDER_NAME, CLASSIFIERS_FOLDER_NAME = (
+    "TextoMorphBenchmark",
+    "TextoMorphClassifierBenchmark",
+)  # in the dataset's results
 FOLDS = (0, 1, 2, 3, 4)
 
 
@@ -89,14 +92,18 @@ def benchmark(
         raise UserError(f"{preprocessed / f'{plans}.json'}: has no configuration {configuration!r}; it has {known}.")
     names = [*trainers, *(name for name, _ in predictions)]
     _check_names(names)
-    classify = _all_classify(trainers)
+    models = {
+        trainer: f"{scheduled_name(trainer, epochs, iterations)}__{plans}__{configuration}" for trainer in trainers
+    }
+    trained = environment_folder("nnUNet_results") / preprocessed.name
+    classify = _all_classify({trainer: trained / model for trainer, model in models.items()})
     if classify and (predictions or patients or by):
         raise UserError("Trainers that classify lesions are compared without --predictions, --patients and --by.")
     if tolerance_mm < 0:
         raise UserError(f"A tolerance of {tolerance_mm:g} mm cannot be; give --tolerance 0 or more.")
     plan_file = preprocessed / FILE_NAME
     plan = load_plan(plan_file) if plan_file.is_file() else infer_plan(dataset_json, where=str(preprocessed))
-    if (plan.epochs or plan.iterations_per_epoch) and not (epochs or iterations):
+    if (plan.epochs or plan.iterations_per_epoch) and not (epochs or iterations or classify):
         click.echo(
             f"{plan_file}: has a schedule of its own, which nnU-Net's trainers do not follow; give --epochs and "
             "--iterations to train all alike.",
@@ -106,22 +113,23 @@ def benchmark(
     cases = {path.name.removesuffix(ending) for path in (preprocessed / "gt_segmentations").glob(f"*{ending}")}
     people = read_patients(patients, by, cases)
 
-    models = {
-        trainer: f"{scheduled_name(trainer, epochs, iterations)}__{plans}__{configuration}" for trainer in trainers
-    }
     folds = sorted(set(folds))
-    out = benchmark_folder(dataset, out)
+    out = benchmark_folder(dataset, out, CLASSIFIERS_FOLDER_NAME if classify else FOLDER_NAME)
     if out.exists() and not overwrite:
         raise UserError(
             f"{out}: exists; replace it with --overwrite (trainings are kept), or give --out another folder."
         )
     if out.exists() and not (out / "results.json").is_file():  # replacing deletes: not what may be something else
         raise UserError(f"{out}: is no benchmark's folder, so it is not replaced; give --out another folder.")
+    validated = RESULTS_FILE if classify else "summary.json"
+    for model in models.values() if classify else ():  # what is wrong with them is told before others are trained
+        if finished := [fold for fold in folds if _finished(preprocessed, model, fold, validated)]:
+            _check_folds(preprocessed, folds)
+            judged_patients(preprocessed, model, finished)
     partial = out.with_name(f".partial-{out.name}")
     partial.mkdir(parents=True, exist_ok=True)
 
     arguments = [preprocessed.name, configuration, "-p", plans, "-device", device or default_device()]
-    validated = RESULTS_FILE if classify else "summary.json"
     for trainer, fold in _untrained(preprocessed, models, folds, validated):
         name = scheduled_name(trainer, epochs, iterations)
         if not train:
@@ -143,7 +151,9 @@ def benchmark(
     versions = {name: version(name) for name in ("nnunet-textomorph", "nnunetv2", "monai", "torch", "scipy")}
     if classify:
         judged = {trainer: judged_patients(preprocessed, model, folds) for trainer, model in models.items()}
-        compared = compare_classifiers(judged, settings | {"versions": versions})
+        splits = read_splits(preprocessed)
+        number = sum(len(splits[fold]["val"]) for fold in folds)
+        compared = compare_classifiers(judged, settings | {"versions": versions, "validated": number})
         write_classifiers(compared, judged, partial)
         return Benchmark(_put_in_place(partial, out), compared)
 
@@ -169,22 +179,22 @@ def benchmark(
     }
     results = collect(scores, settings, people, by)
     _write(results, scores, people, partial)
-    shutil.rmtree(partial / "scores")
     return Benchmark(_put_in_place(partial, out), results)
 
 
 def _put_in_place(partial: Path, out: Path) -> Path:
+    shutil.rmtree(partial / "scores", ignore_errors=True)
     if out.exists():
         shutil.rmtree(out)
     os.replace(partial, out)
     return out
 
 
-def benchmark_folder(dataset: str, out: Path | None) -> Path:
+def benchmark_folder(dataset: str, out: Path | None, name: str = FOLDER_NAME) -> Path:
     """Where :func:`benchmark` writes."""
     if out is not None:
         return out.absolute()
-    return environment_folder("nnUNet_results").absolute() / preprocessed_folder(dataset).name / FOLDER_NAME
+    return environment_folder("nnUNet_results").absolute() / preprocessed_folder(dataset).name / name
 
 
 def collect(
@@ -219,13 +229,13 @@ def _check_names(names: Sequence[str]) -> None:
             raise UserError(f"{name!r} cannot be a method's name, as files are named by it; use letters and digits.")
 
 
-def _all_classify(trainers: Sequence[str]) -> bool:
-    """Whether the trainers classify lesions; :class:`UserError` where some do and others segment."""
-    kinds = {trainer: is_classifier(trainer) for trainer in trainers}
+def _all_classify(models: dict[str, Path]) -> bool:
+    """Whether trainers (by name, their model folders) classify; :class:`UserError` where some do and others segment."""
+    kinds = {trainer: is_classifier(trainer, model) for trainer, model in models.items()}
     if len(set(kinds.values())) > 1:
         one, other = (next(t for t, classifies in kinds.items() if classifies is kind) for kind in (True, False))
         raise UserError(f"{one} classifies lesions and {other} segments them; compare each with its own kind.")
-    return all(kinds.values())
+    return True in kinds.values()
 
 
 def _finished(preprocessed: Path, model: str, fold: int, validated: str) -> bool:

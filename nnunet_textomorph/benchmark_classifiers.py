@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
+from pydantic import ValidationError
 
 from nnunet_textomorph.benchmark_tables import DASH, SIGNIFICANT, latex_escaped, schedule_text
-from nnunet_textomorph.classification_results import RESULTS_FILE, Result, metrics, save_confusion
+from nnunet_textomorph.classification_results import RESULTS_FILE, Result, ResultsFile, metrics, save_confusion
+from nnunet_textomorph.classifier_model import MODEL_FILE
 from nnunet_textomorph.errors import UserError
-from nnunet_textomorph.nnunet_commands import trainer_folder
+from nnunet_textomorph.nnunet_commands import find_trainer
 from nnunet_textomorph.nnunet_files import environment_folder, read_splits
 from nnunet_textomorph.stats import (
     auc,
@@ -51,11 +50,13 @@ class Judged:
 class ClassifierTest:
     """A method against the first one. ``difference``: its value minus the first's; interval over patients, paired.
 
-    ``group``: ``malignant``, ``benign`` or a class. ``regained``, ``lost``: patients of the group that the method told
-    rightly and the first did not, and the other way round; these and ``p`` (exact McNemar) of the sensitivity only.
+    ``kind``: ``groups`` (``group`` is malignant or benign) or ``classes``. ``regained``, ``lost``: patients of the
+    group that the method told rightly and the first did not, and the other way round; these and ``p`` (exact McNemar)
+    of the sensitivity only.
     """
 
     method: str
+    kind: str
     group: str
     measure: str
     difference: float | None
@@ -79,17 +80,19 @@ class ClassifierResults:
         return asdict(self)
 
 
-def is_classifier(trainer: str) -> bool:
-    """Whether nnU-Net finds a trainer of this name that classifies lesions."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+def is_classifier(trainer: str, model: Path) -> bool:
+    """Whether a trainer classifies lesions: by its class, or by what it left in its model folder.
 
+    Raises :class:`UserError` where nnU-Net finds no such trainer, and nothing was trained by one.
+    """
     from nnunet_textomorph.classifier_mixin import ClassifierMixin
 
-    with redirect_stdout(io.StringIO()), mock.patch.dict("os.environ", trainer_folder()):  # it tells where it looks
-        try:
-            return issubclass(recursive_find_trainer_class_by_name(trainer), ClassifierMixin)
-        except RuntimeError:  # none of that name: its results may be there all the same
-            return False
+    found = find_trainer(trainer)
+    if found is not None:
+        return issubclass(found, ClassifierMixin)
+    if not model.is_dir():
+        raise UserError(f"nnU-Net finds no trainer {trainer!r}; correct --trainers.")
+    return (model / MODEL_FILE).is_file()
 
 
 def judged_patients(preprocessed: Path, model: str, folds: Sequence[int]) -> Judged:
@@ -98,21 +101,51 @@ def judged_patients(preprocessed: Path, model: str, folds: Sequence[int]) -> Jud
     Raises :class:`UserError` for one that cannot be read, is of another split, or of other classes than the first.
     """
     splits = read_splits(preprocessed)
-    found: list[Judged] = []
+    found: dict[str, Result] = {}
+    first: Judged | None = None
     for fold in folds:
         folder = environment_folder("nnUNet_results") / preprocessed.name / model / f"fold_{fold}" / "validation"
         made = _read(folder / RESULTS_FILE)
-        odd = sorted({x.case for x in made.patients} - set(splits[fold]["val"]))
-        if odd:
-            raise UserError(
-                f"{folder}: holds {odd[0]}, which fold {fold} does not validate by "
-                f"{preprocessed / 'splits_final.json'}; the split changed since, train or validate the fold again."
-            )
-        if found and _said_of_classes(made) != _said_of_classes(found[0]):
-            raise UserError(f"{folder}: is of other classes than fold {folds[0]}; validate the folds again (--val).")
-        found.append(made)
-    patients = sorted((x for of in found for x in of.patients), key=lambda x: x.case)
-    return Judged(found[0].classes, found[0].malignant, found[0].normal, patients)
+        first = first or made
+        for field in ("classes", "malignant", "normal"):
+            here, there = getattr(made, field), getattr(first, field)
+            if here != there:
+                raise UserError(
+                    f"{folder / RESULTS_FILE}: {field} is {here}, and {there} in fold {folds[0]}; validate the folds "
+                    "again (nnUNetv2_train ... --val)."
+                )
+        _check_cases(made, splits[fold]["val"], fold, folder, preprocessed)
+        for patient in made.patients:
+            if patient.case in found:
+                raise UserError(
+                    f"{folder}: holds {patient.case}, which another chosen fold validates too; choose folds that share "
+                    "no case with --folds."
+                )
+            found[patient.case] = patient
+    if first is None or not found:
+        raise UserError(
+            f"{model}: the folds {', '.join(map(str, folds))} judged no patient; choose others with --folds."
+        )
+    return Judged(first.classes, first.malignant, first.normal, [found[case] for case in sorted(found)])
+
+
+def _check_cases(made: Judged, wanted: Sequence[str], fold: int, folder: Path, preprocessed: Path) -> None:
+    """Where no class is normal, cases without lesions are not judged; else all are."""
+    cases = [x.case for x in made.patients]
+    odd = set(cases) - set(wanted) or (set(wanted) - set(cases) if made.normal is not None else set())
+    if odd:
+        raise UserError(
+            f"{folder}: holds other cases than fold {fold} validates by {preprocessed / 'splits_final.json'} "
+            f"({min(odd)} is in one of them only); the split changed since, train or validate the fold again."
+        )
+    if len(set(cases)) < len(cases):
+        raise UserError(f"{folder / RESULTS_FILE}: holds a case twice; validate the fold again.")
+    strange = [x for x in made.patients if x.true not in made.classes]
+    if strange:
+        raise UserError(
+            f"{folder / RESULTS_FILE}: {strange[0].case} truly is {strange[0].true!r}, which is none of the classes; "
+            "validate the fold again."
+        )
 
 
 def compare_classifiers(judged: Mapping[str, Judged], settings: dict[str, Any]) -> ClassifierResults:
@@ -122,25 +155,26 @@ def compare_classifiers(judged: Mapping[str, Judged], settings: dict[str, Any]) 
     """
     (first_name, first), *others = judged.items()
     for name, other in others:
-        if _said_of_classes(other) != _said_of_classes(first):
-            raise UserError(f"{name} tells other classes apart than {first_name}; train both with the same plan.")
+        for field in ("classes", "malignant", "normal"):
+            here, there = getattr(other, field), getattr(first, field)
+            if here != there:
+                raise UserError(
+                    f"{name}: {field} is {here}, and {there} of {first_name}; train both with the same plan and "
+                    "classes."
+                )
         if [(x.case, x.true) for x in other.patients] != [(x.case, x.true) for x in first.patients]:
             raise UserError(
                 f"{name} and {first_name} were validated on other patients or other classes of them; the dataset "
                 "changed since, validate both again (nnUNetv2_train ... --val)."
             )
-    groups = _groups(first)
     tests = []
-    for group, names in groups.items():
-        for measure in _measures(group, groups):
-            made = [_test(name, other, first, group, names, measure) for name, other in others]
+    for kind, group, names, measures in _compared(first):
+        for measure in measures:
+            made = [_test(name, other, first, kind, group, names, measure) for name, other in others]
             corrected = holm([test.p for test in made])
-            tests += [ClassifierTest(**{**asdict(test), "p_holm": p}) for test, p in zip(made, corrected, strict=True)]
-    counts = {
-        "patients": len(first.patients),
-        "true": {c: sum(x.true == c for x in first.patients) for c in first.classes},
-    }
-    return ClassifierResults(settings | counts, {name: of.metrics for name, of in judged.items()}, tests)
+            tests += [replace(test, p_holm=p) for test, p in zip(made, corrected, strict=True)]
+    methods = {name: of.metrics for name, of in judged.items()}
+    return ClassifierResults(settings | {"patients": len(first.patients)}, methods, tests)
 
 
 def write_classifiers(results: ClassifierResults, judged: Mapping[str, Judged], folder: Path) -> None:
@@ -165,60 +199,55 @@ def write_classifiers(results: ClassifierResults, judged: Mapping[str, Judged], 
 
 def _read(path: Path) -> Judged:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        classes = tuple(content["classes"])
-        patients = [
-            Result(
-                x["case"],
-                None,
-                None if x["probabilities"] is None else tuple(float(x["probabilities"][name]) for name in classes),
-                x["true"],
-            )
-            for x in content["patients"]
-        ]
-        return Judged(classes, tuple(content["malignant"]), content["normal"], patients)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        content = ResultsFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; validate the fold (--val).") from None
+    except ValidationError as error:
+        found = error.errors()[0]
+        field = ".".join(map(str, found["loc"])) or "the file"
         raise UserError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}); remove it and give the command again, which "
-            "validates the fold."
+            f"{path}: {field}: {found['msg']}; it is damaged or of another version: validate the fold again (--val)."
         ) from None
+    return Judged(content.classes, content.malignant, content.normal, content.results())
 
 
-def _said_of_classes(of: Judged) -> tuple[Any, ...]:
-    return of.classes, of.malignant, of.normal
+def _benign(of: Judged) -> tuple[str, ...]:
+    return tuple(name for name in of.classes if name not in of.malignant and name != of.normal)
 
 
-def _groups(of: Judged) -> dict[str, tuple[str, ...]]:
-    """Malignant and benign where there are both, then every class: names of the classes in each."""
-    benign = tuple(name for name in of.classes if name not in of.malignant and name != of.normal)
-    groups = {"malignant": of.malignant, "benign": benign} if of.malignant and benign else {}
-    return groups | {name: (name,) for name in of.classes}
+def _compared(of: Judged) -> list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
+    """Kind, name, classes and measures of what is compared: malignant and benign where there are both, every class.
 
-
-def _measures(group: str, groups: Mapping[str, Any]) -> list[str]:
-    """What is compared: the AUC of malignant against benign where there are both, else that of each class."""
-    with_auc = group == "malignant" or "malignant" not in groups
-    return [measure for measure in MEASURES if measure != "auc" or with_auc]
+    An AUC is of malignant against benign, where there are both, else of each class against the others.
+    """
+    grouped = bool(of.malignant and _benign(of))
+    groups = [
+        ("groups", "malignant", of.malignant, ("sensitivity", "ppv", "auc")),
+        ("groups", "benign", _benign(of), ("sensitivity", "ppv")),
+    ]
+    measures = ("sensitivity", "ppv") if grouped else ("sensitivity", "ppv", "auc")
+    return [*(groups if grouped else []), *(("classes", name, (name,), measures) for name in of.classes)]
 
 
 def _test(
-    method: str, second: Judged, first: Judged, group: str, names: tuple[str, ...], measure: str
+    method: str, second: Judged, first: Judged, kind: str, group: str, names: tuple[str, ...], measure: str
 ) -> ClassifierTest:
     if measure == "auc":
-        low, high, difference = _auc_difference(first, second, group, names)
-        return ClassifierTest(method, group, measure, difference, low, high, None, None, None, None)
+        low, high, difference = _auc_difference(first, second, kind, names)
+        return ClassifierTest(method, kind, group, measure, difference, low, high, None, None, None, None)
     one, other = (_sums(of, names, measure) for of in (first, second))
     values = [sum(top) / sum(bottom) for top, bottom in (one, other) if sum(bottom)]
     difference = values[1] - values[0] if len(values) == 2 else None
     draws = patient_draws([x.case for x in first.patients])
     low, high = difference_interval(one, other, draws) or (None, None)
     if measure == "ppv":
-        return ClassifierTest(method, group, measure, difference, low, high, None, None, None, None)
+        return ClassifierTest(method, kind, group, measure, difference, low, high, None, None, None, None)
     before, after = (
         [x.predicted(of.classes) in names for x in of.patients if x.true in names] for of in (first, second)
     )
     regained, lost = gained_and_lost(before, after)
-    return ClassifierTest(method, group, measure, difference, low, high, regained, lost, mcnemar(before, after), None)
+    p = mcnemar(before, after)
+    return ClassifierTest(method, kind, group, measure, difference, low, high, regained, lost, p, None)
 
 
 def _sums(of: Judged, names: tuple[str, ...], measure: str) -> tuple[list[float], list[float]]:
@@ -230,10 +259,13 @@ def _sums(of: Judged, names: tuple[str, ...], measure: str) -> tuple[list[float]
 
 
 def _auc_difference(
-    first: Judged, second: Judged, group: str, names: tuple[str, ...]
+    first: Judged, second: Judged, kind: str, names: tuple[str, ...]
 ) -> tuple[float | None, float | None, float | None]:
-    """Low, high and difference of the AUC, as ``metrics`` has it: malignant against benign, a class against all."""
-    known = [*names, *_groups(first)["benign"]] if group == "malignant" else [x.true for x in first.patients]
+    """Low, high and difference of the AUC: malignant against benign, or a class against all others.
+
+    Of the patients whom both methods judged; ``metrics`` takes all that one of them judged.
+    """
+    known = (*names, *_benign(first)) if kind == "groups" else first.classes
     chosen = [first.classes.index(name) for name in names]
     rows = [
         (x.case, x.true in names, *(sum(said[i] for i in chosen) for said in (x.probabilities, y.probabilities)))
@@ -256,11 +288,14 @@ def _auc_difference(
 # ---------------------------------------------------------------------------------------------------------- tables
 
 
-def _blocks(results: ClassifierResults) -> list[dict[str, dict[str, dict[str, Any]]]]:
-    """Of malignant and benign (where there are both), then of the classes: by group, metrics by method."""
-    kinds = [kind for kind in ("groups", "classes") if next(iter(results.methods.values()))[kind]]
+def _blocks(results: ClassifierResults) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """By kind (groups, where there are both, and classes) and group, metrics by method."""
     some = next(iter(results.methods.values()))
-    return [{name: {m: of[kind][name] for m, of in results.methods.items()} for name in some[kind]} for kind in kinds]
+    return {
+        kind: {name: {method: of[kind][name] for method, of in results.methods.items()} for name in some[kind]}
+        for kind in ("groups", "classes")
+        if some[kind]
+    }
 
 
 def _cell(row: Mapping[str, Any], measure: str, star: str = "") -> str:
@@ -273,9 +308,11 @@ def _cell(row: Mapping[str, Any], measure: str, star: str = "") -> str:
     return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]{star}"
 
 
-def _star(results: ClassifierResults, method: str, group: str, measure: str, star: str) -> str:
+def _star(results: ClassifierResults, method: str, kind: str, group: str, measure: str, star: str) -> str:
     significant = any(
-        (t.method, t.group, t.measure) == (method, group, measure) and t.p_holm is not None and t.p_holm < SIGNIFICANT
+        (t.method, t.kind, t.group, t.measure) == (method, kind, group, measure)
+        and t.p_holm is not None
+        and t.p_holm < SIGNIFICANT
         for t in results.tests
     )
     return star if significant else ""
@@ -295,19 +332,20 @@ def _markdown(results: ClassifierResults) -> str:
     lines = [
         f"# {s['dataset']}, {s['configuration']}: tumor types",
         "",
-        f"{s['patients']} patients; folds {', '.join(map(str, s['folds']))} (each patient judged by the network that "
-        f"did not train on it); plans {s['plans']}; {schedule_text(s)}.",
+        f"{s['patients']} of the {s['validated']} cases of the folds {', '.join(map(str, s['folds']))}, each judged by "
+        "the network that did not train on it (a case is taken for a patient; without a class of normal ones those without "
+        f"lesions are not judged); plans {s['plans']}; {schedule_text(s)}.",
         "",
         "Sensitivity and PPV in %, with Wilson's 95 % intervals. "
-        f"*: differs from {first}, p < {SIGNIFICANT} by McNemar's test after Holm's correction.",
+        f"*: differs from {first}, p < {SIGNIFICANT} by McNemar's test, Holm-corrected over the trainers.",
         "",
     ]
-    for block in _blocks(results):
+    for kind, block in _blocks(results).items():
         columns = [(group, measure) for group, rows in block.items() for measure in _shown(rows)]
-        titles = [f"{_title(group, block[group])}: {MEASURES[measure]}" for group, measure in columns]
+        titles = [_escaped(f"{_title(group, block[group])}: {MEASURES[measure]}") for group, measure in columns]
         lines += [f"| method | {' | '.join(titles)} |", "|" + "---|" * (len(columns) + 1)]
         for method in results.methods:
-            cells = [_cell(block[g][method], m, _star(results, method, g, m, "*")) for g, m in columns]
+            cells = [_cell(block[g][method], m, _star(results, method, kind, g, m, "*")) for g, m in columns]
             lines.append(f"| {method} | {' | '.join(cells)} |")
         lines.append("")
     if results.tests:
@@ -319,10 +357,14 @@ def _markdown(results: ClassifierResults) -> str:
         for t in results.tests:
             patients = DASH if t.regained is None else f"{t.regained} / {t.lost}"
             p, p_holm = (DASH if x is None else f"{x:.3g}" for x in (t.p, t.p_holm))
-            cells = [t.method, t.group, MEASURES[t.measure], _difference(t), patients, p, p_holm]
+            cells = [t.method, _escaped(t.group), MEASURES[t.measure], _difference(t), patients, p, p_holm]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _shown(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -343,7 +385,7 @@ def _difference(test: ClassifierTest) -> str:
 def _latex(results: ClassifierResults) -> str:
     """A booktabs table in the layout of Table IV: methods down, sensitivity and PPV of each group across."""
     s = results.settings
-    block = _blocks(results)[0]
+    kind, block = next(iter(_blocks(results).items()))
     first = next(iter(results.methods))
     spans = [rf"\multicolumn{{2}}{{c}}{{{latex_escaped(_title(group, rows))}}}" for group, rows in block.items()]
     rules = [rf"\cmidrule(lr){{{2 * i + 2}-{2 * i + 3}}}" for i in range(len(block))]
@@ -362,7 +404,7 @@ def _latex(results: ClassifierResults) -> str:
     ]
     for method in results.methods:
         cells = [
-            _cell(rows[method], measure, _star(results, method, group, measure, "$^*$")).replace(DASH, "--")
+            _cell(rows[method], measure, _star(results, method, kind, group, measure, "$^*$")).replace(DASH, "--")
             for group, rows in block.items()
             for measure in ("sensitivity", "ppv")
         ]

@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, FiniteFloat, model_validator
 
 from nnunet_textomorph.stats import auc, wilson_interval
 
@@ -19,6 +20,49 @@ PATIENT_RULE = (
     "A patient's probabilities are those of the lesion with the highest malignant probability (of the largest lesion "
     "where no class is malignant); without a lesion, the mean over places in the host."
 )
+
+
+class PatientEntry(BaseModel):
+    """A patient in classification.json."""
+
+    case: str
+    true: str | None
+    probabilities: dict[str, FiniteFloat] | None
+
+
+class ResultsFile(BaseModel):
+    """What other commands read of classification.json."""
+
+    format: Literal[1]
+    classes: tuple[str, ...]
+    malignant: tuple[str, ...]
+    normal: str | None
+    patients: list[PatientEntry]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResultsFile:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
+        known = set(self.classes)
+        for name in (*self.malignant, *([self.normal] if self.normal else [])):
+            if name not in known:
+                raise ValueError(f"{name!r} is none of the classes")
+        for patient in self.patients:
+            if patient.probabilities is not None and set(patient.probabilities) != known:
+                raise ValueError(f"{patient.case!r} has probabilities of other classes")
+        return self
+
+    def results(self) -> list[Result]:
+        """The patients, probabilities in the order of the classes."""
+        return [
+            Result(
+                x.case,
+                None,
+                None if x.probabilities is None else tuple(x.probabilities[name] for name in self.classes),
+                x.true,
+            )
+            for x in self.patients
+        ]
 
 
 @dataclass(frozen=True)

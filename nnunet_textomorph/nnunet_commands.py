@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from tqdm import tqdm
@@ -55,6 +57,23 @@ def trainer_folder() -> dict[str, str]:
     given = os.environ.get("nnUNet_extTrainer", "")  # noqa: SIM112  # nnU-Net's own spelling
     folders = [folder for folder in given.split(os.pathsep) if folder]
     return {"nnUNet_extTrainer": os.pathsep.join(dict.fromkeys([*folders, str(beside)]))}
+
+
+def find_trainer(name: str) -> type | None:
+    """The class that nnU-Net finds for a trainer's name, as its commands do; None where it finds none."""
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    before = os.environ.copy()
+    os.environ.update(trainer_folder())
+    try:
+        with redirect_stdout(io.StringIO()):  # it tells where it looks
+            found: type = recursive_find_trainer_class_by_name(name)
+    except (RuntimeError, AssertionError):  # none of that name, or one that is no trainer
+        return None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return found
 
 
 def default_device() -> str:

@@ -19,7 +19,7 @@ from nnunet_textomorph.cli import main
 from nnunet_textomorph.nnunet_files import Validated
 
 A, B, C = ((6, 14, 16), 11.0, 2), ((12, 30, 38), 7.0, 2), ((9, 36, 10), 6.0, 2)
-OTHER = "nnUNetTrainerOther"
+OTHER = "nnUNetTrainerDA5"
 
 
 @pytest.fixture
@@ -181,6 +181,7 @@ def test_other_predictions_are_compared_if_they_are_of_the_same_cases(dataset: T
         ("fold", "no fold 4"),
         ("untrained", "nnUNetv2_train Dataset985_Tiny 3d_fullres 0"),
         ("twice", "named twice"),
+        ("unknown", "finds no trainer 'nnUNetTrainr'"),
         ("configuration", "no configuration"),
     ],
 )
@@ -202,6 +203,8 @@ def test_what_cannot_be_compared_is_named(dataset: TinyNnUNet, change: str, sent
         options = ["--folds", "0", "--no-train"]
     elif change == "twice":
         options += ["--trainers", OTHER]
+    elif change == "unknown":
+        options += ["--trainers", "nnUNetTrainr"]
     else:
         options += ["-c", "3d_lowres"]
     code, output = run(*options)

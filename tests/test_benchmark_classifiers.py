@@ -18,7 +18,7 @@ from nnunet_textomorph.cli import main
 
 REAL, ADDED = "nnUNetTrainerTextoMorphClassifierReal", "nnUNetTrainerTextoMorphClassifier"
 CLASSES, MALIGNANT = ("PDAC", "PNET", "cyst"), ("PDAC", "PNET")
-SURE = {"PDAC": (0.8, 0.1, 0.1), "PNET": (0.1, 0.8, 0.1), "cyst": (0.1, 0.2, 0.7)}
+SURE = {"PDAC": (0.8, 0.1, 0.1), "PNET": (0.1, 0.8, 0.1), "cyst": (0.1, 0.2, 0.7), "SCA": (0.1, 0.2, 0.7)}
 FOLDS = {0: {"a": "PDAC", "b": "PNET", "c": "cyst"}, 1: {"d": "PDAC", "e": "cyst", "f": "cyst"}}
 WRONG = {REAL: {"a": "cyst", "e": "PDAC"}, ADDED: {"e": "PNET"}}  # by case, what is said instead
 
@@ -59,13 +59,14 @@ def run(*options: str) -> tuple[int, str]:
 def test_table_four_tests_and_files(dataset: TinyClasses) -> None:
     code, output = run("--no-train")
     assert code == 0, output
-    folder = dataset.root / "results" / NAME / "TextoMorphBenchmark"
+    folder = dataset.root / "results" / NAME / "TextoMorphClassifierBenchmark"
     results = json.loads((folder / "results.json").read_text())
     first, other = (results["methods"][name]["groups"] for name in (REAL, ADDED))
     assert (first["malignant"]["right"], first["malignant"]["predicted"], first["malignant"]["number"]) == (2, 3, 3)
     assert (other["malignant"]["right"], other["malignant"]["predicted"]) == (3, 4)
     assert (first["benign"]["sensitivity"], other["benign"]["ppv"]) == (pytest.approx(2 / 3), 1.0)
     tests = {(t["group"], t["measure"]): t for t in results["tests"]}
+    assert {t["kind"] for t in results["tests"] if t["group"] in CLASSES} == {"classes"}
     malignant = tests["malignant", "sensitivity"]
     assert malignant["difference"] == pytest.approx(1 / 3)
     assert (malignant["regained"], malignant["lost"], malignant["p"], malignant["p_holm"]) == (1, 0, 1.0, 1.0)
@@ -76,7 +77,7 @@ def test_table_four_tests_and_files(dataset: TinyClasses) -> None:
     assert tests["malignant", "auc"]["difference"] == pytest.approx(area)
     assert tests["PDAC", "sensitivity"]["regained"] == 1
     assert ("PDAC", "auc") not in tests
-    assert results["settings"]["patients"] == 6
+    assert (results["settings"]["patients"], results["settings"]["validated"]) == (6, 6)
 
     table = (folder / "table.md").read_text()
     assert table.strip() in output
@@ -134,10 +135,17 @@ def test_what_is_missing_is_trained(dataset: TinyClasses, monkeypatch: pytest.Mo
         ("mixed", f"{REAL} classifies lesions and nnUNetTrainer segments them"),
         ("patients", "without --predictions, --patients and --by"),
         ("untrained", f"nnUNetv2_train {NAME} 3d_fullres 1 -p nnUNetPlans -tr {ADDED}"),
-        ("split", "holds c, which fold 0 does not validate"),
+        ("split", "(c is in one of them only)"),
+        ("twice", "fold_1/validation: holds a, which another chosen fold validates too"),
         ("truth", "other patients or other classes of them"),
-        ("classes", "tells other classes apart"),
-        ("cut", "classification.json: cannot be read"),
+        ("classes", "classes is ('PDAC', 'PNET', 'SCA'), and ('PDAC', 'PNET', 'cyst') of"),
+        ("a fold's classes", "classes is ('PDAC', 'PNET', 'SCA'), and ('PDAC', 'PNET', 'cyst') in fold 0"),
+        ("malignant", "'HCC' is none of the classes"),
+        ("nan", "patients.0.probabilities.PDAC"),
+        ("format", "format: Input should be 1"),
+        ("true", "d truly is 'SCA', which is none of the classes"),
+        ("cut", "classification.json: the file: Invalid JSON"),
+        ("unknown", "finds no trainer 'nnUNetTrainerTextoMorphClassifer'"),
     ],
 )
 def test_what_cannot_be_compared_is_named(dataset: TinyClasses, change: str, sentence: str) -> None:
@@ -151,19 +159,63 @@ def test_what_cannot_be_compared_is_named(dataset: TinyClasses, change: str, sen
         (folder / "classification.json").unlink()
     elif change == "split":
         (dataset.preprocessed / "splits_final.json").write_text(json.dumps([{"train": ["c"], "val": ["a", "b"]}] * 2))
+    elif change == "twice":
+        splits = [{"train": [], "val": list(FOLDS[0])}, {"train": [], "val": [*FOLDS[1], "a"]}]
+        (dataset.preprocessed / "splits_final.json").write_text(json.dumps(splits))
+        for trainer in WRONG:
+            write_validation(validation(dataset, trainer, 1), {**FOLDS[1], "a": "PDAC"}, {})
     elif change == "truth":
         write_validation(folder, {**FOLDS[1], "f": "PNET"}, {})
     elif change == "classes":
         for fold, true in FOLDS.items():
-            write_validation(validation(dataset, ADDED, fold), true, {}, ("PDAC", "PNET", "SCA"))
+            others = {case: kind.replace("cyst", "SCA") for case, kind in true.items()}
+            write_validation(validation(dataset, ADDED, fold), others, {}, ("PDAC", "PNET", "SCA"))
+    elif change == "a fold's classes":
+        write_validation(folder, FOLDS[1], {}, ("PDAC", "PNET", "SCA"))
+    elif change == "unknown":
+        options += ["--trainers", "nnUNetTrainerTextoMorphClassifer"]
     else:
         path = folder / "classification.json"
-        path.write_text(path.read_text()[:100])
+        content = json.loads(path.read_text())
+        if change == "malignant":
+            content["malignant"] = ["HCC"]
+        elif change == "nan":
+            content["patients"][0]["probabilities"]["PDAC"] = float("nan")
+        elif change == "format":
+            content["format"] = 0
+        elif change == "true":
+            content["patients"][0]["true"] = "SCA"
+        path.write_text(path.read_text()[:100] if change == "cut" else json.dumps(content))
     code, output = run(*options)
     assert code == 2
     assert sentence in output.replace("\n", " ")
     assert "Traceback" not in output
-    assert not (dataset.root / "results" / NAME / "TextoMorphBenchmark").exists()
+    assert not (dataset.root / "results" / NAME / "TextoMorphClassifierBenchmark").exists()
+
+
+def test_classes_called_malignant_and_benign_are_not_the_groups(dataset: TinyClasses) -> None:
+    classes, said = ("PNET", "benign", "malignant"), {"benign": (0.1, 0.8, 0.1), "malignant": (0.1, 0.1, 0.8)}
+    true = {"a": "malignant", "b": "PNET", "c": "benign"}
+    for trainer, of_pnet in ((REAL, (0.8, 0.1, 0.1)), (ADDED, (0.1, 0.1, 0.8))):
+        patients = [Result(case, None, {**said, "PNET": of_pnet}[kind], kind) for case, kind in true.items()]
+        write_results(validation(dataset, trainer, 0), [], patients, classes, ("PNET", "malignant"), None, {})
+    done = CliRunner().invoke(main, ["benchmark", NUMBER, "--trainers", REAL, ADDED, "--folds", "0", "--no-train"])
+    assert done.exit_code == 0, done.output
+    found = json.loads((dataset.root / "results" / NAME / "TextoMorphClassifierBenchmark" / "results.json").read_text())
+    tests = {(t["kind"], t["group"], t["measure"]): t["difference"] for t in found["tests"]}
+    assert tests["groups", "malignant", "sensitivity"] == 0  # a PNET called malignant is still malignant
+    assert tests["classes", "malignant", "ppv"] == -0.5
+    assert tests["classes", "PNET", "sensitivity"] == -1
+
+
+def test_without_a_malignant_class_each_class_has_its_auc(dataset: TinyClasses) -> None:
+    for trainer in WRONG:
+        patients = [Result(case, None, SURE[kind], kind) for case, kind in FOLDS[0].items()]
+        write_results(validation(dataset, trainer, 0), [], patients, CLASSES, (), None, {})
+    done = CliRunner().invoke(main, ["benchmark", NUMBER, "--trainers", REAL, ADDED, "--folds", "0", "--no-train"])
+    assert done.exit_code == 0, done.output
+    assert f"| {ADDED} | cyst | AUC | +0.000 [+0.000, +0.000] |" in done.output
+    assert "| malignant |" not in done.output
 
 
 @pytest.mark.slow
