@@ -20,6 +20,11 @@ comes out too bright or too dark by chance. What the noise does to the level wit
 the opposite one, so the mean is free of it. Texture comes from the noise, and keeps the first answer's. Costs 3 calls
 of 10 more.
 """
+DEEP = 4
+"""Power of a voxel's share of tumor by which it weighs in the level that guidance leaves.
+
+At the border the level is the margin's, which guidance is to exaggerate.
+"""
 
 
 @torch.no_grad()
@@ -95,8 +100,8 @@ def trajectory(
             return prediction
         with_text, without = prediction.chunk(2)
         told = with_text - without
-        if guidance > 1.0:  # the level is asked for as it is: exaggerated, cysts come out darker than water
-            return with_text + (guidance - 1.0) * (told - share * mean_within(told, share**4))
+        if guidance > 1.0:  # the level is c's: see sample_latents
+            return with_text + (guidance - 1.0) * (told - share * mean_within(told, share**DEEP))
         return without + guidance * told
 
     share = (mask + 1.0) / 2.0

@@ -333,8 +333,8 @@ def _markdown(results: ClassifierResults) -> str:
         f"# {s['dataset']}, {s['configuration']}: tumor types",
         "",
         f"{s['patients']} of the {s['validated']} cases of the folds {', '.join(map(str, s['folds']))}, each judged by "
-        "the network that did not train on it (a case is taken for a patient; without a class of normal ones those without "
-        f"lesions are not judged); plans {s['plans']}; {schedule_text(s)}.",
+        "the network that did not train on it (a case is taken for a patient; without a class of normal ones those "
+        f"without lesions are not judged); plans {s['plans']}; {schedule_text(s)}.",
         "",
         "Sensitivity and PPV in %, with Wilson's 95 % intervals. "
         f"*: differs from {first}, p < {SIGNIFICANT} by McNemar's test, Holm-corrected over the trainers.",
