@@ -231,5 +231,5 @@ def test_both_classifiers_are_trained_and_compared(
     options = ["--trainers", REAL, ADDED, "--folds", "0", "--epochs", "1", "--iterations", "3", "--device", "cpu"]
     done = CliRunner().invoke(main, ["benchmark", NUMBER, *options])
     assert done.exit_code == 0, done.output
-    assert "4 patients" in done.output
+    assert "4 of the 4 cases of the folds 0" in done.output
     assert "normal (n = 1): sensitivity" in done.output
