@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -24,6 +26,7 @@ from .parallel import mapped
 from .text_encoder import TextEncoder, pad
 
 WINDOW_VERSION = 6  # raised when a window or its healthy context is made otherwise than before
+TEXTS_PER_FILE = 2048  # about 40 MiB of embeddings, which are computed and written at once
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,64 @@ class Example:
     line: str
 
 
-class TextTable:
-    """Token embeddings of every text of a manifest, in one tensor in half precision."""
+class CachedWindow(NamedTuple):
+    """Where an example lies, the manifest line whose texts describe it, and the side of its latents."""
 
-    def __init__(self, flat: Tensor, starts: Tensor, texts: Sequence[str]) -> None:
-        self._flat, self._starts = flat, starts
-        self._row = {text: i for i, text in enumerate(texts)}
+    path: Path
+    line: str
+    side: int
+
+
+class CachedExamples(Sequence[Example]):
+    """Windows on disk, each read when it is asked for: those of thousands of CT do not fit into memory."""
+
+    def __init__(self, windows: Sequence[CachedWindow]) -> None:
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices
+        window = self._windows[index]
+        return Example(**load_file(window.path), line=window.line)
+
+    @property
+    def side(self) -> int:
+        """Of the first window's latents; of all, where they are those of one size."""
+        return self._windows[0].side
+
+    def by_size(self) -> list[CachedExamples]:
+        """The windows of each size."""
+        found: dict[int, list[CachedWindow]] = {}
+        for window in self._windows:
+            found.setdefault(window.side, []).append(window)
+        return [CachedExamples(windows) for windows in found.values()]
+
+
+class TextTable:
+    """Token embeddings of every text of a manifest, in half precision, read from files when they are asked for.
+
+    ``files``: safetensors with ``flat`` (tokens, width), of all tokens of the texts that the file holds.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, Sequence[str]]]) -> None:
+        self._place: dict[str, tuple[Path, int, int]] = {}
+        for file, texts in files:
+            with safe_open(file, "pt") as content:
+                starts = content.get_tensor("starts").tolist()
+            self._place.update((text, (file, starts[i], starts[i + 1])) for i, text in enumerate(texts))
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """As :class:`TextEncoder`: (tokens (B, L, width) float32, mask (B, L) bool)."""
-        rows = [self._row[text] for text in texts]
-        return pad([self._flat[self._starts[r] : self._starts[r + 1]] for r in rows])
+        asked = {text: self._place[text] for text in texts}
+        read: dict[str, Tensor] = {}
+        for file in {file for file, _, _ in asked.values()}:
+            with safe_open(file, "pt") as content:
+                flat = content.get_slice("flat")
+                for text, (of, start, end) in asked.items():
+                    if of == file:
+                        read[text] = flat[start:end].float()
+        return pad([read[text] for text in texts])
 
 
 @torch.inference_mode()
@@ -65,8 +115,8 @@ def cache_latents(
     seed: int,
     workers: int = 0,
     progress: bool = True,
-) -> list[Example]:
-    """Encode ``views`` random windows of every crop, reading what an earlier run has left in ``folder``.
+) -> CachedExamples:
+    """Encode ``views`` random windows of every crop, but for those that an earlier run has left in ``folder``.
 
     ``noisy``: ids of the manifest lines whose CT is smoothed first. ``workers``: processes that prepare windows.
 
@@ -85,7 +135,14 @@ def cache_latents(
         z, z_healthy, z_plain = autoencoder.encode(normalize(images.to(device), domain)).half().cpu()
         tensors = {"z": z, "z_healthy": z_healthy, "z_plain": z_plain, "mask": latent_mask(mask, domain.latent_factor)}
         save_tensors(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
-    return [Example(**load_file(file), line=crop.line) for file, (crop, _) in zip(files, jobs, strict=True)]
+    named = zip(files, jobs, strict=True)
+    return CachedExamples([CachedWindow(file, crop.line, _latent_side(file)) for file, (crop, _) in named])
+
+
+def _latent_side(file: Path) -> int:
+    """Of a cached window, from the file's header."""
+    with safe_open(file, "pt") as content:
+        return int(content.get_slice("mask").get_shape()[-1])
 
 
 def _window(job: tuple[Crop, int], noisy: set[str], domain: Domain, seed: int) -> tuple[Tensor, Tensor]:
@@ -113,15 +170,18 @@ def cache_texts(
     ``device``: where that is computed.
     """
     texts = sorted({text for line in lines for text in line.texts} | set(more))
-    key = hashlib.sha256("\n".join([config.model_dump_json(), *texts]).encode()).hexdigest()[:16]
-    file = folder / f"texts-{key}.safetensors"
-    if not file.is_file():
-        embedded = [e.half() for e in TextEncoder(config, device).embed(texts, progress=progress)]
-        starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
-        folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(file, {"flat": torch.cat(embedded), "starts": starts})
-    loaded = load_file(file)
-    return TextTable(loaded["flat"], loaded["starts"], texts)
+    encoder = TextEncoder(config, device)
+    files = []
+    for start in tqdm(range(0, len(texts), TEXTS_PER_FILE), desc="text embeddings", disable=not progress):
+        some = texts[start : start + TEXTS_PER_FILE]
+        key = hashlib.sha256("\n".join([config.model_dump_json(), *some]).encode()).hexdigest()[:16]
+        files.append((folder / f"texts-{key}.safetensors", some))
+        if not files[-1][0].is_file():
+            embedded = [e.half() for e in encoder.embed(some)]
+            starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
+            folder.mkdir(parents=True, exist_ok=True)
+            save_tensors(files[-1][0], {"flat": torch.cat(embedded), "starts": starts})
+    return TextTable(files)
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -26,7 +26,7 @@ from .denoiser import Denoiser, far_from_tumor
 from .diffusion import noise_schedule, target
 from .folder import write_folder
 from .generator import Networks, load_autoencoder
-from .latents import Example, TextTable, cache_latents, cache_texts, weights_hash
+from .latents import CachedExamples, Example, TextTable, cache_latents, cache_texts, weights_hash
 from .manifest import ManifestLine, read_manifest
 from .parallel import ahead
 from .sampling import sample_latents
@@ -42,9 +42,13 @@ BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger wi
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Everything that training draws from: windows by size, texts and descriptors by manifest line."""
+    """Everything that training draws from: windows by size, texts and descriptors by manifest line.
 
-    buckets: list[list[Example]]
+    Windows and embeddings of texts lie on disk; a step reads those that it draws.
+    """
+
+    cached: CachedExamples
+    buckets: list[CachedExamples]  # the same, by size
     lines: dict[str, ManifestLine]
     texts: TextTable
     words: dict[str, list[str]]  # descriptor -> its values, for the classification
@@ -228,9 +232,8 @@ def train_diffusion(
     schedule_steps = config.diffusion.steps
     term = None
     if contrast is not None and others is not None:
-        windows_of_all = [example for bucket in examples.buckets for example in bucket]
         term = Contrast.of_training_set(
-            contrast, others, schedule, windows_of_all, examples.lines, features, seed=seed, device=accelerator.device
+            contrast, others, schedule, examples.cached, examples.lines, features, seed=seed, device=accelerator.device
         )
 
     def draw(step: int) -> tuple[Windows, Pairs | None]:
@@ -319,10 +322,7 @@ def training_set(
     assert config.text is not None
     device = next(vqgan.parameters()).device
     texts = cache_texts(lines, config.text, cache, more=more_texts, device=device, progress=progress)
-    by_side: dict[int, list[Example]] = {}
-    for example in examples:
-        by_side.setdefault(example.z.shape[-1], []).append(example)
-    return TrainingSet(list(by_side.values()), {line.id: line for line in lines}, texts, _words(lines))
+    return TrainingSet(examples, examples.by_size(), {line.id: line for line in lines}, texts, _words(lines))
 
 
 def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]]:
@@ -343,7 +343,7 @@ def near_tumor(mask: Tensor) -> Tensor:
 def _tumor_sd(examples: TrainingSet) -> Tensor:
     """Root mean square, per latent channel, of what tumors add in and beside them: (C,)."""
     power, voxels = torch.zeros(()), torch.zeros(())
-    for example in (e for bucket in examples.buckets for e in bucket):
+    for example in examples.cached:
         near = near_tumor(example.mask.float()[None])[0]
         power = power + ((example.z.float() - example.z_healthy.float()) ** 2 * near).sum(dim=(1, 2, 3))
         voxels = voxels + near.sum()
@@ -355,15 +355,15 @@ def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum(dim=(1, 2, 3, 4)) / (weight.sum(dim=(1, 2, 3, 4)) * error.shape[1])
 
 
-def draw_examples(buckets: list[list[Example]], batch: int, rng: np.random.Generator) -> list[Example]:
+def draw_examples(buckets: Sequence[CachedExamples], batch: int, rng: np.random.Generator) -> list[Example]:
     """Examples of one size; sizes come as often as they have examples, larger ones in smaller batches."""
     shares = np.array([len(bucket) / _batch_of(bucket, batch) for bucket in buckets])
     bucket = buckets[int(rng.choice(len(buckets), p=shares / shares.sum()))]
     return [bucket[int(i)] for i in rng.integers(0, len(bucket), _batch_of(bucket, batch))]
 
 
-def _batch_of(bucket: list[Example], batch: int) -> int:
-    return max(1, round(batch * (BATCH_LATENT_SIDE / bucket[0].z.shape[-1]) ** 3))
+def _batch_of(bucket: CachedExamples, batch: int) -> int:
+    return max(1, round(batch * (BATCH_LATENT_SIDE / bucket.side) ** 3))
 
 
 def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.random.Generator) -> Windows:

@@ -16,6 +16,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
+from nnunet_textomorph.generator import latents as latents_module
 from nnunet_textomorph.generator import train_autoencoder as autoencoder_module
 from nnunet_textomorph.generator import train_diffusion as diffusion_module
 from nnunet_textomorph.generator.autoencoder import Autoencoder, normalize
@@ -719,3 +720,28 @@ def test_cached_texts_are_the_encoders(manifest, encoder, tmp_path):
     assert len(list(tmp_path.glob("texts-*.safetensors"))) == 1
     more = [line.model_copy(update={"texts": [*line.texts, "the liver"]}) for line in lines]
     assert cache_texts(more, config, tmp_path, progress=False)(["the liver"])[1].sum() == 4
+
+
+def test_texts_of_several_files_are_read_as_of_one(manifest, encoder, tmp_path, monkeypatch):
+    lines, config = read_manifest(manifest), tiny.config(encoder).text
+    asked = [*TEXTS["hyper"], *TEXTS["hypo"], *TEXTS["hyper"]]
+    tokens, mask = cache_texts(lines, config, tmp_path / "one", progress=False)(asked)
+    monkeypatch.setattr(latents_module, "TEXTS_PER_FILE", 2)
+    again, again_mask = cache_texts(lines, config, tmp_path / "two", progress=False)(asked)
+    assert len(list((tmp_path / "two").glob("texts-*.safetensors"))) == 2
+    assert torch.equal(mask, again_mask)
+    torch.testing.assert_close(tokens, again, rtol=1e-2, atol=1e-2)  # embedded in other batches
+
+
+def test_windows_are_read_when_they_are_drawn(manifest, tmp_path):
+    """Thousands of CT do not fit into memory: what is held of a window is where it lies."""
+    crops = cache_crops(read_manifest(manifest), tmp_path / "crops", Domain(), progress=False)
+    network = Autoencoder(tiny.AUTOENCODER).eval()
+    found = cache_latents(crops, set(), network, Domain(), tmp_path, views=2, seed=0, progress=False)
+    (bucket,) = found.by_size()
+    assert (len(found), len(bucket), bucket.side) == (6, 6, 12)
+    assert torch.equal(bucket[4].z, found[4].z)
+    for file in tmp_path.glob("latents-*/*.safetensors"):
+        file.unlink()
+    with pytest.raises(FileNotFoundError):
+        bucket[4]
