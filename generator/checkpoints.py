@@ -12,6 +12,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from .errors import GeneratorError
+from .files import full_disk_named, replacing
 
 NAME, RECORD = "checkpoint", "run.json"
 # what a run may have written before its first checkpoint: logs, caches, half-written files
@@ -29,9 +30,17 @@ LEFTOVERS = (
 
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:
-    """Write networks, optimizers and the step after which they are; a killed run leaves the previous one whole."""
+    """Write networks, optimizers and the step after which they are; a killed run leaves the previous one whole.
+
+    Raises :class:`GeneratorError` where the disk is full.
+    """
     temporary = out / f".partial-{NAME}"
-    accelerator.save_state(str(temporary))
+    with full_disk_named(out / NAME):
+        try:
+            accelerator.save_state(str(temporary))
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (temporary / "step").write_text(str(step))
@@ -81,9 +90,8 @@ def prepare_out(out: Path, resume: bool, facts: dict[str, Any]) -> bool:
                 raise GeneratorError(
                     f"{record}: this run began with {name} {before.get(name)}, not {value}; continue it with the same."
                 )
-    temporary = out / f".partial-{os.getpid()}-{RECORD}"
-    temporary.write_text(json.dumps(facts, indent=2) + "\n")
-    os.replace(temporary, record)
+    with replacing(record) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
     return started
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from .config import Domain
 from .errors import GeneratorError
+from .files import replacing
 from .manifest import ManifestLine
 from .parallel import mapped
 from .volumes import read_volume, resample
@@ -189,12 +189,10 @@ def _key(line: ManifestLine, domain: Domain) -> str:
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    save_file(arrays, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(arrays, temporary)
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)

@@ -5,7 +5,7 @@ denoiser, ``distilled.safetensors``; never pickle.
 from __future__ import annotations
 
 import json
-import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -16,22 +16,27 @@ from torch import Tensor, nn
 
 from .config import FORMAT_VERSION, GeneratorConfig
 from .errors import GeneratorError
+from .files import replacing
 
 CONFIG_NAME, WEIGHTS_NAME, DISTILLED_NAME = "generator.json", "model.safetensors", "distilled.safetensors"
 DEFAULT_FOLDER = Path(__file__).parent / "default"
 
 
 def write_folder(folder: Path, config: GeneratorConfig, module: nn.Module, distilled: nn.Module | None = None) -> None:
-    """Write the files, each under a temporary name first; weights in half precision."""
+    """Write the files, each under a temporary name first; weights in half precision.
+
+    Raises :class:`GeneratorError` where the disk is full.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    mark = f".partial-{os.getpid()}-"
     written = {WEIGHTS_NAME: module} if distilled is None else {WEIGHTS_NAME: module, DISTILLED_NAME: distilled}
-    for name, network in written.items():
-        weights = {key: _half(value) for key, value in network.state_dict().items()}
-        save_file(weights, folder / (mark + name), metadata={"format": "pt"})
-    (folder / (mark + CONFIG_NAME)).write_text(config.model_dump_json(indent=2) + "\n")
-    for name in (*written, CONFIG_NAME):  # the description last: a folder with one is complete
-        os.replace(folder / (mark + name), folder / name)
+    with ExitStack() as stack:
+        # put in place in the reverse order, the description last: a folder with one is complete
+        names = (CONFIG_NAME, *reversed(written))
+        temporary = {name: stack.enter_context(replacing(folder / name)) for name in names}
+        for name, network in written.items():
+            weights = {key: _half(value) for key, value in network.state_dict().items()}
+            save_file(weights, temporary[name], metadata={"format": "pt"})
+        temporary[CONFIG_NAME].write_text(config.model_dump_json(indent=2) + "\n")
 
 
 def read_config(folder: Path) -> GeneratorConfig:

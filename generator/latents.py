@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from .autoencoder import Autoencoder, normalize
 from .config import Domain, TextConfig
 from .crops import Crop, healthy_context, load_crop, plain_tumor, random_window, without_noise
 from .denoiser import latent_mask
+from .files import replacing
 from .manifest import ManifestLine
 from .parallel import mapped
 from .text_encoder import TextEncoder, pad
@@ -195,6 +195,5 @@ def weights_hash(module: nn.Module) -> str:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file under a temporary name first."""
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    save_file(tensors, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except (UserError, GeneratorError, ReportError, NotImplementedError) as error:
             _fail(str(error))
         except OSError as error:
+            if error.errno == errno.ENOSPC and error.filename is None:  # of an open file, such as a log
+                _fail("The disk is full; free some space and give the command again.")
             if error.filename is None:  # not about a file that the user named
                 raise
             _fail(f"{error.filename}: {(error.strerror or str(error)).lower()}.")
