@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +20,30 @@ from .autoencoder import Autoencoder, denormalize
 from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
 from .config import ContrastConfig, DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction, SamplingConfig
 from .contrast import Contrast, ContrastTexts, Features, Pairs, autoencoder_features
-from .crops import cache_crops
 from .denoiser import Denoiser, far_from_tumor
-from .diffusion import noise_schedule, target
+from .diffusion import noise_schedule
 from .folder import write_folder
 from .generator import Networks, load_autoencoder
-from .latents import CachedExamples, Example, TextTable, cache_latents, cache_texts, weights_hash
+from .latents import TextTable, weights_hash
 from .manifest import ManifestLine, read_manifest
 from .parallel import ahead
 from .sampling import sample_latents
 from .sheets import save_sheet
 from .text_encoder import text_config
+from .training_set import (
+    Batch,
+    TrainingSet,
+    Windows,
+    draw_windows,
+    near_tumor,
+    noised,
+    stacked,
+    training_set,
+    windows_loss,
+)
 
-TEXT_DROPOUT = 0.1
 VOXELWISE_PER_TEXT_STEP = 3  # steps in which the voxelwise path learns alone, for each of the adapter's
-HEALTHY_WEIGHT = 0.1  # of the loss away from the tumor, over that in it: an implant takes nothing from there
 WORDS_WEIGHT = 0.2  # of the descriptor classification beside the denoising loss
-BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger windows come in smaller batches
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Everything that training draws from: windows by size, texts and descriptors by manifest line.
-
-    Windows and embeddings of texts lie on disk; a step reads those that it draws.
-    """
-
-    cached: CachedExamples
-    buckets: list[CachedExamples]  # the same, by size
-    lines: dict[str, ManifestLine]
-    texts: TextTable
-    words: dict[str, list[str]]  # descriptor -> its values, for the classification
 
 
 class WordHeads(nn.Module):
@@ -76,36 +68,6 @@ class WordHeads(nn.Module):
                 right.append((scores.argmax(1) == truth).float().mean())
         share = torch.stack(right).mean() if right else pooled.new_tensor(math.nan)
         return torch.stack(losses).sum() / max(1, len(losses) - 1), share
-
-
-@dataclass(frozen=True)
-class Windows:
-    """What a training step draws, on the CPU: B windows, their texts, timesteps, dropped texts and the noise's seed."""
-
-    latents: tuple[Tensor, ...]  # z, z_healthy, z_plain, mask: float16, (B, C, d, h, w)
-    tokens: Tensor  # (B, L, width)
-    token_mask: Tensor  # (B, L), True where there is a token
-    t: Tensor  # (B,), int
-    drop: Tensor  # (B,), True where the text is left out
-    noise_seed: int
-    lines: list[ManifestLine]
-    said: list[str]  # their texts
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A training step's windows with their noise, on the device: (B, C, d, h, w); the rest as in :class:`Windows`."""
-
-    z_t: Tensor
-    t: Tensor
-    target: Tensor
-    z_healthy: Tensor
-    plain: Tensor
-    mask: Tensor
-    tokens: Tensor
-    token_mask: Tensor
-    drop: Tensor
-    lines: list[ManifestLine]
 
 
 class Trained(nn.Module):
@@ -238,7 +200,7 @@ def train_diffusion(
 
     def draw(step: int) -> tuple[Windows, Pairs | None]:
         rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
-        given = _windows(examples, batch, schedule_steps, rng)
+        given = draw_windows(examples, batch, schedule_steps, rng)
         # of another stream, so that everything else is drawn as without contrast
         rng = np.random.default_rng([seed, 5, step, accelerator.process_index])
         return given, None if term is None else _pairs(term, given, examples.texts, rng)
@@ -248,7 +210,7 @@ def train_diffusion(
     for step, (given, pairs) in zip(bar, windows, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * rate(step, steps)
-        drawn = _noised(given, plain.denoiser, schedule)
+        drawn = noised(given, plain.denoiser, schedule)
         with accelerator.autocast():
             predicted, said = network(*_seen(drawn, pairs))
             own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
@@ -303,43 +265,6 @@ def _publish(
     average.restore(network.parameters())
 
 
-def training_set(
-    lines: list[ManifestLine],
-    more_texts: Sequence[str],
-    vqgan: Autoencoder,
-    config: GeneratorConfig,
-    cache: Path,
-    views: int,
-    seed: int,
-    workers: int,
-    progress: bool,
-) -> TrainingSet:
-    crops = cache_crops(lines, cache / "crops", config.domain, workers=workers, progress=progress)
-    noisy = {line.id for line in lines if line.noisy}
-    examples = cache_latents(
-        crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, workers=workers, progress=progress
-    )
-    assert config.text is not None
-    device = next(vqgan.parameters()).device
-    texts = cache_texts(lines, config.text, cache, more=more_texts, device=device, progress=progress)
-    return TrainingSet(examples, examples.by_size(), {line.id: line for line in lines}, texts, _words(lines))
-
-
-def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]]:
-    """The descriptors that are words and take two or more values."""
-    found: dict[str, set[str]] = {}
-    for line in lines:
-        for field, value in line.descriptors.items():
-            if isinstance(value, str):
-                found.setdefault(field, set()).add(value)
-    return {field: sorted(values) for field, values in sorted(found.items()) if 2 <= len(values) <= most}
-
-
-def near_tumor(mask: Tensor) -> Tensor:
-    """1 in the tumor and, 4 mm wide, in what the implant blends; 0 elsewhere; of a latent mask (B, 1, d, h, w)."""
-    return (F.max_pool3d(mask, 3, 1, 1) + 1.0) / 2.0
-
-
 def _tumor_sd(examples: TrainingSet) -> Tensor:
     """Root mean square, per latent channel, of what tumors add in and beside them: (C,)."""
     power, voxels = torch.zeros(()), torch.zeros(())
@@ -348,40 +273,6 @@ def _tumor_sd(examples: TrainingSet) -> Tensor:
         power = power + ((example.z.float() - example.z_healthy.float()) ** 2 * near).sum(dim=(1, 2, 3))
         voxels = voxels + near.sum()
     return (power / voxels).sqrt().clamp(min=1e-3)
-
-
-def weighted_mean(error: Tensor, weight: Tensor) -> Tensor:
-    """Mean of ``error`` (B, C, d, h, w) per example with ``weight`` (B, 1, d, h, w): small tumors count like large."""
-    return (error * weight).sum(dim=(1, 2, 3, 4)) / (weight.sum(dim=(1, 2, 3, 4)) * error.shape[1])
-
-
-def draw_examples(buckets: Sequence[CachedExamples], batch: int, rng: np.random.Generator) -> list[Example]:
-    """Examples of one size; sizes come as often as they have examples, larger ones in smaller batches."""
-    shares = np.array([len(bucket) / _batch_of(bucket, batch) for bucket in buckets])
-    bucket = buckets[int(rng.choice(len(buckets), p=shares / shares.sum()))]
-    return [bucket[int(i)] for i in rng.integers(0, len(bucket), _batch_of(bucket, batch))]
-
-
-def _batch_of(bucket: CachedExamples, batch: int) -> int:
-    return max(1, round(batch * (BATCH_LATENT_SIDE / bucket.side) ** 3))
-
-
-def _windows(examples: TrainingSet, batch: int, schedule_steps: int, rng: np.random.Generator) -> Windows:
-    """Windows of one size; ``schedule_steps``: of the noise schedule, among which timesteps are drawn."""
-    chosen = draw_examples(examples.buckets, batch, rng)
-    lines = [examples.lines[e.line] for e in chosen]
-    said = [str(rng.choice(line.texts)) for line in lines]
-    tokens, token_mask = examples.texts(said)
-    return Windows(
-        latents=stacked(chosen),
-        tokens=tokens,
-        token_mask=token_mask,
-        t=torch.from_numpy(rng.integers(0, schedule_steps, len(chosen))),
-        drop=torch.from_numpy(rng.random(len(chosen)) < TEXT_DROPOUT),
-        noise_seed=int(rng.integers(2**62)),
-        lines=lines,
-        said=said,
-    )
 
 
 def _pairs(term: Contrast, given: Windows, texts: TextTable, rng: np.random.Generator) -> Pairs | None:
@@ -412,39 +303,6 @@ def _apart(distance: Tensor, pairs: Pairs) -> dict[str, float]:
     """Mean distances (P,) of similar and of different pairs, where there are any."""
     named = {"similar": pairs.similar, "different": ~pairs.similar}
     return {name: float(distance.cpu()[chosen].mean()) for name, chosen in named.items() if chosen.any()}
-
-
-def _noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:
-    """What the denoiser is to see and to predict of windows, on its device."""
-    device = denoiser.tumor_sd.device
-    z, z_healthy, z_plain, mask = (latents.to(device).float() for latents in given.latents)
-    z0, plain = denoiser.added(z, z_healthy), denoiser.added(z_plain, z_healthy)
-    generator = torch.Generator(device).manual_seed(given.noise_seed)
-    noise = torch.randn(z0.shape, generator=generator, device=device)
-    t = given.t.to(device)
-    return Batch(
-        z_t=schedule.add_noise(z0, noise, t),
-        t=t,
-        target=target(schedule, z0, noise, t),
-        z_healthy=z_healthy,
-        plain=plain,
-        mask=mask,
-        tokens=given.tokens.to(device),
-        token_mask=given.token_mask.to(device),
-        drop=given.drop.to(device),
-        lines=given.lines,
-    )
-
-
-def stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
-    """z, z_healthy, z_plain and mask of windows of one size, float16: (B, C, d, h, w) each."""
-    return tuple(torch.stack([getattr(e, name) for e in examples]) for name in ("z", "z_healthy", "z_plain", "mask"))
-
-
-def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean square error, in and beside the tumor above all."""
-    weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near_tumor(mask)
-    return weighted_mean((predicted.float() - target) ** 2, weight).mean()
 
 
 def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int, progress: bool) -> None:
@@ -481,13 +339,13 @@ def _teach_voxelwise(
     schedule_steps = schedule.config["num_train_timesteps"]
 
     def draw(step: int) -> Windows:
-        return _windows(examples, batch, schedule_steps, np.random.default_rng([seed, 4, step]))
+        return draw_windows(examples, batch, schedule_steps, np.random.default_rng([seed, 4, step]))
 
     windows = ahead(draw, range(steps))
     bar = tqdm(range(steps), desc="voxelwise path", disable=not progress)
     for step, given in zip(bar, windows, strict=True):
         optimizer.param_groups[0]["lr"] = 2e-3 * rate(step, steps)
-        drawn = _noised(given, denoiser, schedule)
+        drawn = noised(given, denoiser, schedule)
         with torch.no_grad():
             _, pooled = denoiser.adapter(drawn.tokens, drawn.token_mask, drawn.drop)
         z_far = far_from_tumor(drawn.z_healthy, drawn.mask)

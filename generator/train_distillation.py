@@ -33,11 +33,11 @@ from .latents import save_tensors, weights_hash
 from .manifest import read_manifest
 from .parallel import ahead
 from .sampling import mean_within, trajectory
-from .train_diffusion import (
+from .train_diffusion import rate
+from .training_set import (
     TrainingSet,
     draw_examples,
     near_tumor,
-    rate,
     stacked,
     training_set,
     weighted_mean,
