@@ -171,16 +171,21 @@ def cache_texts(
     """
     texts = sorted({text for line in lines for text in line.texts} | set(more))
     encoder = TextEncoder(config, device)
-    files = []
+    files: list[tuple[Path, list[str]]] = []
+    cut: list[str] = []
     for start in tqdm(range(0, len(texts), TEXTS_PER_FILE), desc="text embeddings", disable=not progress):
         some = texts[start : start + TEXTS_PER_FILE]
         key = hashlib.sha256("\n".join([config.model_dump_json(), *some]).encode()).hexdigest()[:16]
         files.append((folder / f"texts-{key}.safetensors", some))
         if not files[-1][0].is_file():
-            embedded = [e.half() for e in encoder.embed(some)]
+            read, too_long = encoder.embed_some(some)
+            cut += too_long
+            embedded = [e.half() for e in read]
             starts = torch.tensor([0, *np.cumsum([len(e) for e in embedded])])
             folder.mkdir(parents=True, exist_ok=True)
             save_tensors(files[-1][0], {"flat": torch.cat(embedded), "starts": starts})
+    line = next((line.id for line in lines if cut and cut[0] in line.texts), None)
+    encoder.warn_of_cut(cut, "" if line is None else f"Manifest line {line!r}: ")
     return TextTable(files)
 
 

@@ -56,12 +56,22 @@ class TextEncoder:
     def embed(self, texts: Sequence[str], *, batch: int = 64, progress: bool = False) -> list[Tensor]:
         """Token embeddings (L, width) float32 of each text, L its own number of tokens (at most ``max_tokens``).
 
-        Warns of a text that is longer: its end is not read.
+        Warns of texts that are longer: their ends are not read.
         """
+        embedded, cut = self.embed_some(texts, batch=batch, progress=progress)
+        self.warn_of_cut(cut)
+        return embedded
+
+    @torch.no_grad()
+    def embed_some(
+        self, texts: Sequence[str], *, batch: int = 64, progress: bool = False
+    ) -> tuple[list[Tensor], list[str]]:
+        """As :meth:`embed`, without a warning; and those of the texts whose ends are not read."""
         if self._model is None:
             self._load()
         assert self._model is not None
         embedded: dict[int, Tensor] = {}
+        cut: list[str] = []
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of a batch of one length: little padding
         for start in tqdm(range(0, len(texts), batch), desc="text embeddings", disable=not progress):
             rows = order[start : start + batch]
@@ -73,21 +83,26 @@ class TextEncoder:
                 return_tensors="pt",
             )
             for row, mask in zip(rows, tokens["attention_mask"], strict=True):
-                if mask.sum() == self.config.max_tokens:
-                    self._warn_if_cut(texts[row])
+                if mask.sum() == self.config.max_tokens and self._length(texts[row]) > self.config.max_tokens:
+                    cut.append(texts[row])
             hidden = self._model(**tokens.to(self.device)).last_hidden_state.float().cpu()
             masks = tokens["attention_mask"].bool().cpu()
             embedded.update({i: h[m] for i, h, m in zip(rows, hidden, masks, strict=True)})
-        return [embedded[i] for i in range(len(texts))]
+        return [embedded[i] for i in range(len(texts))], cut
 
-    def _warn_if_cut(self, text: str) -> None:
-        length = len(self._tokenizer(text, truncation=False, verbose=False)["input_ids"])
-        if length > self.config.max_tokens:
-            warnings.warn(
-                f"A description of {length} tokens is read up to token {self.config.max_tokens} only; shorten it: "
-                f"{text[:60]!r}...",
-                stacklevel=2,
-            )
+    def _length(self, text: str) -> int:
+        return len(self._tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    def warn_of_cut(self, cut: Sequence[str], of: str = "") -> None:
+        """One warning for all texts whose ends are not read; ``of``: where the first of them stands."""
+        if not cut:
+            return
+        others = f" (and so are {len(cut) - 1} others)" if len(cut) > 1 else ""
+        warnings.warn(
+            f"{of}A description of {self._length(cut[0])} tokens is read up to token {self.config.max_tokens} only"
+            f"{others}; shorten it: {cut[0][:60]!r}...",
+            stacklevel=3,
+        )
 
     def check(self) -> None:
         """Raise :class:`GeneratorError` if the encoder's weights are not those that the generator was trained with."""
