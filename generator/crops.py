@@ -46,11 +46,18 @@ def window_side(extent: int) -> int:
 
 
 def cache_crops(
-    lines: Sequence[ManifestLine], folder: Path, domain: Domain, *, workers: int = 0, progress: bool = True
+    lines: Sequence[ManifestLine],
+    folder: Path,
+    domain: Domain,
+    *,
+    workers: int = 0,
+    skipped: list[str] | None = None,
+    progress: bool = True,
 ) -> list[Crop]:
     """Write one safetensors file per tumor of the manifest, unless it is there already; ``workers``: processes.
 
-    Each holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``. Raises
+    ``skipped``: gets a sentence for each line with unusable data, which has no crop then; None: that is an error. Each
+    file holds ``ct`` int16 HU and ``mask`` uint8, both (S, S, S) with S the window's side + 2 ``SHIFT``. Raises
     :class:`GeneratorError` for unusable images, for a mask without the tumor label, and for one whose tumors are all
     too small.
     """
@@ -58,20 +65,32 @@ def cache_crops(
     indices = [folder / f"{_key(line, domain)}.json" for line in lines]
     missing = [(line, index) for line, index in zip(lines, indices, strict=True) if not index.is_file()]
     written = mapped(partial(_write_crops, domain=domain), missing, workers)
-    for _ in tqdm(written, total=len(lines), initial=len(lines) - len(missing), desc="crops", disable=not progress):
-        pass
-    named = zip(lines, indices, strict=True)
+    bar = tqdm(written, total=len(lines), initial=len(lines) - len(missing), desc="crops", disable=not progress)
+    for unusable in bar:
+        if unusable is None:
+            continue
+        if skipped is None:
+            raise GeneratorError(unusable)
+        skipped.append(unusable)
+    named = [(line, index) for line, index in zip(lines, indices, strict=True) if index.is_file()]
+    if not named:
+        raise GeneratorError(f"No line of the manifest can be used; the first: {(skipped or [''])[0]}")
     return [Crop(folder / name, line.id) for line, index in named for name in json.loads(index.read_text())]
 
 
-def _write_crops(job: tuple[ManifestLine, Path], domain: Domain) -> None:
-    """Write a manifest line's crops, and last the index that names them."""
+def _write_crops(job: tuple[ManifestLine, Path], domain: Domain) -> str | None:
+    """Write a manifest line's crops, and last the index that names them; returned is why it cannot be used."""
     line, index = job
     names = []
-    for number, (ct, mask) in enumerate(_lesions(line, domain)):
+    try:
+        lesions = _lesions(line, domain)
+    except GeneratorError as error:
+        return str(error)
+    for number, (ct, mask) in enumerate(lesions):
         names.append(f"{index.stem}-{number}.safetensors")
         _save(index.with_name(names[-1]), {"ct": ct, "mask": mask})
     _write_text(index, json.dumps(names))
+    return None
 
 
 def without_noise(ct: np.ndarray, domain: Domain) -> np.ndarray:

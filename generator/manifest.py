@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -37,8 +39,10 @@ class ManifestLine(BaseModel):
         return texts
 
 
-def read_manifest(path: Path) -> list[ManifestLine]:
+def read_manifest(path: Path, skipped: list[str] | None = None) -> list[ManifestLine]:
     """Read a manifest; paths in it are relative to its folder.
+
+    ``skipped``: gets a sentence for each unusable line, which is left out; None: the first one is an error.
 
     Raises :class:`GeneratorError` for a missing file, a line that is not as described, an id that occurs twice or an
     image that does not exist.
@@ -55,18 +59,35 @@ def read_manifest(path: Path) -> list[ManifestLine]:
     entries: list[ManifestLine] = []
     for number, text in lines:
         try:
-            line = ManifestLine.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "the line"
-            raise GeneratorError(f"{path}, line {number}: {field}: {first['msg']}.") from None
-        entry = line.model_copy(update={"image": path.parent / line.image, "mask": path.parent / line.mask})
-        for file in (entry.image, entry.mask):
-            if not file.is_file():
-                raise GeneratorError(f"{path}, line {number}: {file}: no such file.")
-        entries.append(entry)
+            entries.append(_read_line(path, number, text))
+        except GeneratorError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+    if not entries:
+        raise GeneratorError(f"{path}: no line of it can be used; the first: {(skipped or [''])[0]}")
     ids = [entry.id for entry in entries]
     twice = {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set()
     if twice:
         raise GeneratorError(f"{path}: the id {sorted(twice)[0]!r} occurs more than once; ids must differ.")
     return entries
+
+
+def _read_line(path: Path, number: int, text: str) -> ManifestLine:
+    try:
+        line = ManifestLine.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the line"
+        raise GeneratorError(f"{path}, line {number}: {field}: {first['msg']}.") from None
+    entry = line.model_copy(update={"image": path.parent / line.image, "mask": path.parent / line.mask})
+    for file in (entry.image, entry.mask):
+        if not file.is_file():
+            raise GeneratorError(f"{path}, line {number}: {file}: no such file.")
+    return entry
+
+
+def tell_skipped(skipped: Sequence[str] | None) -> None:
+    """List the lines that were left out, on the standard error."""
+    for sentence in dict.fromkeys(skipped or ()):
+        print(f"skipped: {sentence}", file=sys.stderr)

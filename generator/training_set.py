@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .autoencoder import Autoencoder
 from .config import GeneratorConfig
-from .crops import cache_crops
+from .crops import Crop, cache_crops
 from .denoiser import Denoiser
 from .diffusion import target
 from .latents import CachedExamples, Example, TextTable, cache_latents, cache_texts
@@ -37,6 +37,7 @@ class TrainingSet:
     lines: dict[str, ManifestLine]
     texts: TextTable
     words: dict[str, list[str]]  # descriptor -> its values, for the classification
+    crops: list[Crop]
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,13 @@ def training_set(
     seed: int,
     workers: int,
     progress: bool,
+    skipped: list[str] | None = None,
 ) -> TrainingSet:
-    crops = cache_crops(lines, cache / "crops", config.domain, workers=workers, progress=progress)
+    """Prepare crops, latents and embeddings of a manifest's lines and of ``more_texts``; arguments as of
+    ``train_diffusion``, ``skipped`` as of ``cache_crops``."""
+    crops = cache_crops(lines, cache / "crops", config.domain, workers=workers, skipped=skipped, progress=progress)
+    usable = {crop.line for crop in crops}
+    lines = [line for line in lines if line.id in usable]
     noisy = {line.id for line in lines if line.noisy}
     examples = cache_latents(
         crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, workers=workers, progress=progress
@@ -88,7 +94,7 @@ def training_set(
     assert config.text is not None
     device = next(vqgan.parameters()).device
     texts = cache_texts(lines, config.text, cache, more=more_texts, device=device, progress=progress)
-    return TrainingSet(examples, examples.by_size(), {line.id: line for line in lines}, texts, _words(lines))
+    return TrainingSet(examples, examples.by_size(), {line.id: line for line in lines}, texts, _words(lines), crops)
 
 
 def _words(lines: Sequence[ManifestLine], most: int = 12) -> dict[str, list[str]]:
