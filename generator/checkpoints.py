@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from .errors import GeneratorError
 from .files import full_disk_named, replacing
@@ -27,6 +29,20 @@ LEFTOVERS = (
     ".partial-*",
     RECORD,
 )
+
+
+def start_accelerator(out: Path, name: str, mixed_precision: str) -> Accelerator:
+    """The processes of a run, logging to ``out / name``.
+
+    While one prepares the data of thousands of CT, or looks at held-out tumors, the others wait: longer than torch's
+    ten minutes.
+    """
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=2))
+    accelerator = Accelerator(
+        mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out), kwargs_handlers=[patient]
+    )
+    accelerator.init_trackers(name)
+    return accelerator
 
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:

@@ -17,12 +17,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize, normalize
-from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
 from .config import Domain, GeneratorConfig
 from .crops import SHIFT, SIDES, Crop, cache_crops, load_crop, random_window
+from .divergence import LossWatch
 from .errors import GeneratorError
 from .folder import write_folder
-from .manifest import read_manifest
+from .manifest import read_manifest, tell_skipped
 from .parallel import mapped
 from .sheets import save_sheet
 
@@ -50,6 +51,7 @@ def train_autoencoder(
     checkpoint_every: int = 200,
     sheet_every: int = 500,
     workers: int = 0,
+    skip_bad: bool = False,
     progress: bool = True,
 ) -> Path:
     """Train on crops around the manifest's tumors and write a generator folder that holds the autoencoder only.
@@ -57,9 +59,10 @@ def train_autoencoder(
     ``cache``: where prepared crops are kept, to be shared with ``train_diffusion``; ``out`` by default. ``batch``
     crops of ``crop``³ voxels per step and process, prepared by ``workers`` processes (0: by this one). Losses:
     absolute error at three scales, commitment, and from ``ADVERSARIAL_START`` on a patch discriminator (3D VQGAN; no
-    perceptual network, which would have to be downloaded). Everything random at a step follows from (seed, step,
-    process), so a resumed run equals one that was never interrupted. Raises :class:`GeneratorError` for unusable data
-    or an ``out`` that holds something else.
+    perceptual network, which would have to be downloaded). ``skip_bad``: go on without the lines that cannot be used,
+    and list them. Everything random at a step follows from (seed, step,
+    process), so a resumed run equals one that was never interrupted. Raises :class:`GeneratorError` for unusable data,
+    an ``out`` that holds something else, or an error that runs away.
     """
     config = config or GeneratorConfig()
     check_settings(steps, batch, learning_rate, mixed_precision)
@@ -67,13 +70,17 @@ def train_autoencoder(
         raise GeneratorError(
             f"A crop of {crop} voxels cannot be; give a multiple of 4 from 16 to {SIDES[0] + 2 * SHIFT}."
         )
-    lines = read_manifest(manifest)
+    skipped: list[str] | None = [] if skip_bad else None
+    lines = read_manifest(manifest, skipped)
     facts = {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed}
     resumed = prepare_out(out, resume, {**facts, "autoencoder": config.autoencoder.model_dump(mode="json")})
-    accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
-    accelerator.init_trackers("autoencoder")
+    accelerator = start_accelerator(out, "autoencoder", mixed_precision)
     with accelerator.main_process_first():
-        crops = cache_crops(lines, (cache or out) / "crops", config.domain, workers=workers, progress=progress)
+        crops = cache_crops(
+            lines, (cache or out) / "crops", config.domain, workers=workers, skipped=skipped, progress=progress
+        )
+    if accelerator.is_main_process:
+        tell_skipped(skipped)
 
     set_seed(seed)
     network = Autoencoder(config.autoencoder)
@@ -83,6 +90,8 @@ def train_autoencoder(
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     optimizer_d = torch.optim.AdamW(discriminator.parameters(), learning_rate / 2, betas=(0.5, 0.99))
     network, discriminator, optimizer, optimizer_d = accelerator.prepare(network, discriminator, optimizer, optimizer_d)
+    watch = LossWatch(out)
+    accelerator.register_for_checkpointing(watch)
     done = load_checkpoint(accelerator, out) if resumed else 0
     adversary = PatchAdversarialLoss(criterion="least_squares")
     plain = accelerator.unwrap_model(network)
@@ -111,17 +120,21 @@ def train_autoencoder(
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
+        watch.add(loss)
         if adversarial:
             discriminator.requires_grad_(True)
             _train_discriminator(accelerator, discriminator, optimizer_d, adversary, images, output.detach())
 
+        last = step + 1 == steps
+        if step % 10 == 0 or (step + 1) % checkpoint_every == 0 or last:
+            watch.look(step)
         if step % 10 == 0:
             hu = float(error.detach()) * (config.domain.window_hu[1] - config.domain.window_hu[0]) / 2
             accelerator.log({"error_hu": hu, "commitment": float(commitment.detach())}, step=step)
             bar.set_postfix_str(f"error {hu:.1f} HU")
-        if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
+        if (step + 1) % checkpoint_every == 0 or last:
             save_checkpoint(accelerator, out, step + 1)
-        if accelerator.is_main_process and ((step + 1) % sheet_every == 0 or step + 1 == steps):
+        if accelerator.is_main_process and ((step + 1) % sheet_every == 0 or last):
             _sheet(out / "sheets" / f"autoencoder-{step + 1:06d}.png", images, output, config.domain)
 
     if accelerator.is_main_process:

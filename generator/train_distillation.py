@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
 from .config import DiffusionConfig, DistilledConfig
 from .denoiser import Denoiser
 from .diffusion import noise_schedule, sampling_timesteps
@@ -106,8 +106,7 @@ def train_distillation(
     facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
     run: dict[str, Any] = {**facts, "seed": seed, "generator": weights_hash(teacher.networks)}
     resumed = prepare_out(out, resume, run)
-    accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
-    accelerator.init_trackers("distillation")
+    accelerator = start_accelerator(out, "distillation", mixed_precision)
     teacher.networks.to(accelerator.device)
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
