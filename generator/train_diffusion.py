@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from .autoencoder import Autoencoder, denormalize
-from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint
+from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
 from .config import ContrastConfig, DenoiserConfig, DiffusionConfig, GeneratorConfig, Prediction, SamplingConfig
 from .contrast import Contrast, ContrastTexts, Features, Pairs, autoencoder_features
 from .denoiser import Denoiser, far_from_tumor
 from .diffusion import noise_schedule
+from .divergence import LossWatch
+from .errors import GeneratorError
 from .folder import write_folder
-from .generator import Networks, load_autoencoder
+from .generator import Generator, Networks, load_autoencoder
+from .held_out import HeldOut, Judge, Seen, best_seen, check_apart, with_seen
 from .latents import TextTable, weights_hash
-from .manifest import ManifestLine, read_manifest
+from .manifest import ManifestLine, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import sample_latents
 from .sheets import save_sheet
@@ -43,6 +47,10 @@ from .training_set import (
 )
 
 VOXELWISE_PER_TEXT_STEP = 3  # steps in which the voxelwise path learns alone, for each of the adapter's
+STEPS, LEARNING_RATE = 50_000, 3e-4
+FINETUNE_STEPS, FINETUNE_RATE = 2_000, 1e-4
+ATTENTION = ("attention", "time_emb", "adapter.", "voxelwise.time", "voxelwise.mix")  # parts of parameters' names
+LOG_EVERY = 20  # steps
 WORDS_WEIGHT = 0.2  # of the descriptor classification beside the denoising loss
 
 
@@ -95,20 +103,32 @@ class Trained(nn.Module):
         return self.denoiser(z_t, t, z_healthy, plain, mask, context, pooled), said
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What training begins with. ``base``: the generator that is fine-tuned, None for an untrained denoiser."""
+
+    config: GeneratorConfig
+    vqgan: Autoencoder
+    base: Generator | None
+
+
 def train_diffusion(
     manifest: Path,
-    autoencoder: Path,
+    autoencoder: Path | None,
     out: Path,
     *,
-    steps: int = 50_000,
+    finetune: Path | None = None,
+    only_attention: bool = False,
+    steps: int | None = None,
     batch: int = 8,
-    learning_rate: float = 3e-4,
+    accumulate: int = 1,
+    learning_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
     cache: Path | None = None,
     mixed_precision: str = "no",
     text_encoder: str | None = None,
-    prediction_type: Prediction = "v_prediction",
+    prediction_type: Prediction | None = None,
     denoiser: DenoiserConfig | None = None,
     views: int = 1,
     text_steps: int = 800,
@@ -116,6 +136,9 @@ def train_diffusion(
     checkpoint_every: int = 200,
     sheet_every: int = 500,
     workers: int = 0,
+    skip_bad: bool = False,
+    validation: Path | None = None,
+    judge: Judge | None = None,
     data: str = "",
     licence: str = "",
     contrast: ContrastConfig | None = None,
@@ -129,120 +152,238 @@ def train_diffusion(
     tumor whose latents are cached. ``text_steps``: steps in which the text adapter alone learns the manifest's
     descriptors; ``VOXELWISE_PER_TEXT_STEP`` times as many of the voxelwise path follow, before the U-Net joins.
     ``cache``: where crops, latents and text embeddings are kept, ``out`` by default; ``workers``: processes that
-    prepare them (0: this one). ``contrast``: the term of Eq. 2, off by default; ``contrast_texts``: what the manifest's
-    texts say and what to contrast them with, None: the manifest's texts, which say their lines' descriptors;
-    ``features``: f of Eq. 2, which a resumed run has to be given again.
+    prepare them (0: this one). ``skip_bad``: go on without the lines that cannot be used, and list them.
+    ``accumulate``: batches of ``batch`` windows, per process, whose gradients make one step. ``contrast``: the term of
+    Eq. 2, off by default; ``contrast_texts``: what the manifest's texts say and what to contrast them with, None: the
+    manifest's texts, which say their lines' descriptors; ``features``: f of Eq. 2, which a resumed run has to be given
+    again.
 
-    The folder holds the moving average of the weights. Everything random at a step follows from (seed, step, process)
-    but the adapter's dropout, whose generator's state is in the checkpoint; the noise of a seed is another on a GPU.
-    Raises :class:`GeneratorError` for unusable data or folders.
+    ``finetune``: a generator's folder to go on from, instead of ``autoencoder``; networks, text encoder and the scale
+    of what tumors add are its own. The adapter knows words already: in ``text_steps`` only what reads descriptors off
+    it is learned, and the voxelwise path joins at once. ``only_attention``: of the denoiser only attention, and what
+    time and text reach it by, is trained. By default ``STEPS`` and ``LEARNING_RATE``, fine-tuning ``FINETUNE_STEPS``
+    and ``FINETUNE_RATE``.
+
+    ``validation``: a manifest of held-out CT, looked at with every sample sheet and at the end (``held_out``), with
+    ``judge`` on sampled tumors; the best generator so far is in ``out / "best"``.
+
+    The folder holds the moving average of the weights. Everything random at a step follows from (seed, step, part),
+    parts being the batches of all processes: 2 processes do what one does that accumulates 2 batches. The noise of a
+    seed is another on a GPU. Raises :class:`GeneratorError` for unusable data or folders, and for a loss that is no
+    number or runs away.
     """
+    steps = steps or (STEPS if finetune is None else FINETUNE_STEPS)
+    learning_rate = LEARNING_RATE if learning_rate is None and finetune is None else learning_rate or FINETUNE_RATE
     check_settings(steps, batch, learning_rate, mixed_precision)
-    lines = read_manifest(manifest)
-    base, vqgan = load_autoencoder(autoencoder)
-    text, layout = text_config(text_encoder), denoiser or DenoiserConfig()
+    skipped: list[str] | None = [] if skip_bad else None
+    lines = read_manifest(manifest, skipped)
+    held_out_lines = [] if validation is None else read_manifest(validation, skipped)
+    if validation is not None:
+        check_apart(lines, held_out_lines, validation)
+    start = _start(autoencoder, finetune, text_encoder, prediction_type, denoiser)
+    if only_attention and start.base is None:
+        raise GeneratorError("Only attention can be trained of a trained denoiser alone; give --finetune a generator.")
     facts: dict[str, Any] = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    if accumulate != 1:
+        facts["accumulate"] = accumulate
     others = None
     if contrast is not None and contrast.weight:
         others = contrast_texts or ContrastTexts.of_manifest(lines)
         others.check(lines)
         facts["contrast"] = {**contrast.model_dump(), "texts": others.digest}
-    run = {
-        "contrast": None,
-        **facts,
-        "prediction_type": prediction_type,
-        "autoencoder": weights_hash(vqgan),
-        "text": text.model_dump(mode="json"),
-        "denoiser": layout.model_dump(mode="json"),
-    }
-    resumed = prepare_out(out, resume, run)
-    accelerator = Accelerator(mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out))
-    accelerator.init_trackers("diffusion")
-    config = base.model_copy(
-        update={
-            "text": text,
-            "denoiser": layout,
-            "diffusion": DiffusionConfig(prediction_type=prediction_type),
-            "sampling": SamplingConfig(),  # not that of the day when the autoencoder was trained
-            "training": {**base.training, "diffusion": {"steps": steps, **facts}},
-            "data": data,
-            "licence": licence,
-        }
-    )
-    with accelerator.main_process_first():
-        vqgan = vqgan.to(accelerator.device)
-        more = () if others is None else others.texts
-        examples = training_set(lines, more, vqgan, config, cache or out, views, seed, workers, progress)
-
+    if start.base is not None:
+        facts["finetuned"] = {"trained": "attention" if only_attention else "all", "base": _record(start.base)}
+    config = start.config
     assert config.text is not None
     assert config.denoiser is not None
+    run = {
+        "contrast": None,
+        "accumulate": None,
+        "finetuned": None,
+        **facts,
+        "prediction_type": config.diffusion.prediction_type,
+        "autoencoder": weights_hash(start.vqgan),
+        "text": config.text.model_dump(mode="json"),
+        "denoiser": config.denoiser.model_dump(mode="json"),
+    }
+    resumed = prepare_out(out, resume, run)
+    accelerator = start_accelerator(out, "diffusion", mixed_precision)
+    vqgan = start.vqgan.to(accelerator.device)
+    with accelerator.main_process_first():
+        more = () if others is None else others.texts
+        prepared = (vqgan, config, cache or out)
+        examples = training_set(lines, more, *prepared, views, seed, workers, progress, skipped)
+        held_out = None
+        if validation is not None:
+            unseen = training_set(held_out_lines, (), *prepared, 1, seed, workers, progress, skipped)
+            held_out = HeldOut(unseen, judge, seed)
+    if accelerator.is_main_process:
+        tell_skipped(skipped)
+    trained_before = {} if start.base is not None else config.training
+    config = config.model_copy(
+        update={
+            "training": {**trained_before, "diffusion": {"steps": steps, **facts, "cases": len(examples.lines)}},
+            "data": data or ("" if start.base is None else config.data),
+            "licence": licence or ("" if start.base is None else config.licence),
+        }
+    )
+
     set_seed(seed)
-    network = Trained(Denoiser(config.denoiser, config.autoencoder, config.text), examples.words)
-    network.denoiser.tumor_sd.copy_(_tumor_sd(examples))
+    network = _network(start, examples, only_attention)
+    taught = [parameter for parameter in network.parameters() if parameter.requires_grad]
     average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
-    optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(taught, learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     network, optimizer = accelerator.prepare(network, optimizer)
-    accelerator.register_for_checkpointing(average)
+    watch = LossWatch(out)
+    accelerator.register_for_checkpointing(average, watch)
     done = load_checkpoint(accelerator, out) if resumed else 0
     average.to(accelerator.device)  # after the checkpoint, which comes back on the CPU
     schedule = noise_schedule(config.diffusion)
     plain = accelerator.unwrap_model(network)
 
     if not done and text_steps:
-        _teach_words(plain, examples, text_steps, seed, progress)
-        _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
-    schedule_steps = config.diffusion.steps
+        _teach_words(plain, examples, text_steps, seed, progress, heads_only=start.base is not None)
+        if start.base is None:
+            _teach_voxelwise(plain, examples, VOXELWISE_PER_TEXT_STEP * text_steps, 2 * batch, schedule, seed, progress)
+        for value in plain.state_dict().values():
+            broadcast(value)  # GPUs do not add up in the same order
     term = None
     if contrast is not None and others is not None:
         term = Contrast.of_training_set(
             contrast, others, schedule, examples.cached, examples.lines, features, seed=seed, device=accelerator.device
         )
 
-    def draw(step: int) -> tuple[Windows, Pairs | None]:
-        rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
-        given = draw_windows(examples, batch, schedule_steps, rng)
+    def draw(of: tuple[int, int]) -> tuple[Windows, Pairs | None]:
+        given = draw_windows(examples, batch, config.diffusion.steps, np.random.default_rng([seed, 1, *of]))
         # of another stream, so that everything else is drawn as without contrast
-        rng = np.random.default_rng([seed, 5, step, accelerator.process_index])
+        rng = np.random.default_rng([seed, 5, *of])
         return given, None if term is None else _pairs(term, given, examples.texts, rng)
 
-    windows = ahead(draw, range(done, steps))
+    def publish(step: int) -> None:
+        if accelerator.is_main_process:
+            seen = _publish(out, step, plain, average, vqgan, config, examples, held_out, seed)
+            if seen is not None:
+                numbers = {"held_out_loss": seen.loss, "text_control": seen.text_control}
+                accelerator.log({name: value for name, value in numbers.items() if value is not None}, step=step)
+                bar.write(str(seen))
+
+    parts = range(accelerator.process_index, accumulate * accelerator.num_processes, accelerator.num_processes)
+    windows = ahead(draw, [(step, part) for step in range(done, steps) for part in parts])
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="diffusion", disable=not progress)
-    for step, (given, pairs) in zip(bar, windows, strict=True):
+    if done and done % sheet_every == 0 and done != steps:
+        publish(done)  # the run may have been killed before it did
+    for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * rate(step, steps)
-        drawn = noised(given, plain.denoiser, schedule)
-        with accelerator.autocast():
-            predicted, said = network(*_seen(drawn, pairs))
-            own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
-            loss = windows_loss(own, drawn.target, drawn.mask)
-            words, right = plain.heads.loss(said[: len(drawn.t)], drawn.lines)
-            total = loss + WORDS_WEIGHT * words
-            if term is not None and pairs is not None:
-                of = pairs.rows.to(own.device)
-                windows_of = (drawn.z_t[of], drawn.t[of], drawn.z_healthy[of], drawn.mask[of])
-                contrasted, distance = term.loss(plain.denoiser, *windows_of, own[of], other, pairs)
-                total = total + term.config.weight * contrasted
         optimizer.zero_grad()
-        accelerator.backward(total)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        told: list[dict[str, Tensor]] = []
+        for left in reversed(range(accumulate)):
+            given, pairs = next(windows)
+            torch.manual_seed(given.noise_seed + 1)  # of the adapter's dropout; the noise has a source of its own
+            with accelerator.no_sync(network) if left else nullcontext():
+                with accelerator.autocast():
+                    total, losses = _losses(network, plain, noised(given, plain.denoiser, schedule), pairs, term)
+                accelerator.backward(total / accumulate)
+            told.append(losses)
+        norm = accelerator.clip_grad_norm_(taught, 1.0)
         optimizer.step()
         average.step(network.parameters())
+        means = {name: torch.stack([losses[name] for losses in told if name in losses]) for name in told[0]}
+        watched = means["total"].mean()
+        # half precision of 5 bits' exponent overflows now and then, and such a step is left out
+        watch.add(watched if norm is None or mixed_precision == "fp16" else watched + 0.0 * norm)
 
-        if step % 20 == 0:
-            logged = {"loss": float(loss.detach()), "words": float(words.detach()), "right": float(right)}
-            if pairs is not None:
-                logged |= {"contrast": float(contrasted.detach()), **_apart(distance, pairs)}
+        last = step + 1 == steps
+        checkpoint = last or (step + 1) % checkpoint_every == 0 or (step + 1) % sheet_every == 0
+        if step % LOG_EVERY == 0 or checkpoint:
+            watch.look(step)
+        if step % LOG_EVERY == 0:
+            logged = {name: float(value.nanmean()) for name, value in means.items()}
+            for name in ("loss", "words"):  # of all processes
+                logged[name] = float(accelerator.reduce(means[name].mean(), "mean"))
             accelerator.log(logged, step=step)
             bar.set_postfix_str(f"loss {logged['loss']:.3f}, words {100 * logged['right']:.0f} %")
-        last = step + 1 == steps
-        if (step + 1) % checkpoint_every == 0 or last:
+        if checkpoint:
             save_checkpoint(accelerator, out, step + 1)
-        if accelerator.is_main_process and (step + 1) % sheet_every == 0 and not last:
-            _publish(out, step + 1, plain, average, vqgan, config, examples, seed)
-    if accelerator.is_main_process:
-        _publish(out, steps, plain, average, vqgan, config, examples, seed)
+        if (step + 1) % sheet_every == 0 and not last:
+            publish(step + 1)
+    publish(steps)
     accelerator.end_training()
     return out
+
+
+def _start(
+    autoencoder: Path | None,
+    finetune: Path | None,
+    text_encoder: str | None,
+    prediction_type: Prediction | None,
+    denoiser: DenoiserConfig | None,
+) -> _Start:
+    if finetune is None:
+        if autoencoder is None:
+            raise GeneratorError("Diffusion needs an autoencoder; give --autoencoder a folder, or --finetune one.")
+        base, vqgan = load_autoencoder(autoencoder)
+        fresh = {
+            "text": text_config(text_encoder),
+            "denoiser": denoiser or DenoiserConfig(),
+            "diffusion": DiffusionConfig(prediction_type=prediction_type or "v_prediction"),
+            "sampling": SamplingConfig(),  # not that of the day when the autoencoder was trained
+            "distilled": None,
+        }
+        return _Start(base.model_copy(update=fresh), vqgan, None)
+    own = {"autoencoder": autoencoder, "text-encoder": text_encoder, "prediction-type": prediction_type}
+    for name, given in own.items():
+        if given is not None:
+            raise GeneratorError(f"{finetune}: has a {name.replace('-', ' ')} of its own; leave out --{name}.")
+    if denoiser is not None:
+        raise GeneratorError(f"{finetune}: has a denoiser of its own; give no other one.")
+    generator = Generator.load(finetune)
+    # what was distilled from the denoiser as it is would not follow it
+    return _Start(generator.config.model_copy(update={"distilled": None}), generator.networks.autoencoder, generator)
+
+
+def _record(base: Generator) -> dict[str, Any]:
+    """What a fine-tuned generator's folder says of its base."""
+    config = base.config
+    return {
+        "weights": base.weights_hash,
+        "training": config.training,
+        "data": config.data,
+        "licence": config.licence,
+    }
+
+
+def _network(start: _Start, examples: TrainingSet, only_attention: bool) -> Trained:
+    config = start.config
+    if start.base is not None:
+        network = Trained(start.base.networks.denoiser.train().requires_grad_(True), examples.words)
+        if only_attention:
+            for name, parameter in network.denoiser.named_parameters():
+                parameter.requires_grad_(any(part in name for part in ATTENTION))
+        return network
+    assert config.text is not None
+    assert config.denoiser is not None
+    network = Trained(Denoiser(config.denoiser, config.autoencoder, config.text), examples.words)
+    network.denoiser.tumor_sd.copy_(_tumor_sd(examples))
+    return network
+
+
+def _losses(
+    network: nn.Module, plain: Trained, drawn: Batch, pairs: Pairs | None, term: Contrast | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What is optimized, and what of it is told. ``network``: ``plain`` as accelerate wraps it."""
+    predicted, said = network(*_seen(drawn, pairs))
+    own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
+    loss = windows_loss(own, drawn.target, drawn.mask)
+    words, right = plain.heads.loss(said[: len(drawn.t)], drawn.lines)
+    total, told = loss + WORDS_WEIGHT * words, {"loss": loss, "words": words, "right": right}
+    if term is not None and pairs is not None:
+        of = pairs.rows.to(own.device)
+        windows_of = (drawn.z_t[of], drawn.t[of], drawn.z_healthy[of], drawn.mask[of])
+        contrasted, distance = term.loss(plain.denoiser, *windows_of, own[of], other, pairs)
+        total = total + term.config.weight * contrasted
+        told |= {"contrast": contrasted, **_apart(distance, pairs)}
+    return total, {name: value.detach() for name, value in {**told, "total": total}.items()}
 
 
 def _publish(
@@ -253,16 +394,25 @@ def _publish(
     vqgan: Autoencoder,
     config: GeneratorConfig,
     examples: TrainingSet,
+    held_out: HeldOut | None,
     seed: int,
-) -> None:
-    """Write the generator folder and a sample sheet, both of the averaged weights."""
+) -> Seen | None:
+    """Write the generator folder and a sample sheet, both of the averaged weights; and look at held-out tumors."""
     average.store(network.parameters())
     average.copy_to(network.parameters())
     network.eval()
-    write_folder(out, config, Networks(vqgan, network.denoiser))
-    _sheet(out / "sheets" / f"diffusion-{step:06d}.png", network.denoiser, vqgan, config, examples, seed)
+    networks, seen = Networks(vqgan, network.denoiser), None
+    if held_out is not None:
+        seen = held_out.look(step, networks, config)
+        config = with_seen(config, seen)
+        if seen.better_than(best_seen(out / "best")):
+            write_folder(out / "best", config, networks)
+    write_folder(out, config, networks)
+    shown = examples if held_out is None else held_out.examples
+    _sheet(out / "sheets" / f"diffusion-{step:06d}.png", network.denoiser, vqgan, config, shown, seed)
     network.train()
     average.restore(network.parameters())
+    return seen
 
 
 def _tumor_sd(examples: TrainingSet) -> Tensor:
@@ -299,17 +449,23 @@ def _seen(drawn: Batch, pairs: Pairs | None) -> tuple[Tensor, ...]:
     return (*repeated, torch.cat(both), torch.cat(masks), drop)
 
 
-def _apart(distance: Tensor, pairs: Pairs) -> dict[str, float]:
+def _apart(distance: Tensor, pairs: Pairs) -> dict[str, Tensor]:
     """Mean distances (P,) of similar and of different pairs, where there are any."""
     named = {"similar": pairs.similar, "different": ~pairs.similar}
-    return {name: float(distance.cpu()[chosen].mean()) for name, chosen in named.items() if chosen.any()}
+    return {name: distance[chosen.to(distance.device)].mean() for name, chosen in named.items() if chosen.any()}
 
 
-def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int, progress: bool) -> None:
-    """Let the text adapter learn the descriptors before the denoiser listens to it."""
+def _teach_words(
+    network: Trained, examples: TrainingSet, steps: int, seed: int, progress: bool, *, heads_only: bool
+) -> None:
+    """Let the text adapter learn the descriptors before the denoiser listens to it.
+
+    ``heads_only``: of an adapter that knows them only what reads them off it, which a generator's folder lacks.
+    """
     if not examples.words:
         return
-    taught = [*network.denoiser.adapter.parameters(), *network.heads.parameters()]
+    adapter = [] if heads_only else [*network.denoiser.adapter.parameters()]
+    taught = [*adapter, *network.heads.parameters()]
     device = network.denoiser.tumor_sd.device
     optimizer = torch.optim.AdamW(taught, 1e-3)
     lines = list(examples.lines.values())
@@ -319,7 +475,8 @@ def _teach_words(network: Trained, examples: TrainingSet, steps: int, seed: int,
         optimizer.param_groups[0]["lr"] = 1e-3 * rate(step, steps)
         drawn = [lines[int(i)] for i in rng.integers(0, len(lines), 64)]
         tokens, mask = examples.texts([str(rng.choice(line.texts)) for line in drawn])
-        _, pooled = network.denoiser.adapter(tokens.to(device), mask.to(device))
+        with torch.set_grad_enabled(not heads_only):
+            _, pooled = network.denoiser.adapter(tokens.to(device), mask.to(device))
         loss, right = network.heads.loss(pooled, drawn)
         _update(optimizer, loss, taught)
         if step % 20 == 0:

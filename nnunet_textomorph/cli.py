@@ -66,11 +66,12 @@ _TRAINING_OPTIONS = [
     ),
     click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
 ]
+_SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Go on without the lines of --data that cannot be used.")
 _SHEET_EVERY = click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets.")
 
 
 @train.command()
-@with_options([*_TRAINING_OPTIONS, _SHEET_EVERY])
+@with_options([*_TRAINING_OPTIONS, _SKIP_BAD, _SHEET_EVERY])
 @click.option("--steps", type=click.IntRange(1), default=20_000)
 @click.option("--batch", type=click.IntRange(1), default=4, help="Crops per step and process.")
 @click.option("--crop", type=int, default=48, help="Voxels per side.")
@@ -84,13 +85,17 @@ def autoencoder(data: Path, **settings: Any) -> None:
 
 
 @train.command()
-@with_options([*_TRAINING_OPTIONS, _SHEET_EVERY])
-@click.option("--autoencoder", type=FILE, required=True, help="Folder that train autoencoder wrote.")
-@click.option("--steps", type=click.IntRange(1), default=50_000)
-@click.option("--batch", type=click.IntRange(1), default=8, help="Windows of 48 mm per step; fewer of larger ones.")
-@click.option("--learning-rate", type=float, default=3e-4)
+@with_options([*_TRAINING_OPTIONS, _SKIP_BAD, _SHEET_EVERY])
+@click.option("--autoencoder", type=FILE, help="Folder that train autoencoder wrote.")
+@click.option("--finetune", type=FILE, help="Instead: generator folder to go on from; `default`: the shipped one.")
+@click.option("--only-attention", is_flag=True, help="Fine-tune only attention, and what time and text come in by.")
+@click.option("--validation", type=FILE, help="Manifest of held-out CT, looked at with every sample sheet.")
+@click.option("--steps", type=click.IntRange(1), help="50,000 by default; with --finetune 2,000.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Windows of 48 mm; fewer of larger ones; per process.")
+@click.option("--accumulate", type=click.IntRange(1), default=1, help="Batches whose gradients make one step.")
+@click.option("--learning-rate", type=float, help="3e-4 by default; with --finetune 1e-4.")
 @click.option("--text-encoder", help="A Hugging Face id or a folder; by default the packaged all-MiniLM-L6-v2.")
-@click.option("--prediction-type", type=click.Choice(["v_prediction", "epsilon"]), default="v_prediction")
+@click.option("--prediction-type", type=click.Choice(["v_prediction", "epsilon"]), help="v_prediction by default.")
 @click.option("--views", type=click.IntRange(1), default=1, help="Random windows of each tumor.")
 @click.option(
     "--contrast-weight",
@@ -111,8 +116,10 @@ def autoencoder(data: Path, **settings: Any) -> None:
 @one_line_errors
 def diffusion(
     data: Path,
-    autoencoder: Path,
+    autoencoder: Path | None,
+    finetune: Path | None,
     out: Path,
+    skip_bad: bool,
     data_note: str,
     contrast_weight: float,
     contrast_margin: float,
@@ -124,12 +131,16 @@ def diffusion(
     from nnunet_textomorph.contrast_texts import contrast_texts
     from nnunet_textomorph.errors import UserError
     from nnunet_textomorph.generator.contrast import contrast_config
+    from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
     from nnunet_textomorph.generator.train_diffusion import train_diffusion
+    from nnunet_textomorph.text_control import obeys
 
     contrast = contrast_config(contrast_weight, contrast_margin, contrast_share)
     if bank is not None and not contrast.weight:
         raise UserError(f"{bank}: is for contrastive learning, which is off; give --contrast-weight too.")
-    settings |= {"contrast": contrast, "contrast_texts": contrast_texts(data, bank) if contrast.weight else None}
+    texts = contrast_texts(data, bank, skip_bad=skip_bad) if contrast.weight else None
+    settings |= {"contrast": contrast, "contrast_texts": texts, "skip_bad": skip_bad, "judge": obeys}
+    settings["finetune"] = DEFAULT_FOLDER if finetune == Path("default") else finetune
     click.echo(f"wrote {train_diffusion(data, autoencoder, out, data=data_note, **settings)}")
 
 
