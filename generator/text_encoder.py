@@ -97,7 +97,7 @@ class TextEncoder:
         """One warning for all texts whose ends are not read; ``of``: where the first of them stands."""
         if not cut:
             return
-        others = f" (and so are {len(cut) - 1} others)" if len(cut) > 1 else ""
+        others = f" (and {len(cut) - 1} more likewise)" if len(cut) > 1 else ""
         warnings.warn(
             f"{of}A description of {self._length(cut[0])} tokens is read up to token {self.config.max_tokens} only"
             f"{others}; shorten it: {cut[0][:60]!r}...",

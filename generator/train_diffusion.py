@@ -172,8 +172,9 @@ def train_diffusion(
     seed is another on a GPU. Raises :class:`GeneratorError` for unusable data or folders, and for a loss that is no
     number or runs away.
     """
-    steps = steps or (STEPS if finetune is None else FINETUNE_STEPS)
-    learning_rate = LEARNING_RATE if learning_rate is None and finetune is None else learning_rate or FINETUNE_RATE
+    usual_steps, usual_rate = (STEPS, LEARNING_RATE) if finetune is None else (FINETUNE_STEPS, FINETUNE_RATE)
+    steps = usual_steps if steps is None else steps
+    learning_rate = usual_rate if learning_rate is None else learning_rate
     check_settings(steps, batch, learning_rate, mixed_precision)
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
@@ -182,7 +183,7 @@ def train_diffusion(
         check_apart(lines, held_out_lines, validation)
     start = _start(autoencoder, finetune, text_encoder, prediction_type, denoiser)
     if only_attention and start.base is None:
-        raise GeneratorError("Only attention can be trained of a trained denoiser alone; give --finetune a generator.")
+        raise GeneratorError("--only-attention is for a trained denoiser; give --finetune a generator's folder.")
     facts: dict[str, Any] = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
     if accumulate != 1:
         facts["accumulate"] = accumulate

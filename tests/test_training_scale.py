@@ -275,7 +275,7 @@ def test_texts_that_are_cut_are_told_of_once_with_their_line(manifest, base, tmp
         cache_texts(lines, config, tmp_path, progress=False)
     (warning,) = [w for w in told if "token" in str(w.message)]
     assert "Manifest line 'case1'" in str(warning.message)
-    assert "1 others" in str(warning.message)
+    assert "1 more" in str(warning.message)
     assert "a large hypoattenuating mass" in str(warning.message)
 
 
@@ -429,12 +429,20 @@ def test_what_a_base_brings_along_is_not_given_again(options, says, manifest, ba
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("options", "says"), [([], "--autoencoder"), (["--only-attention"], "--")])
-def test_neither_autoencoder_nor_base_is_an_error(options, says, manifest, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [([], "--autoencoder"), (["--learning-rate", "0"], "learning_rate"), (["--only-attention"], "--autoencoder")],
+)
+def test_a_run_that_cannot_begin_is_an_error(options, says, manifest, tmp_path):
     command = ["train", "diffusion", "--data", str(manifest), "--out", str(tmp_path / "out"), *options]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert says in result.output
+
+
+def test_only_a_trained_denoisers_attention_is_trained_alone(manifest, run, tmp_path):
+    with pytest.raises(GeneratorError, match="--finetune"):
+        run(manifest, tmp_path / "out", only_attention=True)
 
 
 def test_the_command_fine_tunes_looks_and_keeps_the_best(manifest, held_out, base, cache, tmp_path):
