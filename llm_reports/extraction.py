@@ -27,6 +27,7 @@ from .nouns import (
     cue_after,
     cue_before,
     history_tokens,
+    is_excepted,
     is_lesion_noun,
     is_plural,
     is_reference,
@@ -522,11 +523,15 @@ class _Reader:
         start, end = region
         places = [p for p in places_of(s) if not p.reference]
         denied = [p for p in places if s.is_negated(Hit(p.start, p.end, ())) and not noun.start <= p.start < noun.end]
+        if is_excepted(s, noun) and not [p for p in places if p not in denied]:
+            denied = []
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
         here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]
         here = _of_last_clause(here, noun, apart)
         within = [p for p in here if noun.start <= p.start < noun.end]
+        if not any(p.explicit for p in here) and _RENAL & set(s.tokens[noun.start : noun.end]):
+            return "kidney"  # "a parapelvic cyst"
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
         if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
             return named  # "colon tumor"; but "metastases from a colon primary"
@@ -675,7 +680,10 @@ class _Reader:
             if "both" in phrase or f.count:
                 wanted = wanted[-(f.count or 2) :]
             elif not context.conclusion and not definite:
-                wanted = [lesion for lesion in wanted if lesion.plural]
+                open_ones = [
+                    x for x in wanted if _is_label(s) and f.called and not x.diagnoses and _can_be(x, f.called)
+                ]
+                wanted = open_ones or [lesion for lesion in wanted if lesion.plural]
             return wanted
         best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
@@ -695,7 +703,10 @@ class _Reader:
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
         )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
+            named = {p.organ for p in places_of(s) if p.explicit and not p.reference}
             for lesion in targets:
+                if named and lesion.organ not in named:
+                    continue  # "the liver has focal fatty sparing only", after a pancreatic lesion
                 if not (context.label and lesion.location.contradicts(self.location)):
                     lesion.dropped, lesion.plural = True, False
             return
@@ -786,7 +797,8 @@ class _Reader:
         if _OF_WHOLE_ORGANS & set(s.tokens):
             return False  # "Liver: enlarged (19 cm), diffusely hypodense."
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
-            place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
+            place = self.location if context.label else Location()
+            place = place if place.parts else location_in(s, 0, min(4, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
             return bool(place.parts and loose.sizes and elsewhere)
         if loose.sizes and self._is_only_place(s):
@@ -818,7 +830,7 @@ class _Reader:
 
     def _is_only_named(self, f: Facts, named: Lesion) -> bool:
         """Whether the report has named a diagnosis, and nothing but it, which the lesion now told of can have."""
-        if f.plural or f.called:
+        if f.plural or f.called not in (None, named.called):
             return False
         known = named.statements or named.sizes or named.plural or named.dropped or named.called in (None, "cyst")
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
@@ -903,11 +915,12 @@ class _Reader:
         if not fitting and len(live) == 1 and live[0].organ is None:  # "a collection in the lesser sac: pseudocyst"
             live[0].organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
             fitting = live
-        likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
+        place = location_in(s, 0, len(s.tokens), organ or self.organ)
+        solid = _SOLID if place else _SOLID | {"RCC"}  # a cystic RCC is not the simple cyst beside it
+        likely = [x for x in fitting if not (x.called == "cyst" and pathology in solid)]
         fitting = likely or fitting
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
         targets = [x for x in targets if x in fitting] or targets
-        place = location_in(s, 0, len(s.tokens), organ or self.organ)
         placed = [x for x in fitting if place and x.location.equals(place) and not x.diagnoses]
         if placed:
             return placed if is_plural(s, noun.hit) else placed[-1:]
@@ -923,7 +936,7 @@ class _Reader:
             return [*[x for x in untold if x is not targets[0]][-1:], targets[0]]  # "A satellite lies beside it. HCC."
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
-        several = is_plural(s, noun.hit) and context.conclusion
+        several = is_plural(s, noun.hit) and (context.conclusion or _is_label(s))
         if several or {"multifocal", "multiple", "both", "all", "bilateral"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
@@ -942,7 +955,7 @@ class _Reader:
             return
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
-            if subject and subject.start <= 1:
+            if subject and subject.start <= 1 + (s.tokens[0] == "the"):
                 self.organ = subject.name("organ")
             return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
@@ -1057,7 +1070,7 @@ def _is_earlier(s: Sentence) -> bool:
     return bool(said & _THEN) and not said & _STILL and _EARLIER.match(" ".join(s.tokens)) is not None
 
 
-_ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b(?=[.;])", re.IGNORECASE)
+_ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b\s*[.;:\u2013\u2014-](?=\s|$)", re.IGNORECASE)
 """*Liver metastases? None.*"""
 _HU_APART = re.compile(
     r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast)[\w -]{0,25}:? \d+ ?HU)",
@@ -1110,6 +1123,7 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
+_RENAL = words("parapelvic peripelvic")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
@@ -1197,6 +1211,12 @@ def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
     if s.sizes or any(st.field != "pathology" for st in s.statements):
         return False
     return any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
+
+
+def _is_label(s: Sentence) -> bool:
+    """Whether a sentence without a verb only names a diagnosis: *Metastases of the gastric cancer.*"""
+    said = any(st.field != "pathology" for st in s.statements)
+    return not (said or s.sizes or _LINKS & set(s.tokens) or {"with", "and", "no", "new"} & set(s.tokens))
 
 
 def _is_subject(tokens: Sequence[str]) -> bool:
@@ -1543,7 +1563,7 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     (*cannot exclude a small lesion*) is marked ``uncertain``.
     """
     reader = _Reader()
-    report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none", report))
+    report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none.", report))
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)

@@ -53,7 +53,7 @@ TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
 CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
 ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
-BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast"
+BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
 SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -80,7 +80,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"not as bright|dense as the? {TISSUE}",
         "shows|show|showing|seen|stands|standing|stand up|out dark",
         "hypo to isodense|isoattenuating",
-        "hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        f"hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -119,7 +119,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "attenuation|density approximates|approximating|approaches that_of? the? surrounding|adjacent|normal? "
         f"{TISSUE}",
         "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
-        "iso on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        f"iso on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
@@ -140,6 +140,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "higher|high|increased|raised in attenuation|density",
         "attenuates|attenuating|attenuate more",
         "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
+        f"hyper on|in|at? the? {BEFORE_CONTRAST}",
     ),
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
@@ -202,6 +203,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("enhancement", "washout"): (
         "washout|washouts",
+        "nonperipheral|non_peripheral washout",
         "wash|washes|washed|washing it|contrast? out",
         "wo : yes|present",
         "wo +|present|seen|yes",
@@ -220,6 +222,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
+        "rim aphe",
+        "aphe :? present|yes ,? rim",
         "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
         "vascularized|vascularised irregular|nodular? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
@@ -322,7 +326,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "composed of multiple|many|numerous|innumerable? tiny|small? cysts",
         "follows|following|parallels fluid|water",
         "bosniak",
-        "tiny cysts",
+        "of|with innumerable|numerous|multiple|many? tiny cysts",
         "microcyst|microcysts",
     ),
     ("composition", "mixed"): (
@@ -342,6 +346,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "cysts beside|and|with|within solid",
         "both solid and cystic",
         "both cystic and solid",
+        "with|has|contains|contain|shows|and|, a? cystic center|centre|core|areas|degeneration|portions",
     ),
     ("composition", "necrotic"): (
         "focus|foci|area|areas of necrosis",
@@ -442,9 +447,11 @@ SILENT: tuple[str, ...] = (
     "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
     "smooth muscle",
     "low grade",
-    "no|without enhancement difference",
+    "no|without enhancement difference|differences",
+    "no|without difference|differences in|of enhancement",
+    "peripheral washout",
+    "washout : peripheral",
     "no|without enhancement different|differing|distinct from|to",
-    "no difference in|of enhancement",
     "fat|muscle|blood like",
     "fat|fatty|muscle|blood|vessel|bone equivalent|isodense|equal|like density|densities|attenuation|values?",
     "isodense|isoattenuating|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",

@@ -146,7 +146,7 @@ _BREAKS = words(
     "appears displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending "
     "reaching displacing occluding obstructing causing "
     "toward towards against near behind between beyond along around under below above before after during via upon "
-    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
+    "but except which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
 
@@ -361,6 +361,8 @@ def _is_source(s: Sentence, hit: Hit) -> bool:
     """Whether a cancer is only where a metastasis comes from: *metastasis of a sigmoid carcinoma*."""
     if s.tokens[hit.end - 1] not in _CANCERS:
         return False
+    if any(h.start == hit.end and pathology_of(h) == "metastasis" for h in s.hits):
+        return True  # "lung cancer metastases"
     begin = next((i for i in range(hit.start - 1, max(-1, hit.start - 5), -1) if s.tokens[i] in ("of", "from")), None)
     return begin is not None and any(pathology_of(h) == "metastasis" and begin - 1 <= h.end <= begin for h in s.hits)
 
@@ -499,7 +501,9 @@ def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     return bool(after) and after[0] in _OTHER_NOUNS
 
 
-_OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
+_OTHER_NOUNS = words(
+    "node nodes lymph adenopathy lymphadenopathy thickening protocol screening surveillance staging workup"
+)
 
 
 def _has_size(s: Sentence, start: int, end: int) -> bool:
@@ -520,6 +524,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     )
     if named:  # "a new focus of 11 mm: recurrence"
         return True
+    if is_excepted(s, noun):
+        return False
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
         lead = s.tokens[noun.start - 1] if noun.start else ""
@@ -544,6 +550,14 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def is_excepted(s: Sentence, noun: Noun) -> bool:
+    """*No renal lesion except a simple cyst*: the cyst is there."""
+    if not any(h.end < noun.start and is_lesion_noun(h) and s.is_negated(h) for h in s.hits):
+        return False
+    lead = s.tokens[max(0, noun.start - 2) : noun.start]
+    return "except" in lead or lead in (["apart", "from"], ["aside", "from"], ["other", "than"], ["exception", "of"])
 
 
 def _is_first_alternative(s: Sentence, noun: Noun) -> bool:

@@ -162,6 +162,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     for pattern, new in (
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
+        (r"\bacquisition(?=s?\b)", "phase"),
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
@@ -189,6 +190,27 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
+        # "a washout, which would speak for HCC, is not seen"
+        (
+            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
+            r"\1 ",
+        ),
+        (
+            r"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? (?:except|apart from|other than|aside from|save)"
+            r"(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
+            "rim enhancement of its ",
+        ),
+        (
+            r"\b(?:does|do) not enhance,? (?:except|apart from|other than|aside from|save)"
+            r"(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
+            "shows rim enhancement of its ",
+        ),
+        (
+            r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) (?=enhancement differences?\b|"
+            r"differences? (?:in|of) enhancement\b)",
+            r"\1 ",
+        ),
+        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:])", "another one"),
         (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
@@ -242,7 +264,7 @@ def normalized(text: str) -> str:
 
 # Sizes
 
-_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
+_UNIT = r"(?:mms?|cms?|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _DIRECTION = r"(?:ap(?! (?:hyper|enh|bright|blush|uptake|phase))|cc|tr|trans|craniocaudal|anteroposterior)"
 """Not the arterial phase: *17 mm AP hyperenhancing nodule*."""
 _MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| {_DIRECTION}\b)?"
@@ -376,12 +398,18 @@ def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
         return True
     if not spatial and _is_of_part(tokens, at):
         return True
+    bracket = next((i for i in range(at - 1, max(0, at - 9), -1) if tokens[i] in "()"), 0)
+    if tokens[bracket] == "(" and tokens[bracket - 1] in _ENLARGED:
+        return True  # "both markedly enlarged (right 19 cm, left 21 cm)"
     if _BOUNDED & set(tokens[max(0, at - 5) : at]) and before[-1:] in (["than"], ["above"], ["exceeding"], ["exceeds"]):
         return True  # "none exceeding 15 mm"
+    if {"growth", "grown", "increase", "increased"} & set(before) and before[-1:] in ([":"], ["of"], ["by"]):
+        return True  # "growth: 5 mm in 8 months"
     return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
 
 
 _BOUNDED = words("none neither not")
+_ENLARGED = words("enlarged shrunken atrophic hepatomegaly splenomegaly nephromegaly")
 
 
 # Scope of negation and of other cues
@@ -760,6 +788,10 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
             return True
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
             break
+    if before[-2:] in (["areas", "of"], ["zones", "of"], ["regions", "of"], ["foci", "of"]) and st.start > 3:
+        lead = s.tokens[: st.start - 2]
+        if any(t in _LESION_WORDS for t in lead) and lead[-1] in (",", "with", "and", "contains", "containing", "has"):
+            return True  # "a mass with areas of low attenuation"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
     if {",", "-", "and"} & set(before):
@@ -771,8 +803,8 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
 _JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
-_AREAS = words("area areas zone zones portion portions region regions part parts")
-_CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis middle")
+_AREAS = words("area areas zone zones portion portions region regions part parts contents content")
+_CORE = words("core center centre scar lakes pockets components component halo septa necrosis middle")
 
 
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
@@ -791,12 +823,17 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
 
 
 def _of_some(s: Sentence, st: Statement) -> bool:
-    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*."""
+    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*; *some cysts are hyperdense*."""
+    verb = next((i for i, t in enumerate(s.tokens[:7]) if t in _VERBS or t in ("show", "contain", "enhance")), 0)
+    subject = s.tokens[:verb]
+    if subject[:1] in (["some"], ["few"], ["others"]) and (len(subject) < 3 or subject[1] == "of") and st.start >= verb:
+        return st.field in ("attenuation", "enhancement")
     before = s.tokens[max(0, st.start - 4) : st.start]
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
     if some is None or {",", "and"} & set(before[some:]):
         return False
-    return st.end == len(s.tokens) or s.tokens[st.end] in (",", ")")
+    end = st.end + (s.tokens[st.end : st.end + 1] in (["content"], ["contents"]))
+    return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
 
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
@@ -922,8 +959,7 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
             between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
-        heading = i == 0 and s.tokens[2:3] == [":"]  # "Arterial phase: bright nodule"
-        if heading and s.tokens[i] == "arterial" and s.tokens[1] in _PHASES and not _PHASE_ENDS & set(between[3:]):
+        if i <= 1 and _is_phase_heading(s, i) and not _OTHER_PHASE & set(s.tokens[i + 1 : st.start]):
             return st._replace(field="enhancement", value="arterial")
         if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
@@ -931,6 +967,17 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _is_phase_heading(s: Sentence, at: int) -> bool:
+    """*Arterial phase: bright nodule*, *Late arterial: homogeneous, bright*."""
+    lead = s.tokens[:at]
+    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] == ":"), None)
+    named = s.tokens[at] == "arterial" and end is not None and set(s.tokens[at + 1 : end]) <= _PHASES
+    return named and lead in ([], ["late"], ["early"], ["hepatic"])
+
+
+_OTHER_PHASE = words("portal venous delayed late nephrographic equilibrium unenhanced native")
 
 
 def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
@@ -1058,6 +1105,12 @@ def _lies_there(s: Sentence, mod: Hit, head: Hit) -> bool:
     return s.tokens[mod.start] in _PREPOSITIONS and bool(_LIES & set(s.tokens[head.end : mod.start]))
 
 
+def _is_next_heading(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a phase is the heading of what follows: *enhancement: arterial phase - none, portal phase - weak*."""
+    return head.end <= mod.start and s.tokens[mod.end - 1] in _PHASES and s.tokens[mod.end : mod.end + 1] in _HEADS_END
+
+
+_HEADS_END = ([":"], ["-"])
 _LIES = words("lies lie located situated sits found arises")
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
@@ -1080,7 +1133,7 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             continue
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
-        if _is_bordered(s, mod, head) or _lies_there(s, mod, head):
+        if _is_bordered(s, mod, head) or _lies_there(s, mod, head) or _is_next_heading(s, mod, head):
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -1126,6 +1179,7 @@ _ALONE = {
     ),
     **dict.fromkeys(("hypo", "iso", "hyper"), "attenuation"),
     "avid": "enhancement",
+    "arterial": "enhancement",
 }
 
 
@@ -1139,6 +1193,9 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
         return None
     if field == "attenuation" and _opens_list(s, hit.end):
         return field
+    if s.tokens[hit.start] == "arterial":  # "an arterial focus of 6 mm"
+        after = s.tokens[hit.end : hit.end + 1]
+        return field if hit.end == hit.start + 1 and bool(after) and after[0] in _LESION_WORDS else None
     if hit.start == 0:  # "Sharp."
         return field if hit.end == len(s.tokens) or s.tokens[hit.end] == "," else None
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
@@ -1176,6 +1233,10 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", "rim", start, end, True)  # "enhancing wall: none"
     elif "none" in values:
         gone = any(v == "none" for _, v in mods)
+        kind = next((v for v in ("rim", "arterial", "hyper") if v in values), None)
+        if gone and kind:
+            yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
+            return
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
         if negated and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
@@ -1188,6 +1249,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
 
 
 _WALLS = words("septa septum septation septations wall walls capsule")
+_INNER_PARTS = words("septa septum septation septations scar")
 
 
 def _in_several_phases(s: Sentence, head: Hit) -> bool:
@@ -1245,6 +1307,10 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):
             break
+    if s.tokens[head.start] in ("enhance", "enhances"):
+        subject = [t for t in lead if t not in lexicon.SKIPPED]
+        if subject and subject[-1] in _INNER_PARTS:
+            return True  # "its septa enhance mildly"
     whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
     if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
         return True  # "with a thick wall that does not enhance"
