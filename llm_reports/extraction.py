@@ -485,7 +485,8 @@ class _Reader:
         start, end = _region(s, noun, nouns)
         organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
-        if not location and self.location and organ == self.organ:
+        summary = context.conclusion and not context.label
+        if not location and self.location and organ == self.organ and not summary:
             location = self.location
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
@@ -830,9 +831,15 @@ class _Reader:
 
     def _is_only_named(self, f: Facts, named: Lesion) -> bool:
         """Whether the report has named a diagnosis, and nothing but it, which the lesion now told of can have."""
-        if f.plural or f.called not in (None, named.called):
+        if (f.plural and "multifocal" not in named.epithets) or f.called not in (None, named.called):
             return False
-        known = named.statements or named.sizes or named.plural or named.dropped or named.called in (None, "cyst")
+        known = (
+            named.statements
+            or named.sizes
+            or (named.plural and not f.plural)
+            or named.dropped
+            or named.called in (None, "cyst")
+        )
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
 
     def _ranked(self, word: str) -> list[Lesion]:
@@ -1032,7 +1039,8 @@ _ALIKE = re.compile(
     r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
     r"|of the same (?:kind|type|nature)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
-    rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology))\b{_NOT_BEFORE}"
+    rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
+    rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
 _SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
 """What is not called a cyst."""
@@ -1128,7 +1136,7 @@ _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
 _EPITHETS = words(
-    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite"
+    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal"
 )
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
@@ -1236,7 +1244,9 @@ def _in_phase_only(s: Sentence, cue: Hit) -> bool:
     return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]) or _PHASE_WORDS & set(s.tokens[:3]))
 
 
-_PHASE_WORDS = words("phase phases portal venous delayed arterial nephrographic later afterwards")
+_PHASE_WORDS = words(
+    "unenhanced native plain precontrast noncontrast phase phases portal venous delayed arterial nephrographic later afterwards"
+)
 
 
 def _is_gone(s: Sentence, noun: Noun) -> bool:

@@ -185,6 +185,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on|during the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
+        "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
@@ -249,6 +250,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "wall enhancement",
         "wall enhances",
         "uptake in? a? ring",
+        "outer|peripheral part|parts|portion|portions|zone|rind enhances|enhance|enhancing",
     ),
     ("enhancement", "none"): (
         "nonenh",
@@ -826,6 +828,11 @@ NOT_A_LESION: tuple[str, ...] = (
     "arterioportal|arterio_portal|vascular|ap|intrahepatic shunt|shunts|shunting",
     "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
+NOT_A_TUMOR = words(
+    "pancreatitis pyelonephritis nephritis hematoma haematoma hematomas infarct infarction infarcts laceration contusion "
+    "aneurysm pseudoaneurysm"
+)
+"""Things that are no lesion where one is said to be what a lesion is: *represents focal pancreatitis*."""
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
         "hepatectomy|hemihepatectomy|hepatobiliary|trisegmentectomy|bisegmentectomy",
@@ -925,6 +932,7 @@ GONE: tuple[str, ...] = (
     "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",
+    "interval? resolution|disappearance of",
     "no longer be? found|seen|identified|detected|delineated|visualized|demonstrated|recognized|made_out|shown",
     "has|have cleared|gone|completely_regressed",
     "no|without viable|vital|residual|active tumor|activity|disease",

@@ -298,7 +298,7 @@ def nouns_of(
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
         elif not (lesion or pathology or area or _is_sized_satellite(s, noun)):
-            noun.role = "other"
+            noun.role = "artifact" if _is_other_diagnosis(s, noun, nouns) else "other"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
             noun.role = "other"  # "the renal vein shows a filling defect"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "lesion" for n in nouns):
@@ -481,7 +481,10 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     after = hit.end + (s.tokens[hit.end : hit.end + 1] == ["of"])
     while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
         after += 1
-    return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after for st in near)
+    sized = any(
+        s.tokens[i][0] == "@" for i in range(start, hit.start)
+    )  # "a 17 mm area in the head which enhances less"
+    return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after + 8 * sized for st in near)
 
 
 def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
@@ -550,6 +553,17 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _is_other_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """Whether what is no tumor is the diagnosis: *consistent with pyelonephritis*, *a hematoma rather than a tumor*."""
+    if s.tokens[noun.end - 1] not in lexicon.NOT_A_TUMOR or s.is_negated(noun.hit):
+        return False
+    if s.tokens[noun.end : noun.end + 2] in (["rather", "than"], ["and", "not"]) or s.tokens[noun.start - 1] == ":":
+        return True
+    cues = (c for c in s.cues if c.has("diagnosis") and 0 <= noun.hit.start - c.end <= 4)
+    near = any("of" not in s.tokens[c.end : noun.hit.start] for c in cues)  # not "sequel of pancreatitis"
+    return near and cue_before(s, noun, before)
 
 
 def is_excepted(s: Sentence, noun: Noun) -> bool:

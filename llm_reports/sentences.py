@@ -183,8 +183,19 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
-            r"\bdo(?:es)? not enhance (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            r"\b(?:do(?:es)? not enhance|not enhancing) (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
             "enhances less than",
+        ),
+        (
+            r"\b(?:do(?:es)? not (?:show|have|demonstrate)|shows? (?:not|no)|no|not) more than "
+            r"(?=(?:minimal|mild|slight|faint|weak|subtle|minor|little) (?:\w+ )?(?:enhancement|uptake))",
+            "shows ",
+        ),
+        (  # "was isodense on the previous CT"
+            r"\b(was|were) (?:(?!not\b|no\b|\d)[a-z-]+ ){1,5}(?=(?:on|in|at) (?:the |an? )?"
+            r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
+            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)\b)",
+            r"\1 ",
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
@@ -196,8 +207,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\1 ",
         ),
         (
-            r"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? (?:except|apart from|other than|aside from|save)"
-            r"(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
+            r"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? "
+            r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
             "rim enhancement of its ",
         ),
         (
@@ -206,8 +217,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             "shows rim enhancement of its ",
         ),
         (
-            r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) (?=enhancement differences?\b|"
-            r"differences? (?:in|of) enhancement\b)",
+            r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) "
+            r"(?=enhancement differences?\b|differences? (?:in|of) enhancement\b)",
             r"\1 ",
         ),
         (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:])", "another one"),
@@ -418,7 +429,7 @@ _ENDS = frozenset(";:()!?|-.")
 _PUNCTUATION = _ENDS | {","}
 _VERBS = words(
     "is are was were has have shows show measures measuring demonstrates appears contains remains lies enhances "
-    "looks seems takes becomes speaks"
+    "looks seems takes becomes speaks represents"
 )
 
 
@@ -466,7 +477,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
-        if cue.has("negation", "absent") and _is_there_after_all(s.tokens, cue):
+        if cue.has("negation", "absent") and (_is_there_after_all(s.tokens, cue) or _only_earlier(s.tokens, cue)):
             continue
         if cue.has("negation") and _at_no_time(s.tokens, cue):
             for hit in s.hits:  # the lesion is there, and what is said of it with a verb is not
@@ -490,6 +501,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         elif cue.has("gone"):
             for hit in s.hits:  # "washout is no longer seen"
                 shown = any(t.kind == "say" and t.name == "enhancement" for t in hit.terms)
+                shown = shown and not any(t in _LESION_WORDS for t in s.tokens[hit.end : cue.start])
                 if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         elif cue.has("absent"):
@@ -507,6 +519,16 @@ def _negated_tokens(s: Sentence) -> list[bool]:
 
 
 _RELATIVES = words("where when whose")  # "a lesion where enhancement could not be shown"
+
+
+def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
+    """*Not seen on the prior CT*, *not present in 2018*: it is there now."""
+    after = tokens[cue.end : cue.end + 5]
+    begins = cue.has("absent") and after[:1] in (["on"], ["in"], ["at"])
+    return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
+
+
+_EARLIER_STUDY = words("prior previous last earlier outside old former initial")
 
 
 def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
@@ -829,6 +851,8 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     if subject[:1] in (["some"], ["few"], ["others"]) and (len(subject) < 3 or subject[1] == "of") and st.start >= verb:
         return st.field in ("attenuation", "enhancement")
     before = s.tokens[max(0, st.start - 4) : st.start]
+    if st.value == "calcified":
+        return False  # "a few foci of calcification"
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
     if some is None or {",", "and"} & set(before[some:]):
         return False
@@ -938,7 +962,7 @@ _HU_OF_TWO = re.compile(
     r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
 )
 _NO_RISE = re.compile(
-    r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
+    r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
 )
 _CONTRAST_GIVEN = re.compile(r"\b(?:after|following|post) (?:iv |intravenous )?(?:contrast|injection)\b")
@@ -1249,6 +1273,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
 
 
 _WALLS = words("septa septum septation septations wall walls capsule")
+_SHARES = words("part parts portion portions component components area areas content contents")
 _INNER_PARTS = words("septa septum septation septations scar")
 
 
@@ -1307,6 +1332,10 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):
             break
+    if s.tokens[head.start] in ("enhance", "enhances") and s.is_negated(head) and not _WALLS & set(lead):
+        lead = [t for t in s.tokens[max(0, head.start - 6) : head.start] if t not in ("do", "does", "not")]
+        if lead and lead[-1] in _SHARES:
+            return True  # "the cystic parts do not enhance"
     if s.tokens[head.start] in ("enhance", "enhances"):
         subject = [t for t in lead if t not in lexicon.SKIPPED]
         if subject and subject[-1] in _INNER_PARTS:
@@ -1317,6 +1346,9 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
     lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
+    soft = s.tokens[head.end : head.end + 2] == ["soft", "tissue"] and head.end + 2 not in lesions
+    if soft and head.end + 1 not in lesions and any(i < head.start for i in lesions):
+        return True  # "an AML with strongly enhancing soft tissue"
     for i in range(head.end, min(head.end + 4, len(s.tokens))):
         if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
