@@ -343,7 +343,7 @@ class _Reader:
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
-        if _QUESTION.search(text) or (not self.lesions and _FIRST_QUESTION.fullmatch(text)):
+        if _QUESTION.search(text) or (not self.lesions and (_FIRST_QUESTION.fullmatch(text) or _TITLE.fullmatch(text))):
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
@@ -908,7 +908,9 @@ class _Reader:
     ) -> list[Lesion]:
         """The lesions that a diagnosis without a lesion noun is of."""
         if context.label and self.organ not in HOSTS and not context.conclusion:
-            return []
+            own = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)  # "Adrenal: not involved. Clear cell RCC."
+            if not (_is_label(s) and own and any(x.organ == own and not x.pathology for x in self.recent)):
+                return []
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
         named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
@@ -1088,6 +1090,8 @@ _HU_APART = re.compile(
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
 _FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?")
 """A question that opens a report, and asks for what is to be found: *Cyst?*"""
+_TITLE = re.compile(r"(?:CT|MDCT|CECT|NCCT)\b(?: [A-Za-z/-]+){1,5}[.:]?", re.IGNORECASE)
+"""*CT kidney mass.*"""
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
@@ -1219,6 +1223,20 @@ def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
     if s.sizes or any(st.field != "pathology" for st in s.statements):
         return False
     return any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
+
+
+def _is_background(lesion: Lesion) -> bool:
+    """Whether a cancer is only what the patient is known to have: *Metastatic pancreatic NET. Liver: ...*."""
+    said = lesion.statements or lesion.sizes or lesion.plural or lesion.location or lesion.concluded
+    if said or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
+        return False
+    return _OF_PATIENT.search(lesion.evidence[0]) is not None
+
+
+_CANCERS = words("RCC PNET PDAC HCC cholangiocarcinoma UC lymphoma sarcoma")
+_OF_PATIENT = re.compile(
+    r"^(?:metastatic|metastasi[sz]ed|recurrent)\b|\b(?:recurrent|metastasi[sz]ed|metastatic)\.?$", re.I
+)
 
 
 def _is_label(s: Sentence) -> bool:
@@ -1578,5 +1596,6 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
     told = [x for x in reader.lesions if not (x.dropped or x.past)]
+    told = [x for x in told if not (_is_background(x) and len(told) > 1)]
     found = [x.finished() for x in told if (x.organ in wanted or not (organ or x.organ))]
     return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]

@@ -105,6 +105,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{TISSUE}",
         f"of the density|attenuation of the? surrounding|normal? {TISSUE}",
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
+        "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
         "isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
@@ -538,7 +539,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "weak": (
         {"enhancement": "hypo"},
-        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|"
+        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
         "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
     ),
@@ -993,6 +994,7 @@ POST_NEGATION: tuple[str, ...] = (
     "appreciated",
     "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
     "not favored|favoured|suspected|considered|likely",
+    "are not delineated|depicted",
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"

@@ -165,6 +165,8 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
             break  # "blurred, SMV encased", "fluid attenuation, imperceptible wall"
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
+        if token == "and" and hit.has("other") and s.tokens[i - 2] in ("attenuation", "density"):
+            break  # "with low density and thin septa"
         i -= 1
         if token == ",":
             comma = comma or i
@@ -387,7 +389,9 @@ _DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
 _FURTHER = words("second third further new smaller larger similar")
-_WHICH_ONE = words("upper lower left right first second third other larger smaller anterior posterior")
+_WHICH_ONE = words(
+    "upper lower left right cranial caudal medial lateral dorsal ventral first second third other larger smaller anterior posterior"
+)
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
@@ -505,7 +509,7 @@ def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
 
 
 _OTHER_NOUNS = words(
-    "node nodes lymph adenopathy lymphadenopathy thickening protocol screening surveillance staging workup"
+    "node nodes lymph adenopathy lymphadenopathy thickening protocol screening surveillance staging workup syndrome"
 )
 
 

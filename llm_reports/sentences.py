@@ -200,6 +200,11 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
+        (r"\bearly phase\b", "arterial phase"),
+        (
+            r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? (?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
+            "unenhanced ",
+        ),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         # "a washout, which would speak for HCC, is not seen"
         (
@@ -1267,6 +1272,9 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
             yield Statement("enhancement", "none", start, end, False)
     else:
         value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
+        late = {"venous", "portal", "delayed", "late", "all", "both"} & set(s.tokens[head.end : end + 4])
+        if value == "arterial" and "hypo" in values and late:
+            value = "hypo"  # "enhances poorly in the arterial as well as the venous phase"
         if value in ("arterial", "hyper") and "hypo" in own:  # "enhances less avidly than the gland"
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
@@ -1340,7 +1348,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
         subject = [t for t in lead if t not in lexicon.SKIPPED]
         if subject and subject[-1] in _INNER_PARTS:
             return True  # "its septa enhance mildly"
-    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
+    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS | _SHARES]
     if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
         return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
