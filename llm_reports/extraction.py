@@ -700,6 +700,7 @@ class _Reader:
         if len(targets) > 1:
             self.current = targets
         artifact = any(n.role == "artifact" for n in nouns) and not _is_dismissed(s)
+        artifact = artifact and not (nouns[0].role == "other" and nouns[0].start == 0)  # "the aorta ... artifacts"
         artifact = artifact and not (
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
         )
@@ -730,6 +731,9 @@ class _Reader:
                     lesion.sizes += part.sizes
                 self.current = targets
             places = [p for p in places_of(s) if not p.reference]
+            hosts = {p.organ for p in places if p.explicit and p.organ in HOSTS}
+            if hosts and not loose.sizes and s.tokens[0] not in _POINTING:  # "coarse calcifications in the pancreas"
+                targets = [x for x in targets if x.organ is None or x.organ in hosts]
             for lesion in targets:
                 lesion.organ = lesion.organ or organ_of(places)
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
@@ -1135,6 +1139,7 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
+_POINTING = words("it they this these which both all")
 _RENAL = words("parapelvic peripelvic")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"

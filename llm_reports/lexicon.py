@@ -442,6 +442,8 @@ SILENT: tuple[str, ...] = (
     "unchanged|stable|constant in density|attenuation",
     "perilesional|perifocal|surrounding|adjacent hyperemia|hyperaemia|hyperenhancement|enhancement|hypervascularity",
     "loss|disappearance|resolution of the? former|previous? enhancing? rim|ring|halo",
+    "loss|disappearance|resolution of the? former|previous|prior arterial|rim|ring|peripheral? "
+    "enhancement|hyperenhancement|washout|hypervascularity",
     "similar|same|comparable attenuation|density to|as that_of? muscle|soft_tissue|blood|vessels|aorta|fat|spleen",
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "whether? solid or cystic",

@@ -244,11 +244,14 @@ _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier"
 
 def _thought_before(s: Sentence) -> set[int]:
     """What another examination had made of it: *which was thought to be solid at ultrasound*."""
-    for i, token in enumerate(s.tokens[:-3]):
+    for i, token in enumerate(s.tokens[:-2]):
         if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:
                 return set(range(i + 2, at))
+        elsewhere = token in ("suspected", "described") and s.tokens[i - 1] in ("was", "were")
+        if elsewhere and s.tokens[i + 1] in ("on", "at", "by", "in") and s.tokens[i + 2] in _ELSEWHERE and not s.sizes:
+            return set(range(i))  # "a hypervascular lesion was suspected on ultrasound"
     return set()
 
 

@@ -191,10 +191,10 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:minimal|mild|slight|faint|weak|subtle|minor|little) (?:\w+ )?(?:enhancement|uptake))",
             "shows ",
         ),
-        (  # "was isodense on the previous CT"
-            r"\b(was|were) (?:(?!not\b|no\b|\d)[a-z-]+ ){1,5}(?=(?:on|in|at) (?:the |an? )?"
+        (  # "was isodense on the previous CT", "was hypervascular in 2019"
+            r"\b(was|were) (?:(?!not\b|no\b|\d|and\b|with\b|but\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
             r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
-            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)\b)",
+            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d)\b)",
             r"\1 ",
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
@@ -505,7 +505,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("gone"):
             for hit in s.hits:  # "washout is no longer seen"
-                shown = any(t.kind == "say" and t.name == "enhancement" for t in hit.terms)
+                shown = any(t.kind in ("say", "head") and t.name == "enhancement" for t in hit.terms)
                 shown = shown and not any(t in _LESION_WORDS for t in s.tokens[hit.end : cue.start])
                 if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
@@ -517,6 +517,10 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             if i > 0 and (s.tokens[i] == "and" or joined):  # "it is hypodense and not seen on the arterial phase"
                 continue
             begins = {i for i, t in enumerate(s.tokens) if t in _RELATIVES}
+            if s.tokens[i] == ")" and "(" in s.tokens[:i]:  # "hemangioma features (puddling, fill-in) are missing"
+                opens = max(j for j in range(i) if s.tokens[j] == "(")
+                negated[opens:i] = [True] * (i - opens)
+                i = opens - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in (stops | begins) - therefore:
                 negated[i] = True
                 i -= 1
@@ -549,7 +553,8 @@ def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
     after = tokens[cue.end : cue.end + 12]
     at = next((i for i, t in enumerate(after) if t in ("but", "yet", "however")), None)
     phase = at is not None and bool(_PHASES & set(after[:at])) and after[0] in _DURING
-    return phase and bool(_SEEN & set(after[at : (at or 0) + 3]))
+    shown = after[(at or 0) + 1 : (at or 0) + 3]
+    return phase and bool(_SEEN & set(shown) or shown[:1] == ["only"] or _DURING & set(shown[:1]))
 
 
 _SEEN = words("present seen evident visible there noted found appears occurs")
@@ -627,6 +632,8 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
+        pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
+        listed = listed or (token == "and" and pair)  # "free of enhancement and calcification"
         if token == "," and not (listed or _list_goes_on(tokens, i, stops)):
             return i
         if token == "and" and not listed and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
@@ -813,7 +820,7 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
     for token in after:
         if token in _CORE or (inner and token in _AREAS):
             return True
-        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
+        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and", "without", "but"):
             break
     if before[-2:] in (["areas", "of"], ["zones", "of"], ["regions", "of"], ["foci", "of"]) and st.start > 3:
         lead = s.tokens[: st.start - 2]
@@ -831,9 +838,12 @@ _JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts contents content")
-_CORE = words("core center centre scar lakes pockets components component halo septa necrosis middle")
+_CORE = words(
+    "rim ring capsule pseudocapsule wall border core center centre scar lakes pockets components component halo septa necrosis middle"
+)
 
 
+_SEARCHING = words("look search check watch looking searching")
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
 
 
@@ -844,9 +854,21 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
     for i in range(st.start):
         asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
+        asked = asked or s.tokens[i] == "would" or (s.tokens[i] == "if" and i == 0)
+        asked = asked or (s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING)  # "MRI to look for washout"
         if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
             return True
     return False
+
+
+def _is_doubtful(s: Sentence, st: Statement) -> bool:
+    """*Equivocal washout*, *questionable rim enhancement* are not stated."""
+    if st.field == "pathology":
+        return False
+    return any(c.has("doubt") and c.end == st.start and s.tokens[c.start] in _DOUBTFUL for c in s.cues)
+
+
+_DOUBTFUL = words("equivocal questionable doubtful possible potential suspected questionably")
 
 
 def _of_some(s: Sentence, st: Statement) -> bool:
@@ -873,6 +895,8 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
     if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
         return False
+    if _before_another(s, st):
+        return True
     at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
     if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
         return False
@@ -887,9 +911,33 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     return article in ("the", "a", "an", "this") or st.start == 0
 
 
+def _before_another(s: Sentence, st: Statement) -> bool:
+    """Whether an adjective is that of a neighbor: *adjacent to the strongly enhancing vena cava*."""
+    if st.field in ("pathology", "composition") or "the" not in s.tokens[max(0, st.start - 3) : st.start + 1]:
+        return False
+    near = next((h for h in s.hits if st.end <= h.start <= st.end + 1), None)
+    if near is None or any(t in _LESION_WORDS or t in _IN_PHRASE for t in s.tokens[st.end : near.end + 1]):
+        return False
+    organ = near.name("organ") not in (None, *lexicon.HOSTS, "soft tissue")
+    vessel = near.has("other") and near.name("other") != "state" and not any(t in _LESION_WORDS for t in s.tokens)
+    return organ or vessel
+
+
 def _of_another(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a vessel or another organ: *calcifications of the aorta*."""
     object_of = s.tokens[st.start] in ("infiltrating", "infiltrates") and s.tokens[st.end : st.end + 1] == ["the"]
+    around = s.tokens[st.end : st.end + 4]
+    if st.field == "enhancement" and around[:1] in (["of"], ["in"]) and _AROUND & set(around[1:3]):
+        return True  # "hyperenhancement of the surrounding parenchyma"
+    if (
+        st.field == "enhancement"
+        and st.value != "rim"
+        and _BEYOND & set(around[:1])
+        and _LESION_WORDS & set(around[1:])
+    ):
+        return True  # "hyperenhancement distal to the lesion"
+    if st.field != "pathology" and _in_another_organ(s, st):
+        return True
     if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
         return False
     if st.field == "pathology":
@@ -902,6 +950,23 @@ def _of_another(s: Sentence, st: Statement) -> bool:
     return thing or (organ is not None and organ not in (*lexicon.HOSTS, "soft tissue"))
 
 
+_AROUND = words("surrounding adjacent neighboring neighbouring adjoining perilesional remaining")
+_BEYOND = words("distal adjacent peripheral upstream around surrounding next proximal")
+
+
+def _in_another_organ(s: Sentence, st: Statement) -> bool:
+    """*Ill-defined opacities in the lungs*, after a lesion of the liver: nothing that the sentence says is of it."""
+    if any(is_named for is_named in (h.has("lesion") or _names(h) for h in s.hits)) or s.tokens[0] in _SUBJECTS:
+        return False
+    after = s.tokens[st.end : st.end + 5]
+    at = next((i for i, t in enumerate(after) if t in ("in", "of", "within", "around")), None)
+    if at is None or _PUNCTUATION & set(after[:at]) or {"and", "with"} & set(after[:at]):
+        return False
+    organ = next((h.name("organ") for h in s.hits if st.end + at < h.start <= st.end + at + 2 and h.has("organ")), None)
+    return organ not in (None, *lexicon.HOSTS, "soft tissue")
+
+
+_SUBJECTS = words("it they this these which both all")
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
 
 
@@ -1262,7 +1327,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", "rim", start, end, True)  # "enhancing wall: none"
     elif "none" in values:
         gone = any(v == "none" for _, v in mods)
-        kind = next((v for v in ("rim", "arterial", "hyper") if v in values), None)
+        kind = next((v for v in ("rim", "arterial", "hyper", "hypo") if v in values), None)
         if gone and kind:
             yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
             return
@@ -1340,15 +1405,12 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):
             break
-    if s.tokens[head.start] in ("enhance", "enhances") and s.is_negated(head) and not _WALLS & set(lead):
-        lead = [t for t in s.tokens[max(0, head.start - 6) : head.start] if t not in ("do", "does", "not")]
-        if lead and lead[-1] in _SHARES:
-            return True  # "the cystic parts do not enhance"
     if s.tokens[head.start] in ("enhance", "enhances"):
-        subject = [t for t in lead if t not in lexicon.SKIPPED]
-        if subject and subject[-1] in _INNER_PARTS:
-            return True  # "its septa enhance mildly"
-    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS | _SHARES]
+        linking = lexicon.SKIPPED | {"do", "does", "not", "that", "which"}
+        subject = next((t for t in reversed(s.tokens[: head.start]) if t not in linking), "")
+        if subject in _INNER_PARTS or (subject in _SHARES and s.is_negated(head)):
+            return True  # "its septa enhance mildly", "the cystic parts do not enhance"
+    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
     if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
         return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
@@ -1397,7 +1459,7 @@ class Sentence:
                 *_unchanged_by_contrast(self),
                 *_of_constant_hu(self),
             )
-            if not any(is_other(self, st) for is_other in (_inside_areas, _of_tissue, _of_another, _is_asked, _of_some))
+            if not any(is_other(self, st) for is_other in _NOT_OF_LESION)
         )
         # the first value that a report states counts
         self.statements = sorted((_turned(_in_phase(self, st)) for st in read), key=lambda st: st.start)
@@ -1424,6 +1486,7 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
+_NOT_OF_LESION = (_inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
