@@ -41,7 +41,7 @@ from .nouns import (
 )
 from .references import Reference, clauses_of, reference_of, with_noun
 from .sections import Context, sections_of
-from .sentences import Hit, Sentence, Statement, sentences_of
+from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
@@ -333,6 +333,8 @@ class _Reader:
         self.organ: str | None = None
         self.hint: str | None = None
         """The last organ that was named at all, were it only in *renal vein*."""
+        self.site: str | None = None
+        """The last host organ that an earlier sentence placed something in."""
         self.location = Location()
         self.concluding = False
         self.label = ""
@@ -378,7 +380,7 @@ class _Reader:
             self.current = []
         self.concluding = context.conclusion
         past = history_tokens(s)
-        s.statements = [st for st in s.statements if st.start not in past]
+        s.statements = [st for st in s.statements if st.start not in past and not in_another_organ(s, st)]
         earlier = _is_earlier(s)
         if earlier:
             s.statements, s.sizes = [], [z._replace(prior=True) for z in s.sizes]
@@ -560,7 +562,8 @@ class _Reader:
                 return self.current[-1].organ
         if own and self.organ not in HOSTS and context.conclusion:
             return own
-        return self.organ or own or self.hint or _compared_with(s)
+        last = self.site if s.sizes else None  # "after RFA in segment 8: adjacent to the defect a focus of 12 mm"
+        return self.organ or own or self.hint or _compared_with(s) or last
 
     def _share(
         self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
@@ -805,7 +808,10 @@ class _Reader:
             place = self.location if context.label else Location()
             place = place if place.parts else location_in(s, 0, min(4, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
-            return bool(place.parts and loose.sizes and elsewhere)
+            sided = place.side and (
+                s.tokens[0] in ("left", "right") or s.tokens[:3] in (["on", "the", "left"], ["on", "the", "right"])
+            )
+            return bool((place.parts or sided) and loose.sizes and elsewhere)
         if loose.sizes and self._is_only_place(s):
             return True
         affirmed = {st.field for st in loose.statements if not st.negated}
@@ -959,6 +965,7 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        self.site = next((p.organ for p in places_of(s) if p.organ in HOSTS and not p.reference), self.site)
         alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
         for lesion in self.current if alone else ():
             if lesion.organ is None:  # "It lies in the pancreatic tail."
@@ -1244,9 +1251,14 @@ _OF_PATIENT = re.compile(
 )
 
 
+_CHANGED = words("increased progressed decreased regressed")
+
+
 def _is_label(s: Sentence) -> bool:
     """Whether a sentence without a verb only names a diagnosis: *Metastases of the gastric cancer.*"""
     said = any(st.field != "pathology" for st in s.statements)
+    if _CHANGED & set(s.tokens) and not (said or s.sizes):
+        return True  # "Hepatic metastases of the NET have increased in number."
     return not (said or s.sizes or _LINKS & set(s.tokens) or {"with", "and", "no", "new"} & set(s.tokens))
 
 
@@ -1268,7 +1280,8 @@ def _in_phase_only(s: Sentence, cue: Hit) -> bool:
 
 
 _PHASE_WORDS = words(
-    "unenhanced native plain precontrast noncontrast phase phases portal venous delayed arterial nephrographic later afterwards"
+    "unenhanced native plain precontrast noncontrast "
+    "phase phases portal venous delayed arterial nephrographic later afterwards"
 )
 
 
@@ -1359,6 +1372,8 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
     between = s.tokens[other.end : start]
     if not is_size and between[:1] in (["as"], ["since"], ["because"]):
         return False  # "they are not cysts, as they enhance"
+    if is_size and s.is_negated(other.hit) and between == [","]:
+        return False  # "without mass effect, 8 mm"
     if is_size and other.role == "nothing" and between == [":"]:
         return False  # "a cyst and not a metastasis: 19 mm"
     if is_size and (other.hit.name("other") == "state" or (other.hit.has("site") and between == [","])):

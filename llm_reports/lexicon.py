@@ -233,7 +233,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
-        f"ring|rim|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
         "peripheral nodular|globular|discontinuous? filling",
         "nodular|globular|discontinuous peripheral filling",
         "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
@@ -459,7 +459,7 @@ SILENT: tuple[str, ...] = (
     "no|without enhancement different|differing|distinct from|to",
     "fat|muscle|blood like",
     "fat|fatty|muscle|blood|vessel|bone equivalent|isodense|equal|like density|densities|attenuation|values?",
-    "isodense|isoattenuating|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",
+    "isodense|isoattenuating|isodensity|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",
     "hyperdense|hypodense|high_density|low_density blood|hemorrhage|clot|clots|bleeding|fat|gas",
     "slow|interval|rapid|some growth",
     "growth pattern|rate",
@@ -832,8 +832,8 @@ NOT_A_LESION: tuple[str, ...] = (
     "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
 NOT_A_TUMOR = words(
-    "pancreatitis pyelonephritis nephritis hematoma haematoma hematomas infarct infarction infarcts laceration contusion "
-    "aneurysm pseudoaneurysm"
+    "pancreatitis pyelonephritis nephritis hematoma haematoma hematomas infarct infarction infarcts laceration "
+    "contusion aneurysm pseudoaneurysm"
 )
 """Things that are no lesion where one is said to be what a lesion is: *represents focal pancreatitis*."""
 SITE_PHRASES: dict[str, tuple[str, ...]] = {

@@ -249,6 +249,10 @@ def _thought_before(s: Sentence) -> set[int]:
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:
                 return set(range(i + 2, at))
+        named = s.tokens[-2] in ("on", "in", "at", "by") and s.tokens[-1] in _ELSEWHERE and not s.sizes
+        named = named and not any(pathology_of(h) for h in s.hits)
+        if named and not {"is", "was", "are", "shows", "seen"} & set(s.tokens):
+            return set(range(len(s.tokens)))  # "Incidentaloma of the liver in ultrasound."
         elsewhere = token in ("suspected", "described") and s.tokens[i - 1] in ("was", "were")
         if elsewhere and s.tokens[i + 1] in ("on", "at", "by", "in") and s.tokens[i + 2] in _ELSEWHERE and not s.sizes:
             return set(range(i))  # "a hypervascular lesion was suspected on ultrasound"
@@ -341,6 +345,9 @@ def nouns_of(
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
     """Whether *hypodensity*, *structure* is what a lesion has and no further one: *the mass has a cystic structure*."""
     whole = before[-1] if before and before[-1].role == "lesion" else None
+    in_phase = s.tokens[hit.end - 1] in _DENSITIES and bool(_IN_PHASE & set(s.tokens[hit.end : hit.end + 5]))
+    if in_phase and before and s.tokens[hit.start - 1] == "with":
+        return True
     if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("and", ",", "with"):
         return bool(_IN_PHASE & set(s.tokens[hit.end : hit.end + 5]))  # "and hypoattenuation on the delayed phase"
     if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("central", "internal"):
@@ -393,7 +400,8 @@ COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5
 
 _FURTHER = words("second third further new smaller larger similar")
 _WHICH_ONE = words(
-    "upper lower left right cranial caudal medial lateral dorsal ventral first second third other larger smaller anterior posterior"
+    "upper lower left right cranial caudal medial lateral dorsal ventral "
+    "first second third other larger smaller anterior posterior"
 )
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")

@@ -156,6 +156,10 @@ def _with_units(match: re.Match[str]) -> str:
     return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
 
 
+_EXCEPT_EDGE = (
+    r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? "
+    r"(?=(?:wall|rim|periphery|margin|edge|border)\b)"
+)
 _HEADS_OF_FORMS = "attenuation|density|enhancement|margins?|borders?|texture|contrast uptake"
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
@@ -183,7 +187,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
-            r"\b(?:do(?:es)? not enhance|not enhancing) (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            r"\b(?:do(?:es)? not enhance|not enhancing) "
+            r"(?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
             "enhances less than",
         ),
         (
@@ -199,10 +204,16 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
+        (
+            r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
+            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle)\b)",
+            r"\1 is ",
+        ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r"\bearly phase\b", "arterial phase"),
         (
-            r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? (?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
+            r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
+            r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
             "unenhanced ",
         ),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
@@ -211,16 +222,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
             r"\1 ",
         ),
-        (
-            r"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? "
-            r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
-            "rim enhancement of its ",
-        ),
-        (
-            r"\b(?:does|do) not enhance,? (?:except|apart from|other than|aside from|save)"
-            r"(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? (?=(?:wall|rim|periphery|margin|edge|border)\b)",
-            "shows rim enhancement of its ",
-        ),
+        # "no enhancement except for its wall"
+        (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
+        (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
         (
             r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) "
             r"(?=enhancement differences?\b|differences? (?:in|of) enhancement\b)",
@@ -633,7 +637,9 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
         pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
-        listed = listed or (token == "and" and pair)  # "free of enhancement and calcification"
+        listed = listed or (
+            token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS)
+        )  # "free of enhancement and calcification"
         if token == "," and not (listed or _list_goes_on(tokens, i, stops)):
             return i
         if token == "and" and not listed and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
@@ -839,10 +845,12 @@ _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
 _AREAS = words("area areas zone zones portion portions region regions part parts contents content")
 _CORE = words(
-    "rim ring capsule pseudocapsule wall border core center centre scar lakes pockets components component halo septa necrosis middle"
+    "rim ring capsule pseudocapsule wall border "
+    "core center centre scar lakes pockets components component halo septa necrosis middle"
 )
 
 
+_SHOWING = words("show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
 _SEARCHING = words("look search check watch looking searching")
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
 
@@ -854,7 +862,8 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
     for i in range(st.start):
         asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
-        asked = asked or s.tokens[i] == "would" or (s.tokens[i] == "if" and i == 0)
+        asked = asked or (s.tokens[i] == "would" and bool(_SHOWING & set(s.tokens[i + 1 : i + 2])))
+        asked = asked or (s.tokens[i] == "if" and i == 0)
         asked = asked or (s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING)  # "MRI to look for washout"
         if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
             return True
@@ -875,8 +884,13 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a few of many: *innumerable cysts, some hyperdense*; *some cysts are hyperdense*."""
     verb = next((i for i, t in enumerate(s.tokens[:7]) if t in _VERBS or t in ("show", "contain", "enhance")), 0)
     subject = s.tokens[:verb]
-    if subject[:1] in (["some"], ["few"], ["others"]) and (len(subject) < 3 or subject[1] == "of") and st.start >= verb:
-        return st.field in ("attenuation", "enhancement")
+    if (
+        subject[:1] in (["some"], ["few"], ["others"], ["many"])
+        and (len(subject) < 3 or subject[1] == "of")
+        and st.start >= verb
+    ):
+        goes_on = not {"none", "all", "they", "no"} & set(s.tokens[verb : st.start])
+        return st.field in ("attenuation", "enhancement") and goes_on
     before = s.tokens[max(0, st.start - 4) : st.start]
     if st.value == "calcified":
         return False  # "a few foci of calcification"
@@ -936,8 +950,6 @@ def _of_another(s: Sentence, st: Statement) -> bool:
         and _LESION_WORDS & set(around[1:])
     ):
         return True  # "hyperenhancement distal to the lesion"
-    if st.field != "pathology" and _in_another_organ(s, st):
-        return True
     if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
         return False
     if st.field == "pathology":
@@ -954,9 +966,9 @@ _AROUND = words("surrounding adjacent neighboring neighbouring adjoining periles
 _BEYOND = words("distal adjacent peripheral upstream around surrounding next proximal")
 
 
-def _in_another_organ(s: Sentence, st: Statement) -> bool:
+def in_another_organ(s: Sentence, st: Statement) -> bool:
     """*Ill-defined opacities in the lungs*, after a lesion of the liver: nothing that the sentence says is of it."""
-    if any(is_named for is_named in (h.has("lesion") or _names(h) for h in s.hits)) or s.tokens[0] in _SUBJECTS:
+    if st.field == "pathology" or s.tokens[0] in _SUBJECTS or any(_is_lesion(h) for h in s.hits):
         return False
     after = s.tokens[st.end : st.end + 5]
     at = next((i for i, t in enumerate(after) if t in ("in", "of", "within", "around")), None)
@@ -1004,7 +1016,7 @@ def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
         return
     text = " ".join(s.tokens)
     match = _SAME_HU.search(text)
-    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text)
+    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text) or _HU_BEFORE_BOTH.search(text)
     if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
         match = pair
     if match:
@@ -1031,8 +1043,14 @@ _HU_OF_TWO = re.compile(
     r"(\d+)(?: hu)?[^.;]{0,20}? "
     r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
 )
+_HU_BEFORE_BOTH = re.compile(
+    r"\bhu (?:values? )?(?:of )?(\d+) (?:on|in|at) (?:the )?"
+    r"(?:plain|native|unenhanced|pre\w*|non ?contrast)[^.;]{0,15}? "
+    r"(\d+) (?:on|in|at|after) (?:the )?(?:contrast|post\w*|enhanced|portal|venous|nephro\w*)"
+)
 _NO_RISE = re.compile(
-    r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
+    r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|"
+    r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
 )
 _CONTRAST_GIVEN = re.compile(r"\b(?:after|following|post) (?:iv |intravenous )?(?:contrast|injection)\b")
@@ -1201,7 +1219,8 @@ def _lies_there(s: Sentence, mod: Hit, head: Hit) -> bool:
 
 def _is_next_heading(s: Sentence, mod: Hit, head: Hit) -> bool:
     """Whether a phase is the heading of what follows: *enhancement: arterial phase - none, portal phase - weak*."""
-    return head.end <= mod.start and s.tokens[mod.end - 1] in _PHASES and s.tokens[mod.end : mod.end + 1] in _HEADS_END
+    listed = head.end <= mod.start and ":" in s.tokens[head.end : mod.start]
+    return listed and s.tokens[mod.end - 1] in _PHASES and s.tokens[mod.end : mod.end + 1] in _HEADS_END
 
 
 _HEADS_END = ([":"], ["-"])
@@ -1333,7 +1352,8 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
             return
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
-        if negated and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
+        nodular = s.tokens[max(0, start - 2) : start] in (["no", "nodular"], ["without", "nodular"])
+        if negated and not nodular and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
             yield Statement("enhancement", "none", start, end, False)
     else:
         value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
