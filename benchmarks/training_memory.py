@@ -67,8 +67,9 @@ def write_networks(folder: Path) -> None:
 
 def train(manifest: Path, networks: Path, out: Path, cache: Path, steps: int) -> tuple[float, float, float]:
     """Largest RSS and USS in MiB, and seconds, of a run in a process of its own."""
+    # the current folder may be this repository's root, where nnunet_textomorph lies without its parts
     code = (
-        "import sys, torch; torch.set_num_threads(1)\n"
+        "import sys; sys.path[:] = filter(None, sys.path); import torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
         "from nnunet_textomorph.generator.config import DenoiserConfig\n"
         "from nnunet_textomorph.generator.train_diffusion import train_diffusion\n"
