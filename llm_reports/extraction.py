@@ -27,6 +27,7 @@ from .nouns import (
     cue_after,
     cue_before,
     history_tokens,
+    is_excepted,
     is_lesion_noun,
     is_plural,
     is_reference,
@@ -40,7 +41,7 @@ from .nouns import (
 )
 from .references import Reference, clauses_of, reference_of, with_noun
 from .sections import Context, sections_of
-from .sentences import Hit, Sentence, Statement, sentences_of
+from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
@@ -332,6 +333,8 @@ class _Reader:
         self.organ: str | None = None
         self.hint: str | None = None
         """The last organ that was named at all, were it only in *renal vein*."""
+        self.site: str | None = None
+        """The last host organ that an earlier sentence placed something in."""
         self.location = Location()
         self.concluding = False
         self.label = ""
@@ -342,7 +345,7 @@ class _Reader:
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
-        if _QUESTION.search(text) or (not self.lesions and _FIRST_QUESTION.fullmatch(text)):
+        if _QUESTION.search(text) or (not self.lesions and (_FIRST_QUESTION.fullmatch(text) or _TITLE.fullmatch(text))):
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
@@ -377,7 +380,7 @@ class _Reader:
             self.current = []
         self.concluding = context.conclusion
         past = history_tokens(s)
-        s.statements = [st for st in s.statements if st.start not in past]
+        s.statements = [st for st in s.statements if st.start not in past and not in_another_organ(s, st)]
         earlier = _is_earlier(s)
         if earlier:
             s.statements, s.sizes = [], [z._replace(prior=True) for z in s.sizes]
@@ -484,7 +487,8 @@ class _Reader:
         start, end = _region(s, noun, nouns)
         organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
-        if not location and self.location and organ == self.organ:
+        summary = context.conclusion and not context.label
+        if not location and self.location and organ == self.organ and not summary:
             location = self.location
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
@@ -522,11 +526,15 @@ class _Reader:
         start, end = region
         places = [p for p in places_of(s) if not p.reference]
         denied = [p for p in places if s.is_negated(Hit(p.start, p.end, ())) and not noun.start <= p.start < noun.end]
+        if is_excepted(s, noun) and not [p for p in places if p not in denied]:
+            denied = []
         places = [p for p in places if p not in denied]  # "RCC, no metastasis in the liver"
         here = [p for p in places if start <= p.start < end]
         here = [p for p in here if p.organ in HOSTS or not any(a <= p.start < b for a, b in apart)]
         here = _of_last_clause(here, noun, apart)
         within = [p for p in here if noun.start <= p.start < noun.end]
+        if not any(p.explicit for p in here) and _RENAL & set(s.tokens[noun.start : noun.end]):
+            return "kidney"  # "a parapelvic cyst"
         named = next((h.name("organ") for h in s.hits if h.end == noun.hit.start and noun.start <= h.start), None)
         if named not in (None, "soft tissue", *HOSTS) and s.tokens[max(0, noun.start - 1)] not in ("from", "of"):
             return named  # "colon tumor"; but "metastases from a colon primary"
@@ -554,7 +562,8 @@ class _Reader:
                 return self.current[-1].organ
         if own and self.organ not in HOSTS and context.conclusion:
             return own
-        return self.organ or own or self.hint or _compared_with(s)
+        last = self.site if s.sizes else None  # "after RFA in segment 8: adjacent to the defect a focus of 12 mm"
+        return self.organ or own or self.hint or _compared_with(s) or last
 
     def _share(
         self, s: Sentence, nouns: Sequence[Noun], lesion_nouns: Sequence[Noun], facts: Sequence[Facts], loose: Facts
@@ -675,7 +684,10 @@ class _Reader:
             if "both" in phrase or f.count:
                 wanted = wanted[-(f.count or 2) :]
             elif not context.conclusion and not definite:
-                wanted = [lesion for lesion in wanted if lesion.plural]
+                open_ones = [
+                    x for x in wanted if _is_label(s) and f.called and not x.diagnoses and _can_be(x, f.called)
+                ]
+                wanted = open_ones or [lesion for lesion in wanted if lesion.plural]
             return wanted
         best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
@@ -691,11 +703,15 @@ class _Reader:
         if len(targets) > 1:
             self.current = targets
         artifact = any(n.role == "artifact" for n in nouns) and not _is_dismissed(s)
+        artifact = artifact and not (nouns[0].role == "other" and nouns[0].start == 0)  # "the aorta ... artifacts"
         artifact = artifact and not (
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
         )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
+            named = {p.organ for p in places_of(s) if p.explicit and not p.reference}
             for lesion in targets:
+                if named and lesion.organ not in named:
+                    continue  # "the liver has focal fatty sparing only", after a pancreatic lesion
                 if not (context.label and lesion.location.contradicts(self.location)):
                     lesion.dropped, lesion.plural = True, False
             return
@@ -718,6 +734,9 @@ class _Reader:
                     lesion.sizes += part.sizes
                 self.current = targets
             places = [p for p in places_of(s) if not p.reference]
+            hosts = {p.organ for p in places if p.explicit and p.organ in HOSTS}
+            if hosts and not loose.sizes and s.tokens[0] not in _POINTING:  # "coarse calcifications in the pancreas"
+                targets = [x for x in targets if x.organ is None or x.organ in hosts]
             for lesion in targets:
                 lesion.organ = lesion.organ or organ_of(places)
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
@@ -786,9 +805,13 @@ class _Reader:
         if _OF_WHOLE_ORGANS & set(s.tokens):
             return False  # "Liver: enlarged (19 cm), diffusely hypodense."
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
-            place = self.location if context.label else location_in(s, 0, min(4, len(s.tokens)), self.organ)
+            place = self.location if context.label else Location()
+            place = place if place.parts else location_in(s, 0, min(4, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
-            return bool(place.parts and loose.sizes and elsewhere)
+            sided = place.side and (
+                s.tokens[0] in ("left", "right") or s.tokens[:3] in (["on", "the", "left"], ["on", "the", "right"])
+            )
+            return bool((place.parts or sided) and loose.sizes and elsewhere)
         if loose.sizes and self._is_only_place(s):
             return True
         affirmed = {st.field for st in loose.statements if not st.negated}
@@ -818,9 +841,15 @@ class _Reader:
 
     def _is_only_named(self, f: Facts, named: Lesion) -> bool:
         """Whether the report has named a diagnosis, and nothing but it, which the lesion now told of can have."""
-        if f.plural or f.called:
+        if (f.plural and "multifocal" not in named.epithets) or f.called not in (None, named.called):
             return False
-        known = named.statements or named.sizes or named.plural or named.dropped or named.called in (None, "cyst")
+        known = (
+            named.statements
+            or named.sizes
+            or (named.plural and not f.plural)
+            or named.dropped
+            or named.called in (None, "cyst")
+        )
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
 
     def _ranked(self, word: str) -> list[Lesion]:
@@ -889,7 +918,9 @@ class _Reader:
     ) -> list[Lesion]:
         """The lesions that a diagnosis without a lesion noun is of."""
         if context.label and self.organ not in HOSTS and not context.conclusion:
-            return []
+            own = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)  # "Adrenal: not involved. Clear cell RCC."
+            if not (_is_label(s) and own and any(x.organ == own and not x.pathology for x in self.recent)):
+                return []
         noun = next(n for n in nouns if n.role == "diagnosis" and n.pathology == pathology)
         named = [p for p in places_of(s) if not p.reference and p.explicit and p.start < noun.end + 3]
         named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
@@ -903,11 +934,12 @@ class _Reader:
         if not fitting and len(live) == 1 and live[0].organ is None:  # "a collection in the lesser sac: pseudocyst"
             live[0].organ = lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
             fitting = live
-        likely = [x for x in fitting if not (x.called == "cyst" and pathology in _SOLID)]
+        place = location_in(s, 0, len(s.tokens), organ or self.organ)
+        solid = _SOLID if place else _SOLID | {"RCC"}  # a cystic RCC is not the simple cyst beside it
+        likely = [x for x in fitting if not (x.called == "cyst" and pathology in solid)]
         fitting = likely or fitting
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
         targets = [x for x in targets if x in fitting] or targets
-        place = location_in(s, 0, len(s.tokens), organ or self.organ)
         placed = [x for x in fitting if place and x.location.equals(place) and not x.diagnoses]
         if placed:
             return placed if is_plural(s, noun.hit) else placed[-1:]
@@ -923,7 +955,7 @@ class _Reader:
             return [*[x for x in untold if x is not targets[0]][-1:], targets[0]]  # "A satellite lies beside it. HCC."
         if context.conclusion and not targets:
             untold.sort(key=lambda lesion: max(lesion.sizes, default=0.0))
-        several = is_plural(s, noun.hit) and context.conclusion
+        several = is_plural(s, noun.hit) and (context.conclusion or _is_label(s))
         if several or {"multifocal", "multiple", "both", "all", "bilateral"} & set(s.tokens):
             return untold
         for lesion in reversed(targets):
@@ -933,6 +965,7 @@ class _Reader:
 
     def _move_on(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """Remember the organ that the sentence spoke of."""
+        self.site = next((p.organ for p in places_of(s) if p.organ in HOSTS and not p.reference), self.site)
         alone = not nouns and not s.statements and not any(c.has("negation") for c in s.cues)
         for lesion in self.current if alone else ():
             if lesion.organ is None:  # "It lies in the pancreatic tail."
@@ -942,7 +975,7 @@ class _Reader:
             return
         if nouns and all(n.role == "nothing" for n in nouns):
             subject = next((h for h in s.hits if h.has("organ")), None)
-            if subject and subject.start <= 1:
+            if subject and subject.start <= 1 + (s.tokens[0] == "the"):
                 self.organ = subject.name("organ")
             return
         told = [lesion.organ for lesion in self.current if s.text in lesion.evidence]
@@ -1019,7 +1052,8 @@ _ALIKE = re.compile(
     r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
     r"|of the same (?:kind|type|nature)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
-    rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology))\b{_NOT_BEFORE}"
+    rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
+    rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
 _SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
 """What is not called a cyst."""
@@ -1057,7 +1091,7 @@ def _is_earlier(s: Sentence) -> bool:
     return bool(said & _THEN) and not said & _STILL and _EARLIER.match(" ".join(s.tokens)) is not None
 
 
-_ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b(?=[.;])", re.IGNORECASE)
+_ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b\s*[.;:\u2013\u2014-](?=\s|$)", re.IGNORECASE)
 """*Liver metastases? None.*"""
 _HU_APART = re.compile(
     r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast)[\w -]{0,25}:? \d+ ?HU)",
@@ -1067,6 +1101,8 @@ _HU_APART = re.compile(
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
 _FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?")
 """A question that opens a report, and asks for what is to be found: *Cyst?*"""
+_TITLE = re.compile(r"(?:CT|MDCT|CECT|NCCT)\b(?: [A-Za-z/-]+){1,5}[.:]?", re.IGNORECASE)
+"""*CT kidney mass.*"""
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 
@@ -1110,11 +1146,13 @@ def _is_placed_diagnosis(text: str) -> bool:
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
+_POINTING = words("it they this these which both all")
+_RENAL = words("parapelvic peripelvic")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
 _EPITHETS = words(
-    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite"
+    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal"
 )
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
@@ -1199,6 +1237,31 @@ def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
     return any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
 
 
+def _is_background(lesion: Lesion) -> bool:
+    """Whether a cancer is only what the patient is known to have: *Metastatic pancreatic NET. Liver: ...*."""
+    said = lesion.statements or lesion.sizes or lesion.plural or lesion.location or lesion.concluded
+    if said or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
+        return False
+    return _OF_PATIENT.search(lesion.evidence[0]) is not None
+
+
+_CANCERS = words("RCC PNET PDAC HCC cholangiocarcinoma UC lymphoma sarcoma")
+_OF_PATIENT = re.compile(
+    r"^(?:metastatic|metastasi[sz]ed|recurrent)\b|\b(?:recurrent|metastasi[sz]ed|metastatic)\.?$", re.I
+)
+
+
+_CHANGED = words("increased progressed decreased regressed")
+
+
+def _is_label(s: Sentence) -> bool:
+    """Whether a sentence without a verb only names a diagnosis: *Metastases of the gastric cancer.*"""
+    said = any(st.field != "pathology" for st in s.statements)
+    if _CHANGED & set(s.tokens) and not (said or s.sizes):
+        return True  # "Hepatic metastases of the NET have increased in number."
+    return not (said or s.sizes or _LINKS & set(s.tokens) or {"with", "and", "no", "new"} & set(s.tokens))
+
+
 def _is_subject(tokens: Sequence[str]) -> bool:
     """Whether the words before a verb can stand for a lesion: *it*, *this one has*, *the latter*."""
     return len(tokens) <= 1 or bool(
@@ -1216,7 +1279,10 @@ def _in_phase_only(s: Sentence, cue: Hit) -> bool:
     return bool(_PHASE_WORDS & set(s.tokens[cue.end : cue.end + 5]) or _PHASE_WORDS & set(s.tokens[:3]))
 
 
-_PHASE_WORDS = words("phase phases portal venous delayed arterial nephrographic later afterwards")
+_PHASE_WORDS = words(
+    "unenhanced native plain precontrast noncontrast "
+    "phase phases portal venous delayed arterial nephrographic later afterwards"
+)
 
 
 def _is_gone(s: Sentence, noun: Noun) -> bool:
@@ -1306,6 +1372,8 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
     between = s.tokens[other.end : start]
     if not is_size and between[:1] in (["as"], ["since"], ["because"]):
         return False  # "they are not cysts, as they enhance"
+    if is_size and s.is_negated(other.hit) and between == [","]:
+        return False  # "without mass effect, 8 mm"
     if is_size and other.role == "nothing" and between == [":"]:
         return False  # "a cyst and not a metastasis: 19 mm"
     if is_size and (other.hit.name("other") == "state" or (other.hit.has("site") and between == [","])):
@@ -1543,10 +1611,11 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     (*cannot exclude a small lesion*) is marked ``uncertain``.
     """
     reader = _Reader()
-    report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none", report))
+    report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none.", report))
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)
     told = [x for x in reader.lesions if not (x.dropped or x.past)]
+    told = [x for x in told if not (_is_background(x) and len(told) > 1)]
     found = [x.finished() for x in told if (x.organ in wanted or not (organ or x.organ))]
     return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]

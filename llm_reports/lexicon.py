@@ -53,7 +53,7 @@ TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
 CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
 ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
-BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast"
+BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
 SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -80,7 +80,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"not as bright|dense as the? {TISSUE}",
         "shows|show|showing|seen|stands|standing|stand up|out dark",
         "hypo to isodense|isoattenuating",
-        "hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        f"hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
     ),
     ("attenuation", "iso"): (
         "iso attenuating|attenuated|attenuation|dense|density",
@@ -105,6 +105,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{TISSUE}",
         f"of the density|attenuation of the? surrounding|normal? {TISSUE}",
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
+        "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
         "isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
@@ -119,7 +120,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "attenuation|density approximates|approximating|approaches that_of? the? surrounding|adjacent|normal? "
         f"{TISSUE}",
         "iso -? to hypodense|hypoattenuating|hyperdense|hyperattenuating",
-        "iso on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal",
+        f"iso on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
         "iso to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
     ),
     ("attenuation", "hyper"): (
@@ -140,6 +141,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "higher|high|increased|raised in attenuation|density",
         "attenuates|attenuating|attenuate more",
         "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
+        f"hyper on|in|at? the? {BEFORE_CONTRAST}",
     ),
     ("enhancement", "hypo"): (
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
@@ -184,6 +186,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterial|art +",
         "visible|seen|detectable|appreciable in|on|during the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
+        "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
@@ -202,6 +205,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("enhancement", "washout"): (
         "washout|washouts",
+        "nonperipheral|non_peripheral washout",
         "wash|washes|washed|washing it|contrast? out",
         "wo : yes|present",
         "wo +|present|seen|yes",
@@ -220,6 +224,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
         "rim enhances",
+        "rim aphe",
+        "aphe :? present|yes ,? rim",
         "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
         "vascularized|vascularised irregular|nodular? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
@@ -227,7 +233,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
-        f"ring|rim|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
+        f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
         "peripheral nodular|globular|discontinuous? filling",
         "nodular|globular|discontinuous peripheral filling",
         "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
@@ -245,6 +251,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "wall enhancement",
         "wall enhances",
         "uptake in? a? ring",
+        "outer|peripheral part|parts|portion|portions|zone|rind enhances|enhance|enhancing",
     ),
     ("enhancement", "none"): (
         "nonenh",
@@ -322,7 +329,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "composed of multiple|many|numerous|innumerable? tiny|small? cysts",
         "follows|following|parallels fluid|water",
         "bosniak",
-        "tiny cysts",
+        "of|with innumerable|numerous|multiple|many? tiny cysts",
         "microcyst|microcysts",
     ),
     ("composition", "mixed"): (
@@ -342,6 +349,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "cysts beside|and|with|within solid",
         "both solid and cystic",
         "both cystic and solid",
+        "with|has|contains|contain|shows|and|, a? cystic center|centre|core|areas|degeneration|portions",
     ),
     ("composition", "necrotic"): (
         "focus|foci|area|areas of necrosis",
@@ -434,6 +442,8 @@ SILENT: tuple[str, ...] = (
     "unchanged|stable|constant in density|attenuation",
     "perilesional|perifocal|surrounding|adjacent hyperemia|hyperaemia|hyperenhancement|enhancement|hypervascularity",
     "loss|disappearance|resolution of the? former|previous? enhancing? rim|ring|halo",
+    "loss|disappearance|resolution of the? former|previous|prior arterial|rim|ring|peripheral? "
+    "enhancement|hyperenhancement|washout|hypervascularity",
     "similar|same|comparable attenuation|density to|as that_of? muscle|soft_tissue|blood|vessels|aorta|fat|spleen",
     "fat|fatty containing|poor|attenuation|density|component|components|content|tissue",
     "whether? solid or cystic",
@@ -442,12 +452,14 @@ SILENT: tuple[str, ...] = (
     "foci|focus|pockets of air|gas|fat|hemorrhage|haemorrhage",
     "smooth muscle",
     "low grade",
-    "no|without enhancement difference",
+    "no|without enhancement difference|differences",
+    "no|without difference|differences in|of enhancement",
+    "peripheral washout",
+    "washout : peripheral",
     "no|without enhancement different|differing|distinct from|to",
-    "no difference in|of enhancement",
     "fat|muscle|blood like",
     "fat|fatty|muscle|blood|vessel|bone equivalent|isodense|equal|like density|densities|attenuation|values?",
-    "isodense|isoattenuating|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",
+    "isodense|isoattenuating|isodensity|iso with|to|as the? blood_pool|blood|vessels|aorta|muscle|spleen|bowel",
     "hyperdense|hypodense|high_density|low_density blood|hemorrhage|clot|clots|bleeding|fat|gas",
     "slow|interval|rapid|some growth",
     "growth pattern|rate",
@@ -529,7 +541,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "weak": (
         {"enhancement": "hypo"},
-        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|"
+        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
         "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
     ),
@@ -819,6 +831,11 @@ NOT_A_LESION: tuple[str, ...] = (
     "arterioportal|arterio_portal|vascular|ap|intrahepatic shunt|shunts|shunting",
     "corresponds|correspond|corresponding to a? normal? vessel|vessels|lobulation|cleft|fissure",
 )
+NOT_A_TUMOR = words(
+    "pancreatitis pyelonephritis nephritis hematoma haematoma hematomas infarct infarction infarcts laceration "
+    "contusion aneurysm pseudoaneurysm"
+)
+"""Things that are no lesion where one is said to be what a lesion is: *represents focal pancreatitis*."""
 SITE_PHRASES: dict[str, tuple[str, ...]] = {
     "liver": (
         "hepatectomy|hemihepatectomy|hepatobiliary|trisegmentectomy|bisegmentectomy",
@@ -918,6 +935,7 @@ GONE: tuple[str, ...] = (
     "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",
+    "interval? resolution|disappearance of",
     "no longer be? found|seen|identified|detected|delineated|visualized|demonstrated|recognized|made_out|shown",
     "has|have cleared|gone|completely_regressed",
     "no|without viable|vital|residual|active tumor|activity|disease",
@@ -978,6 +996,7 @@ POST_NEGATION: tuple[str, ...] = (
     "appreciated",
     "not visualized|visualised|recognizable|discernible|definable|confirmed|reproduced|reproducible|substantiated",
     "not favored|favoured|suspected|considered|likely",
+    "are not delineated|depicted",
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"

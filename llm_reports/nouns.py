@@ -146,7 +146,7 @@ _BREAKS = words(
     "appears displays exhibits displaying exhibiting invading encasing abutting contacting compressing extending "
     "reaching displacing occluding obstructing causing "
     "toward towards against near behind between beyond along around under below above before after during via upon "
-    "but which that containing through be likely probably lies plus vs versus found presents identified not it"
+    "but except which that containing through be likely probably lies plus vs versus found presents identified not it"
 )
 
 
@@ -165,6 +165,8 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
             break  # "blurred, SMV encased", "fluid attenuation, imperceptible wall"
         if token == "and" and not (_is_adjective(s, i - 2) and _is_adjective(s, i)):
             break
+        if token == "and" and hit.has("other") and s.tokens[i - 2] in ("attenuation", "density"):
+            break  # "with low density and thin septa"
         i -= 1
         if token == ",":
             comma = comma or i
@@ -242,11 +244,18 @@ _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier"
 
 def _thought_before(s: Sentence) -> set[int]:
     """What another examination had made of it: *which was thought to be solid at ultrasound*."""
-    for i, token in enumerate(s.tokens[:-3]):
+    for i, token in enumerate(s.tokens[:-2]):
         if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:
                 return set(range(i + 2, at))
+        named = s.tokens[-2] in ("on", "in", "at", "by") and s.tokens[-1] in _ELSEWHERE and not s.sizes
+        named = named and not any(pathology_of(h) for h in s.hits)
+        if named and not {"is", "was", "are", "shows", "seen"} & set(s.tokens):
+            return set(range(len(s.tokens)))  # "Incidentaloma of the liver in ultrasound."
+        elsewhere = token in ("suspected", "described") and s.tokens[i - 1] in ("was", "were")
+        if elsewhere and s.tokens[i + 1] in ("on", "at", "by", "in") and s.tokens[i + 2] in _ELSEWHERE and not s.sizes:
+            return set(range(i))  # "a hypervascular lesion was suspected on ultrasound"
     return set()
 
 
@@ -298,7 +307,7 @@ def nouns_of(
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
         elif not (lesion or pathology or area or _is_sized_satellite(s, noun)):
-            noun.role = "other"
+            noun.role = "artifact" if _is_other_diagnosis(s, noun, nouns) else "other"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "other" for n in nouns):
             noun.role = "other"  # "the renal vein shows a filling defect"
         elif s.tokens[hit.end - 1] in ("defect", "defects") and any(n.role == "lesion" for n in nouns):
@@ -336,6 +345,9 @@ def nouns_of(
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
     """Whether *hypodensity*, *structure* is what a lesion has and no further one: *the mass has a cystic structure*."""
     whole = before[-1] if before and before[-1].role == "lesion" else None
+    in_phase = s.tokens[hit.end - 1] in _DENSITIES and bool(_IN_PHASE & set(s.tokens[hit.end : hit.end + 5]))
+    if in_phase and before and s.tokens[hit.start - 1] == "with":
+        return True
     if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("and", ",", "with"):
         return bool(_IN_PHASE & set(s.tokens[hit.end : hit.end + 5]))  # "and hypoattenuation on the delayed phase"
     if whole and s.tokens[hit.end - 1] in _DENSITIES and s.tokens[hit.start - 1] in ("central", "internal"):
@@ -361,6 +373,8 @@ def _is_source(s: Sentence, hit: Hit) -> bool:
     """Whether a cancer is only where a metastasis comes from: *metastasis of a sigmoid carcinoma*."""
     if s.tokens[hit.end - 1] not in _CANCERS:
         return False
+    if any(h.start == hit.end and pathology_of(h) == "metastasis" for h in s.hits):
+        return True  # "lung cancer metastases"
     begin = next((i for i in range(hit.start - 1, max(-1, hit.start - 5), -1) if s.tokens[i] in ("of", "from")), None)
     return begin is not None and any(pathology_of(h) == "metastasis" and begin - 1 <= h.end <= begin for h in s.hits)
 
@@ -385,7 +399,10 @@ _DIFFUSE = words("hypodensity hypodensities hypoattenuation area areas")
 COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5": 5, "both": 2}
 
 _FURTHER = words("second third further new smaller larger similar")
-_WHICH_ONE = words("upper lower left right first second third other larger smaller anterior posterior")
+_WHICH_ONE = words(
+    "upper lower left right cranial caudal medial lateral dorsal ventral "
+    "first second third other larger smaller anterior posterior"
+)
 _PRONOUNS = words("one another other first second third fourth larger smaller latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
@@ -479,7 +496,10 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     after = hit.end + (s.tokens[hit.end : hit.end + 1] == ["of"])
     while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
         after += 1
-    return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after for st in near)
+    sized = any(
+        s.tokens[i][0] == "@" for i in range(start, hit.start)
+    )  # "a 17 mm area in the head which enhances less"
+    return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after + 8 * sized for st in near)
 
 
 def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
@@ -496,10 +516,14 @@ def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
+    if after[:1] == ["would"] and after[1:] != ["be"]:
+        return True  # "a hemangioma would show peripheral enhancement"
     return bool(after) and after[0] in _OTHER_NOUNS
 
 
-_OTHER_NOUNS = words("node nodes lymph adenopathy lymphadenopathy thickening protocol screening")
+_OTHER_NOUNS = words(
+    "node nodes lymph adenopathy lymphadenopathy thickening protocol screening surveillance staging workup syndrome"
+)
 
 
 def _has_size(s: Sentence, start: int, end: int) -> bool:
@@ -520,6 +544,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     )
     if named:  # "a new focus of 11 mm: recurrence"
         return True
+    if is_excepted(s, noun):
+        return False
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
         lead = s.tokens[noun.start - 1] if noun.start else ""
@@ -544,6 +570,25 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         placed = any(h.has("site") for h in s.hits)
     own_sizes = [z for z in s.sizes if not z.prior and not z.distance]
     return open_lesions and not own_sizes and not placed and not _introduced(s, noun)
+
+
+def _is_other_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
+    """Whether what is no tumor is the diagnosis: *consistent with pyelonephritis*, *a hematoma rather than a tumor*."""
+    if s.tokens[noun.end - 1] not in lexicon.NOT_A_TUMOR or s.is_negated(noun.hit):
+        return False
+    if s.tokens[noun.end : noun.end + 2] in (["rather", "than"], ["and", "not"]) or s.tokens[noun.start - 1] == ":":
+        return True
+    cues = (c for c in s.cues if c.has("diagnosis") and 0 <= noun.hit.start - c.end <= 4)
+    near = any("of" not in s.tokens[c.end : noun.hit.start] for c in cues)  # not "sequel of pancreatitis"
+    return near and cue_before(s, noun, before)
+
+
+def is_excepted(s: Sentence, noun: Noun) -> bool:
+    """*No renal lesion except a simple cyst*: the cyst is there."""
+    if not any(h.end < noun.start and is_lesion_noun(h) and s.is_negated(h) for h in s.hits):
+        return False
+    lead = s.tokens[max(0, noun.start - 2) : noun.start]
+    return "except" in lead or lead in (["apart", "from"], ["aside", "from"], ["other", "than"], ["exception", "of"])
 
 
 def _is_first_alternative(s: Sentence, noun: Noun) -> bool:

@@ -22,7 +22,7 @@ _CONCLUSIONS = re.compile(
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
-_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|\(?\d{1,2}[.)]|\(?[a-h]\))\s*(?=\D)", re.IGNORECASE)
+_NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|#\d{1,2}[.):,]?|\(?\d{1,2}[.)]|\(?[a-h]\))\s*(?=\D)", re.IGNORECASE)
 
 
 @dataclass

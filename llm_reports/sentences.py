@@ -156,15 +156,21 @@ def _with_units(match: re.Match[str]) -> str:
     return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
 
 
+_EXCEPT_EDGE = (
+    r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? "
+    r"(?=(?:wall|rim|periphery|margin|edge|border)\b)"
+)
 _HEADS_OF_FORMS = "attenuation|density|enhancement|margins?|borders?|texture|contrast uptake"
 _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
+        (r"\bacquisition(?=s?\b)", "phase"),
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
+        (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
         (r"@", " at "),
         (r" & ", " and "),
@@ -182,13 +188,50 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
-            r"\bdo(?:es)? not enhance (?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            r"\b(?:do(?:es)? not enhance|not enhancing) "
+            r"(?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
             "enhances less than",
+        ),
+        (
+            r"\b(?:do(?:es)? not (?:show|have|demonstrate)|shows? (?:not|no)|no|not) more than "
+            r"(?=(?:minimal|mild|slight|faint|weak|subtle|minor|little) (?:\w+ )?(?:enhancement|uptake))",
+            "shows ",
+        ),
+        (  # "was isodense on the previous CT", "was hypervascular in 2019"
+            r"\b(was|were) (?:(?!not\b|no\b|\d|and\b|with\b|but\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
+            r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
+            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d)\b)",
+            r"\1 ",
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
+        (
+            r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
+            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle)\b)",
+            r"\1 is ",
+        ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
+        (r"\bearly phase\b", "arterial phase"),
+        (
+            r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
+            r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
+            "unenhanced ",
+        ),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
+        # "a washout, which would speak for HCC, is not seen"
+        (
+            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
+            r"\1 ",
+        ),
+        # "no enhancement except for its wall"
+        (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
+        (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
+        (
+            r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) "
+            r"(?=enhancement differences?\b|differences? (?:in|of) enhancement\b)",
+            r"\1 ",
+        ),
+        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:])", "another one"),
         (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
@@ -242,7 +285,7 @@ def normalized(text: str) -> str:
 
 # Sizes
 
-_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
+_UNIT = r"(?:mms?|cms?|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _DIRECTION = r"(?:ap(?! (?:hyper|enh|bright|blush|uptake|phase))|cc|tr|trans|craniocaudal|anteroposterior)"
 """Not the arterial phase: *17 mm AP hyperenhancing nodule*."""
 _MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| {_DIRECTION}\b)?"
@@ -376,12 +419,18 @@ def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
         return True
     if not spatial and _is_of_part(tokens, at):
         return True
+    bracket = next((i for i in range(at - 1, max(0, at - 9), -1) if tokens[i] in "()"), 0)
+    if tokens[bracket] == "(" and tokens[bracket - 1] in _ENLARGED:
+        return True  # "both markedly enlarged (right 19 cm, left 21 cm)"
     if _BOUNDED & set(tokens[max(0, at - 5) : at]) and before[-1:] in (["than"], ["above"], ["exceeding"], ["exceeds"]):
         return True  # "none exceeding 15 mm"
+    if {"growth", "grown", "increase", "increased"} & set(before) and before[-1:] in ([":"], ["of"], ["by"]):
+        return True  # "growth: 5 mm in 8 months"
     return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
 
 
 _BOUNDED = words("none neither not")
+_ENLARGED = words("enlarged shrunken atrophic hepatomegaly splenomegaly nephromegaly")
 
 
 # Scope of negation and of other cues
@@ -390,7 +439,7 @@ _ENDS = frozenset(";:()!?|-.")
 _PUNCTUATION = _ENDS | {","}
 _VERBS = words(
     "is are was were has have shows show measures measuring demonstrates appears contains remains lies enhances "
-    "looks seems takes becomes speaks"
+    "looks seems takes becomes speaks represents"
 )
 
 
@@ -438,7 +487,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
-        if cue.has("negation", "absent") and _is_there_after_all(s.tokens, cue):
+        if cue.has("negation", "absent") and (_is_there_after_all(s.tokens, cue) or _only_earlier(s.tokens, cue)):
             continue
         if cue.has("negation") and _at_no_time(s.tokens, cue):
             for hit in s.hits:  # the lesion is there, and what is said of it with a verb is not
@@ -461,7 +510,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("gone"):
             for hit in s.hits:  # "washout is no longer seen"
-                shown = any(t.kind == "say" and t.name == "enhancement" for t in hit.terms)
+                shown = any(t.kind in ("say", "head") and t.name == "enhancement" for t in hit.terms)
+                shown = shown and not any(t in _LESION_WORDS for t in s.tokens[hit.end : cue.start])
                 if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         elif cue.has("absent"):
@@ -472,6 +522,10 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             if i > 0 and (s.tokens[i] == "and" or joined):  # "it is hypodense and not seen on the arterial phase"
                 continue
             begins = {i for i, t in enumerate(s.tokens) if t in _RELATIVES}
+            if s.tokens[i] == ")" and "(" in s.tokens[:i]:  # "hemangioma features (puddling, fill-in) are missing"
+                opens = max(j for j in range(i) if s.tokens[j] == "(")
+                negated[opens:i] = [True] * (i - opens)
+                i = opens - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in (stops | begins) - therefore:
                 negated[i] = True
                 i -= 1
@@ -479,6 +533,16 @@ def _negated_tokens(s: Sentence) -> list[bool]:
 
 
 _RELATIVES = words("where when whose")  # "a lesion where enhancement could not be shown"
+
+
+def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
+    """*Not seen on the prior CT*, *not present in 2018*: it is there now."""
+    after = tokens[cue.end : cue.end + 5]
+    begins = cue.has("absent") and after[:1] in (["on"], ["in"], ["at"])
+    return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
+
+
+_EARLIER_STUDY = words("prior previous last earlier outside old former initial")
 
 
 def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
@@ -494,7 +558,8 @@ def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
     after = tokens[cue.end : cue.end + 12]
     at = next((i for i, t in enumerate(after) if t in ("but", "yet", "however")), None)
     phase = at is not None and bool(_PHASES & set(after[:at])) and after[0] in _DURING
-    return phase and bool(_SEEN & set(after[at : (at or 0) + 3]))
+    shown = after[(at or 0) + 1 : (at or 0) + 3]
+    return phase and bool(_SEEN & set(shown) or shown[:1] == ["only"] or _DURING & set(shown[:1]))
 
 
 _SEEN = words("present seen evident visible there noted found appears occurs")
@@ -572,6 +637,9 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
+        pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
+        if token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS):
+            listed = True  # "free of enhancement and calcification"
         if token == "," and not (listed or _list_goes_on(tokens, i, stops)):
             return i
         if token == "and" and not listed and not (_joins_adjectives(tokens, i) or _joins_nouns(tokens, i, starts)):
@@ -755,11 +823,18 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
         return False
     after, before = s.tokens[st.end : st.end + 3], s.tokens[max(0, st.start - 4) : st.start]
     inner = bool(_INNER & {*before[-3:], *after[:2]})
-    for token in after:
-        if token in _CORE or (inner and token in _AREAS):
+    for i, token in enumerate(after):
+        following = s.tokens[st.end + i + 1 : st.end + i + 2]
+        if following and following[0].startswith(("enhanc", "hyper", "like")):
+            break  # "a hypodense rim-enhancing nodule"
+        if token in _CORE or token in _OUTER or (inner and token in _AREAS):
             return True
-        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and"):
+        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and", "without", "but"):
             break
+    if before[-2:] in (["areas", "of"], ["zones", "of"], ["regions", "of"], ["foci", "of"]) and st.start > 3:
+        lead = s.tokens[: st.start - 2]
+        if any(t in _LESION_WORDS for t in lead) and lead[-1] in (",", "with", "and", "contains", "containing", "has"):
+            return True  # "a mass with areas of low attenuation"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
     if {",", "-", "and"} & set(before):
@@ -771,10 +846,13 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
 _JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
-_AREAS = words("area areas zone zones portion portions region regions part parts")
-_CORE = words("core center centre contents content scar lakes pockets components component halo septa necrosis middle")
+_AREAS = words("area areas zone zones portion portions region regions part parts contents content")
+_CORE = words("core center centre scar lakes pockets components component halo septa necrosis middle")
+_OUTER = words("rim ring capsule pseudocapsule wall border")
 
 
+_SHOWING = words("show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
+_SEARCHING = words("look search check watch looking searching")
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
 
 
@@ -785,18 +863,43 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
     for i in range(st.start):
         asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
+        asked = asked or (s.tokens[i] == "would" and bool(_SHOWING & set(s.tokens[i + 1 : i + 2])))
+        asked = asked or (s.tokens[i] == "if" and i == 0)
+        asked = asked or (s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING)  # "MRI to look for washout"
         if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
             return True
     return False
 
 
+def _is_doubtful(s: Sentence, st: Statement) -> bool:
+    """*Equivocal washout*, *questionable rim enhancement* are not stated."""
+    if st.field == "pathology":
+        return False
+    return any(c.has("doubt") and c.end == st.start and s.tokens[c.start] in _DOUBTFUL for c in s.cues)
+
+
+_DOUBTFUL = words("equivocal questionable doubtful possible potential suspected questionably")
+
+
 def _of_some(s: Sentence, st: Statement) -> bool:
-    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*."""
+    """Whether it is said of a few of many: *innumerable cysts, some hyperdense*; *some cysts are hyperdense*."""
+    verb = next((i for i, t in enumerate(s.tokens[:7]) if t in _VERBS or t in ("show", "contain", "enhance")), 0)
+    subject = s.tokens[:verb]
+    if (
+        subject[:1] in (["some"], ["few"], ["others"], ["many"])
+        and (len(subject) < 3 or subject[1] == "of")
+        and st.start >= verb
+    ):
+        goes_on = not {"none", "all", "they", "no"} & set(s.tokens[verb : st.start])
+        return st.field in ("attenuation", "enhancement") and goes_on
     before = s.tokens[max(0, st.start - 4) : st.start]
+    if st.value == "calcified":
+        return False  # "a few foci of calcification"
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
     if some is None or {",", "and"} & set(before[some:]):
         return False
-    return st.end == len(s.tokens) or s.tokens[st.end] in (",", ")")
+    end = st.end + (s.tokens[st.end : st.end + 1] in (["content"], ["contents"]))
+    return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
 
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
@@ -807,6 +910,8 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
     if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
         return False
+    if _before_another(s, st):
+        return True
     at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
     if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
         return False
@@ -821,9 +926,31 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     return article in ("the", "a", "an", "this") or st.start == 0
 
 
+def _before_another(s: Sentence, st: Statement) -> bool:
+    """Whether an adjective is that of a neighbor: *adjacent to the strongly enhancing vena cava*."""
+    if st.field in ("pathology", "composition") or "the" not in s.tokens[max(0, st.start - 3) : st.start + 1]:
+        return False
+    near = next((h for h in s.hits if st.end <= h.start <= st.end + 1), None)
+    if near is None or any(t in _LESION_WORDS or t in _IN_PHRASE for t in s.tokens[st.end : near.end + 1]):
+        return False
+    organ = near.name("organ") not in (None, *lexicon.HOSTS, "soft tissue")
+    vessel = near.has("other") and near.name("other") != "state" and not any(t in _LESION_WORDS for t in s.tokens)
+    return organ or vessel
+
+
 def _of_another(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a vessel or another organ: *calcifications of the aorta*."""
     object_of = s.tokens[st.start] in ("infiltrating", "infiltrates") and s.tokens[st.end : st.end + 1] == ["the"]
+    around = s.tokens[st.end : st.end + 4]
+    if st.field == "enhancement" and around[:1] in (["of"], ["in"]) and _AROUND & set(around[1:3]):
+        return True  # "hyperenhancement of the surrounding parenchyma"
+    if (
+        st.field == "enhancement"
+        and st.value != "rim"
+        and _BEYOND & set(around[:1])
+        and _LESION_WORDS & set(around[1:])
+    ):
+        return True  # "hyperenhancement distal to the lesion"
     if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
         return False
     if st.field == "pathology":
@@ -836,6 +963,23 @@ def _of_another(s: Sentence, st: Statement) -> bool:
     return thing or (organ is not None and organ not in (*lexicon.HOSTS, "soft tissue"))
 
 
+_AROUND = words("surrounding adjacent neighboring neighbouring adjoining perilesional remaining")
+_BEYOND = words("distal adjacent peripheral upstream around surrounding next proximal")
+
+
+def in_another_organ(s: Sentence, st: Statement) -> bool:
+    """*Ill-defined opacities in the lungs*, after a lesion of the liver: nothing that the sentence says is of it."""
+    if st.field == "pathology" or s.tokens[0] in _SUBJECTS or any(_is_lesion(h) for h in s.hits):
+        return False
+    after = s.tokens[st.end : st.end + 5]
+    at = next((i for i, t in enumerate(after) if t in ("in", "of", "within", "around")), None)
+    if at is None or _PUNCTUATION & set(after[:at]) or {"and", "with"} & set(after[:at]):
+        return False
+    organ = next((h.name("organ") for h in s.hits if st.end + at < h.start <= st.end + at + 2 and h.has("organ")), None)
+    return organ not in (None, *lexicon.HOSTS, "soft tissue")
+
+
+_SUBJECTS = words("it they this these which both all")
 _OPPOSITES = {("margin", "well-defined"): "ill-defined", ("texture", "homogeneous"): "heterogeneous"}
 
 
@@ -873,7 +1017,7 @@ def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
         return
     text = " ".join(s.tokens)
     match = _SAME_HU.search(text)
-    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text)
+    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text) or _HU_BEFORE_BOTH.search(text)
     if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
         match = pair
     if match:
@@ -900,7 +1044,13 @@ _HU_OF_TWO = re.compile(
     r"(\d+)(?: hu)?[^.;]{0,20}? "
     r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
 )
+_HU_BEFORE_BOTH = re.compile(
+    r"\bhu (?:values? )?(?:of )?(\d+) (?:on|in|at) (?:the )?"
+    r"(?:plain|native|unenhanced|pre\w*|non ?contrast)[^.;]{0,15}? "
+    r"(\d+) (?:on|in|at|after) (?:the )?(?:contrast|post\w*|enhanced|portal|venous|nephro\w*)"
+)
 _NO_RISE = re.compile(
+    r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|"
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
 )
@@ -922,8 +1072,7 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
             between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
-        heading = i == 0 and s.tokens[2:3] == [":"]  # "Arterial phase: bright nodule"
-        if heading and s.tokens[i] == "arterial" and s.tokens[1] in _PHASES and not _PHASE_ENDS & set(between[3:]):
+        if i <= 1 and _is_phase_heading(s, i) and not _OTHER_PHASE & set(s.tokens[i + 1 : st.start]):
             return st._replace(field="enhancement", value="arterial")
         if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
@@ -931,6 +1080,17 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _is_phase_heading(s: Sentence, at: int) -> bool:
+    """*Arterial phase: bright nodule*, *Late arterial: homogeneous, bright*."""
+    lead = s.tokens[:at]
+    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] == ":"), None)
+    named = s.tokens[at] == "arterial" and end is not None and set(s.tokens[at + 1 : end]) <= _PHASES
+    return named and lead in ([], ["late"], ["early"], ["hepatic"])
+
+
+_OTHER_PHASE = words("portal venous delayed late nephrographic equilibrium unenhanced native")
 
 
 def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
@@ -1058,6 +1218,13 @@ def _lies_there(s: Sentence, mod: Hit, head: Hit) -> bool:
     return s.tokens[mod.start] in _PREPOSITIONS and bool(_LIES & set(s.tokens[head.end : mod.start]))
 
 
+def _is_next_heading(s: Sentence, mod: Hit, head: Hit) -> bool:
+    """Whether a phase is the heading of what follows: *enhancement: arterial phase - none, portal phase - weak*."""
+    listed = head.end <= mod.start and ":" in s.tokens[head.end : mod.start]
+    return listed and s.tokens[mod.end - 1] in _PHASES and s.tokens[mod.end : mod.end + 1] in _HEADS_END
+
+
+_HEADS_END = ([":"], ["-"])
 _LIES = words("lies lie located situated sits found arises")
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
@@ -1080,7 +1247,7 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
             continue
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
-        if _is_bordered(s, mod, head) or _lies_there(s, mod, head):
+        if _is_bordered(s, mod, head) or _lies_there(s, mod, head) or _is_next_heading(s, mod, head):
             continue
         for term in mod.terms:
             for field, value in _MODS[term.name].items() if term.kind == "mod" else ():
@@ -1126,6 +1293,7 @@ _ALONE = {
     ),
     **dict.fromkeys(("hypo", "iso", "hyper"), "attenuation"),
     "avid": "enhancement",
+    "arterial": "enhancement",
 }
 
 
@@ -1139,6 +1307,9 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
         return None
     if field == "attenuation" and _opens_list(s, hit.end):
         return field
+    if s.tokens[hit.start] == "arterial":  # "an arterial focus of 6 mm"
+        after = s.tokens[hit.end : hit.end + 1]
+        return field if hit.end == hit.start + 1 and bool(after) and after[0] in _LESION_WORDS else None
     if hit.start == 0:  # "Sharp."
         return field if hit.end == len(s.tokens) or s.tokens[hit.end] == "," else None
     before, after = s.tokens[hit.start - 1], s.tokens[hit.end : hit.end + 1]
@@ -1176,18 +1347,28 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", "rim", start, end, True)  # "enhancing wall: none"
     elif "none" in values:
         gone = any(v == "none" for _, v in mods)
+        kind = next((v for v in ("rim", "arterial", "hyper", "hypo") if v in values), None)
+        if gone and kind:
+            yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
+            return
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values:
-        if negated and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
+        nodular = s.tokens[max(0, start - 2) : start] in (["no", "nodular"], ["without", "nodular"])
+        if negated and not nodular and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
             yield Statement("enhancement", "none", start, end, False)
     else:
         value = next(v for v in ("washout", "rim", "arterial", "hyper", "hypo") if v in values)
+        late = {"venous", "portal", "delayed", "late", "all", "both"} & set(s.tokens[head.end : end + 4])
+        if value == "arterial" and "hypo" in values and late:
+            value = "hypo"  # "enhances poorly in the arterial as well as the venous phase"
         if value in ("arterial", "hyper") and "hypo" in own:  # "enhances less avidly than the gland"
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
 
 
 _WALLS = words("septa septum septation septations wall walls capsule")
+_SHARES = words("part parts portion portions component components area areas content contents")
+_INNER_PARTS = words("septa septum septation septations scar")
 
 
 def _in_several_phases(s: Sentence, head: Hit) -> bool:
@@ -1245,12 +1426,20 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             return True  # "the centre does not enhance"
         if token in _PUNCTUATION or token in ("and", "with"):
             break
+    if s.tokens[head.start] in ("enhance", "enhances"):
+        linking = lexicon.SKIPPED | {"do", "does", "not", "that", "which"}
+        subject = next((t for t in reversed(s.tokens[: head.start]) if t not in linking), "")
+        if subject in _INNER_PARTS or (subject in _SHARES and s.is_negated(head)):
+            return True  # "its septa enhance mildly", "the cystic parts do not enhance"
     whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
     if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
         return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
     lesions = {h.end - 1 for h in s.hits if h.has("lesion") or _names(h)}
+    soft = s.tokens[head.end : head.end + 2] == ["soft", "tissue"] and head.end + 2 not in lesions
+    if soft and head.end + 1 not in lesions and any(i < head.start for i in lesions):
+        return True  # "an AML with strongly enhancing soft tissue"
     for i in range(head.end, min(head.end + 4, len(s.tokens))):
         if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
@@ -1291,7 +1480,7 @@ class Sentence:
                 *_unchanged_by_contrast(self),
                 *_of_constant_hu(self),
             )
-            if not any(is_other(self, st) for is_other in (_inside_areas, _of_tissue, _of_another, _is_asked, _of_some))
+            if not any(is_other(self, st) for is_other in _NOT_OF_LESION)
         )
         # the first value that a report states counts
         self.statements = sorted((_turned(_in_phase(self, st)) for st in read), key=lambda st: st.start)
@@ -1318,6 +1507,7 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
+_NOT_OF_LESION = (_inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
