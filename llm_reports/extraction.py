@@ -29,6 +29,7 @@ from .nouns import (
     history_tokens,
     is_excepted,
     is_lesion_noun,
+    is_of_other_imaging,
     is_plural,
     is_reference,
     is_rest_of_organ,
@@ -345,7 +346,7 @@ class _Reader:
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
     def read(self, text: str, context: Context) -> None:
-        if _QUESTION.search(text) or (not self.lesions and (_FIRST_QUESTION.fullmatch(text) or _TITLE.fullmatch(text))):
+        if _QUESTION.search(text) or (not self.lesions and (_FIRST_QUESTION.fullmatch(text) or _is_title(text))):
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
@@ -381,7 +382,7 @@ class _Reader:
         self.concluding = context.conclusion
         past = history_tokens(s)
         s.statements = [st for st in s.statements if st.start not in past and not in_another_organ(s, st)]
-        earlier = _is_earlier(s)
+        earlier = _is_earlier(s) or is_of_other_imaging(s)
         if earlier:
             s.statements, s.sizes = [], [z._replace(prior=True) for z in s.sizes]
         before = len(self.lesions)
@@ -709,8 +710,9 @@ class _Reader:
         )
         if artifact and not any(n.role == "diagnosis" for n in nouns):
             named = {p.organ for p in places_of(s) if p.explicit and not p.reference}
+            place = location_in(s, 0, len(s.tokens), organ_of([p for p in places_of(s) if not p.reference]))
             for lesion in targets:
-                if named and lesion.organ not in named:
+                if (named and lesion.organ not in named) or lesion.location.contradicts(place):
                     continue  # "the liver has focal fatty sparing only", after a pancreatic lesion
                 if not (context.label and lesion.location.contradicts(self.location)):
                     lesion.dropped, lesion.plural = True, False
@@ -1102,7 +1104,16 @@ _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$",
 _FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?")
 """A question that opens a report, and asks for what is to be found: *Cyst?*"""
 _TITLE = re.compile(r"(?:CT|MDCT|CECT|NCCT)\b(?: [A-Za-z/-]+){1,5}[.:]?", re.IGNORECASE)
-"""*CT kidney mass.*"""
+_TITLE_VERBS = words("shows show showed demonstrates demonstrated reveals revealed depicts confirms detects with has")
+
+
+def _is_title(text: str) -> bool:
+    """*CT kidney mass.* names what was looked for; but *CT shows a kidney mass* finds it."""
+    if not _TITLE.fullmatch(text) or _TITLE_VERBS & set(text.lower().split()):
+        return False
+    return all(st.field == "pathology" for st in Sentence(text).statements)
+
+
 _LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
 

@@ -349,7 +349,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "cysts beside|and|with|within solid",
         "both solid and cystic",
         "both cystic and solid",
-        "with|has|contains|contain|shows|and|, a? cystic center|centre|core|areas|degeneration|portions",
+        "with|has|contains|contain|shows a? cystic areas|degeneration|portions",
+        "with|has|contains|contain|shows|and|, a? cystic center|centre|core",
     ),
     ("composition", "necrotic"): (
         "focus|foci|area|areas of necrosis",

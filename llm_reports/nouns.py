@@ -244,19 +244,28 @@ _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier"
 
 def _thought_before(s: Sentence) -> set[int]:
     """What another examination had made of it: *which was thought to be solid at ultrasound*."""
-    for i, token in enumerate(s.tokens[:-2]):
+    for i, token in enumerate(s.tokens[:-3]):
         if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:
                 return set(range(i + 2, at))
-        named = s.tokens[-2] in ("on", "in", "at", "by") and s.tokens[-1] in _ELSEWHERE and not s.sizes
-        named = named and not any(pathology_of(h) for h in s.hits)
-        if named and not {"is", "was", "are", "shows", "seen"} & set(s.tokens):
-            return set(range(len(s.tokens)))  # "Incidentaloma of the liver in ultrasound."
-        elsewhere = token in ("suspected", "described") and s.tokens[i - 1] in ("was", "were")
-        if elsewhere and s.tokens[i + 1] in ("on", "at", "by", "in") and s.tokens[i + 2] in _ELSEWHERE and not s.sizes:
-            return set(range(i))  # "a hypervascular lesion was suspected on ultrasound"
     return set()
+
+
+def is_of_other_imaging(s: Sentence) -> bool:
+    """Whether a sentence only tells what another examination found: *a lesion was suspected on ultrasound*."""
+    if s.sizes or {"is", "are", "shows", "now"} & set(s.tokens):
+        return False
+    for before, verb, preposition, examination in zip(s.tokens, s.tokens[1:], s.tokens[2:], s.tokens[3:], strict=False):
+        told = before in ("was", "were") and verb in ("suspected", "described")
+        if told and preposition in _BY and examination in _ELSEWHERE:
+            return True
+    named = s.tokens[-2:-1] and s.tokens[-2] in _BY and s.tokens[-1] in _ELSEWHERE
+    only_named = not s.statements and not {"was", "were", "seen"} & set(s.tokens)
+    return bool(named and only_named)  # "Incidentaloma of the liver in ultrasound."
+
+
+_BY = words("on in at by")
 
 
 _OF_LESIONS = words("query presents presenting presented")  # said of patients, and of lesions
@@ -576,8 +585,14 @@ def _is_other_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool
     """Whether what is no tumor is the diagnosis: *consistent with pyelonephritis*, *a hematoma rather than a tumor*."""
     if s.tokens[noun.end - 1] not in lexicon.NOT_A_TUMOR or s.is_negated(noun.hit):
         return False
-    if s.tokens[noun.end : noun.end + 2] in (["rather", "than"], ["and", "not"]) or s.tokens[noun.start - 1] == ":":
+    if s.tokens[noun.end : noun.end + 2] in (["rather", "than"], ["and", "not"]):
         return True
+    there = [n for n in before if n.role != "nothing"]
+    of_lesion = there[-1].role == "lesion" and not there[-1].pathology if there else s.tokens[0] in ("it", "this")
+    if not of_lesion:
+        return False  # "calcifications consistent with pancreatitis", "a pseudocyst consistent with pancreatitis"
+    if s.tokens[noun.start - 1] == ":":
+        return True  # "a linear lesion: laceration"
     cues = (c for c in s.cues if c.has("diagnosis") and 0 <= noun.hit.start - c.end <= 4)
     near = any("of" not in s.tokens[c.end : noun.hit.start] for c in cues)  # not "sequel of pancreatitis"
     return near and cue_before(s, noun, before)

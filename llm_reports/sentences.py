@@ -197,8 +197,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:minimal|mild|slight|faint|weak|subtle|minor|little) (?:\w+ )?(?:enhancement|uptake))",
             "shows ",
         ),
-        (  # "was isodense on the previous CT", "was hypervascular in 2019"
-            r"\b(was|were) (?:(?!not\b|no\b|\d|and\b|with\b|but\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
+        (  # "was isodense on the previous CT", "was hypervascular in 2019"; but not "was resected in 2019"
+            r"\b(was|were) (?:(?!(?:not|no|and|with|but|\w*(?:resected|removed|treated|ablated|diagnosed|operated)|"
+            r"seen|found|noted|described)\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
             r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
             r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d)\b)",
             r"\1 ",
@@ -218,9 +219,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             "unenhanced ",
         ),
         (r",(?= (?:where|when|in which|during which)\b)", ""),
-        # "a washout, which would speak for HCC, is not seen"
+        # "a washout, which would speak for HCC, is not seen"; but "a mass, which measures 5 cm, is seen"
         (
-            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
+            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which (?:would|could|might|may) [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
             r"\1 ",
         ),
         # "no enhancement except for its wall"
@@ -231,7 +232,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=enhancement differences?\b|differences? (?:in|of) enhancement\b)",
             r"\1 ",
         ),
-        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:])", "another one"),
+        # the largest is told of with its plural, the next one is a lesion of its own where it has a size
+        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:][^;]{0,60}\d ?[cm]m\b)", "another one"),
         (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
@@ -324,6 +326,9 @@ def _set_sizes_apart(text: str) -> tuple[str, list[_Measure]]:
         if far and far.lstrip().startswith("and") and lead != "between ":
             found.extend(_Measure(v, None) for v in (max(values[:-1]), values[-1]))
             return f" {lead or ''}@{len(found) - 2} and @{len(found) - 1} "
+        if far and far.lstrip().startswith("to") and match.string[: match.start()].endswith("by "):
+            found.extend(_Measure(v, None) for v in (values[0], values[-1]))  # "increased by 5 mm to 27 mm"
+            return f" @{len(found) - 2} to @{len(found) - 1} "
         if far and far.strip().startswith("/"):
             values = values[:-1] if len(values) > 1 and not match.group("rest") and values[-1] < 0 else values
         found.append(_Measure(max(values), None, 1 if far else len(values)))
@@ -419,18 +424,28 @@ def _is_distance(tokens: Sequence[str], at: int, spatial: bool) -> bool:
         return True
     if not spatial and _is_of_part(tokens, at):
         return True
-    bracket = next((i for i in range(at - 1, max(0, at - 9), -1) if tokens[i] in "()"), 0)
-    if tokens[bracket] == "(" and tokens[bracket - 1] in _ENLARGED:
-        return True  # "both markedly enlarged (right 19 cm, left 21 cm)"
+    if _is_of_organ(tokens, at):
+        return True
     if _BOUNDED & set(tokens[max(0, at - 5) : at]) and before[-1:] in (["than"], ["above"], ["exceeding"], ["exceeds"]):
         return True  # "none exceeding 15 mm"
-    if {"growth", "grown", "increase", "increased"} & set(before) and before[-1:] in ([":"], ["of"], ["by"]):
-        return True  # "growth: 5 mm in 8 months"
+    if before[-1:] in ([":"], ["of"], ["by"]) and before[-2:-1] and before[-2] in _GROWTH:
+        return True  # "growth: 5 mm in 8 months", but not "an increased diameter of 27 mm"
     return before[-1:] in (["below"], ["under"], ["<"]) or before[-2:] in (["less", "than"], ["smaller", "than"])
 
 
+def _is_of_organ(tokens: Sequence[str], at: int) -> bool:
+    """*Both kidneys are enlarged (right 19 cm, left 21 cm)*; but *the metastasis has enlarged (34 mm)*."""
+    bracket = next((i for i in range(at - 1, max(0, at - 9), -1) if tokens[i] in "()"), 0)
+    if tokens[bracket] != "(" or tokens[bracket - 1] not in _ENLARGED:
+        return False
+    subject = set(tokens[:bracket])
+    return bool(subject & _ENLARGED_ORGANS) and not subject & _LESION_WORDS
+
+
 _BOUNDED = words("none neither not")
+_GROWTH = words("growth grown increase increased")
 _ENLARGED = words("enlarged shrunken atrophic hepatomegaly splenomegaly nephromegaly")
+_ENLARGED_ORGANS = words("kidneys kidney liver spleen both hepatomegaly splenomegaly nephromegaly")
 
 
 # Scope of negation and of other cues
@@ -825,8 +840,8 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
     inner = bool(_INNER & {*before[-3:], *after[:2]})
     for i, token in enumerate(after):
         following = s.tokens[st.end + i + 1 : st.end + i + 2]
-        if following and following[0].startswith(("enhanc", "hyper", "like")):
-            break  # "a hypodense rim-enhancing nodule"
+        if following and following[0].startswith(("enhanc", "hyper", "like", "shaped")):
+            break  # "a hypodense rim-enhancing nodule", "a ring-shaped one"
         if token in _CORE or token in _OUTER or (inner and token in _AREAS):
             return True
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("in", "with", "and", "without", "but"):
@@ -865,16 +880,22 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
         asked = asked or (s.tokens[i] == "would" and bool(_SHOWING & set(s.tokens[i + 1 : i + 2])))
         asked = asked or (s.tokens[i] == "if" and i == 0)
-        asked = asked or (s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING)  # "MRI to look for washout"
+        searched = s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING  # "MRI to look for washout"
+        asked = asked or (searched and "the" not in s.tokens[i : st.start])  # "... of the hypodense lesion": it is
         if asked and not _PUNCTUATION & set(s.tokens[i : st.start]):
             return True
     return False
 
 
 def _is_doubtful(s: Sentence, st: Statement) -> bool:
-    """*Equivocal washout*, *questionable rim enhancement* are not stated."""
+    """*Equivocal washout* is not stated; but in *suspected hypodense metastasis* only the metastasis is in doubt."""
     if st.field == "pathology":
         return False
+    for i in range(st.end, min(st.end + 5, len(s.tokens))):
+        if s.tokens[i] in _IN_PHRASE:
+            break
+        if any(h.start <= i < h.end and (_is_lesion(h) or _names(h)) for h in s.hits):
+            return False
     return any(c.has("doubt") and c.end == st.start and s.tokens[c.start] in _DOUBTFUL for c in s.cues)
 
 
@@ -886,7 +907,7 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     verb = next((i for i, t in enumerate(s.tokens[:7]) if t in _VERBS or t in ("show", "contain", "enhance")), 0)
     subject = s.tokens[:verb]
     if (
-        subject[:1] in (["some"], ["few"], ["others"], ["many"])
+        subject[:1] in (["some"], ["few"], ["others"])
         and (len(subject) < 3 or subject[1] == "of")
         and st.start >= verb
     ):
@@ -944,13 +965,9 @@ def _of_another(s: Sentence, st: Statement) -> bool:
     around = s.tokens[st.end : st.end + 4]
     if st.field == "enhancement" and around[:1] in (["of"], ["in"]) and _AROUND & set(around[1:3]):
         return True  # "hyperenhancement of the surrounding parenchyma"
-    if (
-        st.field == "enhancement"
-        and st.value != "rim"
-        and _BEYOND & set(around[:1])
-        and _LESION_WORDS & set(around[1:])
-    ):
-        return True  # "hyperenhancement distal to the lesion"
+    beyond = around[1:2] == ["to"] if _BEYOND & set(around[:1]) else around[:1] in (["around"], ["surrounding"])
+    if st.field == "enhancement" and st.value != "rim" and beyond and _LESION_WORDS & set(around[1:]):
+        return True  # "hyperenhancement distal to the lesion", but not "a hyperenhancing peripheral lesion"
     if s.tokens[st.end : st.end + 1] not in (["of"], ["in"], ["within"], ["along"]) and not object_of:
         return False
     if st.field == "pathology":
@@ -964,7 +981,7 @@ def _of_another(s: Sentence, st: Statement) -> bool:
 
 
 _AROUND = words("surrounding adjacent neighboring neighbouring adjoining perilesional remaining")
-_BEYOND = words("distal adjacent peripheral upstream around surrounding next proximal")
+_BEYOND = words("distal adjacent peripheral next proximal")
 
 
 def in_another_organ(s: Sentence, st: Statement) -> bool:
@@ -1428,8 +1445,9 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
             break
     if s.tokens[head.start] in ("enhance", "enhances"):
         linking = lexicon.SKIPPED | {"do", "does", "not", "that", "which"}
-        subject = next((t for t in reversed(s.tokens[: head.start]) if t not in linking), "")
-        if subject in _INNER_PARTS or (subject in _SHARES and s.is_negated(head)):
+        at = next((i for i in range(head.start - 1, -1, -1) if s.tokens[i] not in linking), 0)
+        inner = s.tokens[at] in _INNER_PARTS and s.tokens[max(0, at - 1)] != "and"  # not "wall and septa enhance"
+        if inner or (s.tokens[at] in _SHARES and s.is_negated(head)):
             return True  # "its septa enhance mildly", "the cystic parts do not enhance"
     whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
     if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
