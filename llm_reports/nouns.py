@@ -598,12 +598,15 @@ def _is_other_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool
     return near and cue_before(s, noun, before)
 
 
+_EXCEPTIONS = (["apart", "from"], ["aside", "from"], ["other", "than"], ["exception", "of"])
+
+
 def is_excepted(s: Sentence, noun: Noun) -> bool:
     """*No renal lesion except a simple cyst*: the cyst is there."""
-    if not any(h.end < noun.start and is_lesion_noun(h) and s.is_negated(h) for h in s.hits):
-        return False
     lead = s.tokens[max(0, noun.start - 2) : noun.start]
-    return "except" in lead or lead in (["apart", "from"], ["aside", "from"], ["other", "than"], ["exception", "of"])
+    if "except" not in lead and lead not in _EXCEPTIONS:
+        return False
+    return any(h.end < noun.start and is_lesion_noun(h) and s.is_negated(h) for h in s.hits)
 
 
 def _is_first_alternative(s: Sentence, noun: Noun) -> bool:

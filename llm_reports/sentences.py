@@ -221,7 +221,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r",(?= (?:where|when|in which|during which)\b)", ""),
         # "a washout, which would speak for HCC, is not seen"; but "a mass, which measures 5 cm, is seen"
         (
-            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which (?:would|could|might|may) [^,;.]{3,60}, (?=(?:is|are|was|were|can|could|cannot)\b)",
+            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which (?:would|could|might|may) [^,;.]{3,60}, "
+            r"(?=(?:is|are|was|were|can|could|cannot)\b)",
             r"\1 ",
         ),
         # "no enhancement except for its wall"
@@ -891,12 +892,14 @@ def _is_doubtful(s: Sentence, st: Statement) -> bool:
     """*Equivocal washout* is not stated; but in *suspected hypodense metastasis* only the metastasis is in doubt."""
     if st.field == "pathology":
         return False
+    if not any(c.has("doubt") and c.end == st.start and s.tokens[c.start] in _DOUBTFUL for c in s.cues):
+        return False
     for i in range(st.end, min(st.end + 5, len(s.tokens))):
         if s.tokens[i] in _IN_PHRASE:
             break
         if any(h.start <= i < h.end and (_is_lesion(h) or _names(h)) for h in s.hits):
             return False
-    return any(c.has("doubt") and c.end == st.start and s.tokens[c.start] in _DOUBTFUL for c in s.cues)
+    return True
 
 
 _DOUBTFUL = words("equivocal questionable doubtful possible potential suspected questionably")
@@ -906,11 +909,7 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     """Whether it is said of a few of many: *innumerable cysts, some hyperdense*; *some cysts are hyperdense*."""
     verb = next((i for i, t in enumerate(s.tokens[:7]) if t in _VERBS or t in ("show", "contain", "enhance")), 0)
     subject = s.tokens[:verb]
-    if (
-        subject[:1] in (["some"], ["few"], ["others"])
-        and (len(subject) < 3 or subject[1] == "of")
-        and st.start >= verb
-    ):
+    if subject[:1] in (["some"], ["few"], ["others"]) and (len(subject) < 3 or subject[1] == "of") and st.start >= verb:
         goes_on = not {"none", "all", "they", "no"} & set(s.tokens[verb : st.start])
         return st.field in ("attenuation", "enhancement") and goes_on
     before = s.tokens[max(0, st.start - 4) : st.start]
@@ -986,14 +985,14 @@ _BEYOND = words("distal adjacent peripheral next proximal")
 
 def in_another_organ(s: Sentence, st: Statement) -> bool:
     """*Ill-defined opacities in the lungs*, after a lesion of the liver: nothing that the sentence says is of it."""
-    if st.field == "pathology" or s.tokens[0] in _SUBJECTS or any(_is_lesion(h) for h in s.hits):
+    if st.field == "pathology" or s.tokens[0] in _SUBJECTS:
         return False
     after = s.tokens[st.end : st.end + 5]
     at = next((i for i, t in enumerate(after) if t in ("in", "of", "within", "around")), None)
     if at is None or _PUNCTUATION & set(after[:at]) or {"and", "with"} & set(after[:at]):
         return False
     organ = next((h.name("organ") for h in s.hits if st.end + at < h.start <= st.end + at + 2 and h.has("organ")), None)
-    return organ not in (None, *lexicon.HOSTS, "soft tissue")
+    return organ not in (None, *lexicon.HOSTS, "soft tissue") and not any(_is_lesion(h) for h in s.hits)
 
 
 _SUBJECTS = words("it they this these which both all")

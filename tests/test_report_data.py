@@ -19,6 +19,15 @@ FILES = {
     "development3": "g",
     "development4": "i",
     "development5": "j",
+    "development6": "k",
+    "development7": "m",
+    "development8": "n",
+    "development9": "q",
+    "development10": "r",
+    "development11": "s",
+    "development12": "u",
+    "development13": "v",
+    "development14": "w",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
