@@ -36,7 +36,7 @@ def write_folder(folder: Path, config: GeneratorConfig, module: nn.Module, disti
         for name, network in written.items():
             weights = {key: _half(value) for key, value in network.state_dict().items()}
             save_file(weights, temporary[name], metadata={"format": "pt"})
-        temporary[CONFIG_NAME].write_text(config.model_dump_json(indent=2) + "\n")
+        temporary[CONFIG_NAME].write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_config(folder: Path) -> GeneratorConfig:
@@ -47,7 +47,7 @@ def read_config(folder: Path) -> GeneratorConfig:
     if not path.is_file():
         raise GeneratorError(f"{path}: is missing; a generator folder holds {CONFIG_NAME} and {WEIGHTS_NAME}.")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise GeneratorError(f"{path}: is not valid JSON; it may be truncated, copy it again.") from None
     version = content.get("format_version") if isinstance(content, dict) else None

@@ -126,7 +126,8 @@ def cache_latents(
     folder.mkdir(parents=True, exist_ok=True)
     device = next(autoencoder.parameters()).device
     jobs = [(crop, view) for view in range(views) for crop in crops]
-    files = [folder / f"{crop.path.stem}-{view}.safetensors" for crop, view in jobs]
+    smoothed = {line: "" if line in noisy else "-sharp" for _, line in crops}
+    files = [folder / f"{crop.path.stem}{smoothed[crop.line]}-{view}.safetensors" for crop, view in jobs]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     window = partial(_window, noisy=noisy, domain=domain, seed=seed)
     windows = mapped(window, [jobs[number] for number in missing], workers)
