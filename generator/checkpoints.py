@@ -27,22 +27,21 @@ LEFTOVERS = (
     "trajectories-*",
     "distillation",
     ".partial-*",
+    "sheets",  # the autoencoder's
     RECORD,
 )
 
 
-def start_accelerator(out: Path, name: str, mixed_precision: str) -> Accelerator:
-    """The processes of a run, logging to ``out / name``.
+def start_accelerator(out: Path, mixed_precision: str) -> Accelerator:
+    """The processes of a run; ``init_trackers(NAME)`` lets it log to ``out / NAME``.
 
     While one prepares the data of thousands of CT, or looks at held-out tumors, the others wait: longer than torch's
     ten minutes.
     """
     patient = InitProcessGroupKwargs(timeout=timedelta(days=2))
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out), kwargs_handlers=[patient]
     )
-    accelerator.init_trackers(name)
-    return accelerator
 
 
 def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:
@@ -69,18 +68,26 @@ def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:
     accelerator.wait_for_everyone()
 
 
-def load_checkpoint(accelerator: Accelerator, out: Path) -> int:
-    """Load what :func:`save_checkpoint` wrote; returns the number of steps done."""
+def load_checkpoint(accelerator: Accelerator, out: Path, steps: int) -> int:
+    """Load what :func:`save_checkpoint` wrote; returns the number of steps done.
+
+    ``steps``: of the run. Raises :class:`GeneratorError` where more are done.
+    """
     folder = out / NAME if (out / NAME).exists() else out / f".old-{NAME}"  # killed between the two renames
+    done = int((folder / "step").read_text())
+    if done > steps:
+        raise GeneratorError(f"{out}: has been trained for {done} steps already; give --steps {done} or more.")
     accelerator.load_state(str(folder))
-    return int((folder / "step").read_text())
+    return done
 
 
-def check_settings(steps: int, batch: int, learning_rate: float, mixed_precision: str) -> None:
-    """Raise :class:`GeneratorError` for numbers that cannot train."""
-    for name, value in (("steps", steps), ("batch", batch), ("learning_rate", learning_rate)):
+def check_settings(seed: int, mixed_precision: str, **above_zero: float) -> None:
+    """Raise :class:`GeneratorError` for numbers that cannot train; ``above_zero``: named as the user gives them."""
+    for name, value in above_zero.items():
         if not value > 0:
             raise GeneratorError(f"{name} is {value}; give a number above 0.")
+    if not 0 <= seed < 2**32:
+        raise GeneratorError(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}.")
     if mixed_precision not in ("no", "fp16", "bf16"):
         raise GeneratorError(f"mixed_precision is {mixed_precision!r}; give no, fp16 or bf16.")
 
@@ -102,9 +109,9 @@ def prepare_out(out: Path, resume: bool, facts: dict[str, Any]) -> bool:
     if started and record.is_file():
         before = json.loads(record.read_text())
         for name, value in facts.items():
-            if before.get(name) != value:
+            if name in before and before[name] != value:  # a run of before the fact was recorded lacks it
                 raise GeneratorError(
-                    f"{record}: this run began with {name} {before.get(name)}, not {value}; continue it with the same."
+                    f"{record}: this run began with {name} {before[name]}, not {value}; continue it with the same."
                 )
     with replacing(record) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")

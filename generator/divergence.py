@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ DIVERGED = 10.0  # times the lowest smoothed loss so far
 class LossWatch:
     """Looks at the losses of all steps since it looked last; in a checkpoint, so that a resumed run stops like a whole.
 
-    Looking waits for the device, so it is done now and then, and before every checkpoint.
+    Looking waits for the device, so it is done now and then, and before every checkpoint. ``mean``: of losses (N,) over
+    the processes, which all look at once: one that stopped alone would leave the others waiting.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, mean: Callable[[Tensor], Tensor]) -> None:
+        self.out, self.mean = out, mean
         self.smoothed, self.lowest, self.seen = 0.0, float("inf"), 0
         self._new: list[Tensor] = []
 
@@ -32,7 +34,7 @@ class LossWatch:
 
     def look(self, step: int) -> None:
         """Raise :class:`GeneratorError` for a loss that is no number or far above what it was; ``step``: the latest."""
-        losses = torch.stack(self._new).tolist() if self._new else []
+        losses = self.mean(torch.stack(self._new)).tolist() if self._new else []
         self._new.clear()
         for at, loss in enumerate(losses, step + 1 - len(losses)):
             if not math.isfinite(loss):
@@ -56,7 +58,15 @@ class LossWatch:
         self.smoothed, self.lowest, self.seen = state["smoothed"], state["lowest"], state["seen"]
 
 
+def watched_loss(loss: Tensor, norm: Tensor | None, mixed_precision: str) -> Tensor:
+    """A step's loss, (), as no number where the norm of its gradient is none: the weights are spoilt by then.
+
+    Half precision of 5 bits' exponent (fp16) overflows now and then, and such a step is left out.
+    """
+    return loss if norm is None or mixed_precision == "fp16" else loss + 0.0 * norm
+
+
 _REMEDY = (
-    "the last checkpoint, from before, is kept; begin again in a new folder with a lower --learning-rate "
+    "the last checkpoint is kept; begin again in a new folder with a lower --learning-rate "
     "(diffusion: --finetune goes on from a generator that this folder holds already)."
 )

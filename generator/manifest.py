@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -24,7 +25,7 @@ class ManifestLine(BaseModel):
     id: str
     image: Path
     mask: Path
-    tumor_label: int
+    tumor_label: int = Field(ge=1)
     host_label: int = 0
     organ: str = ""
     texts: list[str] = Field(min_length=1)
@@ -53,7 +54,7 @@ def read_manifest(path: Path, skipped: list[str] | None = None) -> list[Manifest
         content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise GeneratorError(f"{path}: is not UTF-8 text; give a manifest of JSON lines.") from None
-    lines = [(n, text) for n, text in enumerate(content.splitlines(), 1) if text.strip()]
+    lines = [(n, text) for n, text in enumerate(content.split("\n"), 1) if text.strip()]
     if not lines:
         raise GeneratorError(f"{path}: is empty; write one JSON line per CT.")
     entries: list[ManifestLine] = []
@@ -85,6 +86,12 @@ def _read_line(path: Path, number: int, text: str) -> ManifestLine:
         if not file.is_file():
             raise GeneratorError(f"{path}, line {number}: {file}: no such file.")
     return entry
+
+
+def digest(lines: Iterable[ManifestLine]) -> str:
+    """A short hash of what lines say, wherever their files lie."""
+    content = "\n".join(line.model_dump_json(exclude={"image", "mask"}) for line in lines)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def tell_skipped(skipped: Sequence[str] | None) -> None:

@@ -20,10 +20,10 @@ from .autoencoder import Autoencoder, denormalize, normalize
 from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
 from .config import Domain, GeneratorConfig
 from .crops import SHIFT, SIDES, Crop, cache_crops, load_crop, random_window
-from .divergence import LossWatch
+from .divergence import LossWatch, watched_loss
 from .errors import GeneratorError
 from .folder import write_folder
-from .manifest import read_manifest, tell_skipped
+from .manifest import digest, read_manifest, tell_skipped
 from .parallel import mapped
 from .sheets import save_sheet
 
@@ -65,16 +65,20 @@ def train_autoencoder(
     an ``out`` that holds something else, or an error that runs away.
     """
     config = config or GeneratorConfig()
-    check_settings(steps, batch, learning_rate, mixed_precision)
+    check_settings(seed, mixed_precision, steps=steps, batch=batch, learning_rate=learning_rate)
     if crop % 4 or not 16 <= crop <= SIDES[0] + 2 * SHIFT:
         raise GeneratorError(
             f"A crop of {crop} voxels cannot be; give a multiple of 4 from 16 to {SIDES[0] + 2 * SHIFT}."
         )
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
+    accelerator = start_accelerator(out, mixed_precision)
     facts = {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed}
-    resumed = prepare_out(out, resume, {**facts, "autoencoder": config.autoencoder.model_dump(mode="json")})
-    accelerator = start_accelerator(out, "autoencoder", mixed_precision)
+    facts["processes"] = accelerator.num_processes
+    run = {**facts, "manifest": digest(lines), "autoencoder": config.autoencoder.model_dump(mode="json")}
+    resumed = prepare_out(out, resume, run)
+    accelerator.init_trackers("autoencoder")
+    progress = progress and accelerator.is_main_process
     with accelerator.main_process_first():
         crops = cache_crops(
             lines, (cache or out) / "crops", config.domain, workers=workers, skipped=skipped, progress=progress
@@ -90,9 +94,9 @@ def train_autoencoder(
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     optimizer_d = torch.optim.AdamW(discriminator.parameters(), learning_rate / 2, betas=(0.5, 0.99))
     network, discriminator, optimizer, optimizer_d = accelerator.prepare(network, discriminator, optimizer, optimizer_d)
-    watch = LossWatch(out)
+    watch = LossWatch(out, partial(accelerator.reduce, reduction="mean"))
     accelerator.register_for_checkpointing(watch)
-    done = load_checkpoint(accelerator, out) if resumed else 0
+    done = load_checkpoint(accelerator, out, steps) if resumed else 0
     adversary = PatchAdversarialLoss(criterion="least_squares")
     plain = accelerator.unwrap_model(network)
 
@@ -118,12 +122,14 @@ def train_autoencoder(
             loss = loss + ADVERSARIAL_WEIGHT * adversary(judged, target_is_real=True, for_discriminator=False)
         optimizer.zero_grad()
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        norm = accelerator.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        watch.add(loss)
+        watched = watched_loss(loss, norm, mixed_precision)
         if adversarial:
             discriminator.requires_grad_(True)
-            _train_discriminator(accelerator, discriminator, optimizer_d, adversary, images, output.detach())
+            judged = _train_discriminator(accelerator, discriminator, optimizer_d, adversary, images, output.detach())
+            watched = watched + 0.0 * judged  # the checkpoint holds the discriminator too
+        watch.add(watched)
 
         last = step + 1 == steps
         if step % 10 == 0 or (step + 1) % checkpoint_every == 0 or last:
@@ -166,12 +172,15 @@ def _train_discriminator(
     adversary: PatchAdversarialLoss,
     real: Tensor,
     fake: Tensor,
-) -> None:
+) -> Tensor:
+    """One step; returned is its loss."""
     loss_fake = adversary(discriminator(fake)[-1], target_is_real=False, for_discriminator=True)
     loss_real = adversary(discriminator(real)[-1], target_is_real=True, for_discriminator=True)
     optimizer.zero_grad()
-    accelerator.backward(0.5 * (loss_fake + loss_real))
+    loss = 0.5 * (loss_fake + loss_real)
+    accelerator.backward(loss)
     optimizer.step()
+    return loss.detach()
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ from .config import ContrastConfig, DenoiserConfig, DiffusionConfig, GeneratorCo
 from .contrast import Contrast, ContrastTexts, Features, Pairs, autoencoder_features
 from .denoiser import Denoiser, far_from_tumor
 from .diffusion import noise_schedule
-from .divergence import LossWatch
+from .divergence import LossWatch, watched_loss
 from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, Networks, load_autoencoder
 from .held_out import HeldOut, Judge, Seen, best_seen, check_apart, with_seen
 from .latents import TextTable, weights_hash
-from .manifest import ManifestLine, read_manifest, tell_skipped
+from .manifest import ManifestLine, digest, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import sample_latents
 from .sheets import save_sheet
@@ -175,7 +176,8 @@ def train_diffusion(
     usual_steps, usual_rate = (STEPS, LEARNING_RATE) if finetune is None else (FINETUNE_STEPS, FINETUNE_RATE)
     steps = usual_steps if steps is None else steps
     learning_rate = usual_rate if learning_rate is None else learning_rate
-    check_settings(steps, batch, learning_rate, mixed_precision)
+    numbers = {"steps": steps, "batch": batch, "accumulate": accumulate, "views": views}
+    check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
     held_out_lines = [] if validation is None else read_manifest(validation, skipped)
@@ -184,9 +186,9 @@ def train_diffusion(
     start = _start(autoencoder, finetune, text_encoder, prediction_type, denoiser)
     if only_attention and start.base is None:
         raise GeneratorError("--only-attention is for a trained denoiser; give --finetune a generator's folder.")
-    facts: dict[str, Any] = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-    if accumulate != 1:
-        facts["accumulate"] = accumulate
+    accelerator = start_accelerator(out, mixed_precision)
+    facts: dict[str, Any] = {"batch": batch, "batches_per_step": accumulate * accelerator.num_processes}
+    facts |= {"learning_rate": learning_rate, "seed": seed, "views": views}
     others = None
     if contrast is not None and contrast.weight:
         others = contrast_texts or ContrastTexts.of_manifest(lines)
@@ -199,16 +201,18 @@ def train_diffusion(
     assert config.denoiser is not None
     run = {
         "contrast": None,
-        "accumulate": None,
         "finetuned": None,
         **facts,
+        "manifest": digest(lines),
+        "validation": None if validation is None else digest(held_out_lines),
         "prediction_type": config.diffusion.prediction_type,
         "autoencoder": weights_hash(start.vqgan),
         "text": config.text.model_dump(mode="json"),
         "denoiser": config.denoiser.model_dump(mode="json"),
     }
     resumed = prepare_out(out, resume, run)
-    accelerator = start_accelerator(out, "diffusion", mixed_precision)
+    accelerator.init_trackers("diffusion")
+    progress = progress and accelerator.is_main_process
     vqgan = start.vqgan.to(accelerator.device)
     with accelerator.main_process_first():
         more = () if others is None else others.texts
@@ -220,7 +224,8 @@ def train_diffusion(
             held_out = HeldOut(unseen, judge, seed)
     if accelerator.is_main_process:
         tell_skipped(skipped)
-    trained_before = {} if start.base is not None else config.training
+    # of the folder that the autoencoder comes from nothing else is part of this generator
+    trained_before = {} if start.base is not None else {k: v for k, v in config.training.items() if k == "autoencoder"}
     config = config.model_copy(
         update={
             "training": {**trained_before, "diffusion": {"steps": steps, **facts, "cases": len(examples.lines)}},
@@ -235,9 +240,9 @@ def train_diffusion(
     average = EMAModel(network.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizer = torch.optim.AdamW(taught, learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     network, optimizer = accelerator.prepare(network, optimizer)
-    watch = LossWatch(out)
+    watch = LossWatch(out, partial(accelerator.reduce, reduction="mean"))
     accelerator.register_for_checkpointing(average, watch)
-    done = load_checkpoint(accelerator, out) if resumed else 0
+    done = load_checkpoint(accelerator, out, steps) if resumed else 0
     average.to(accelerator.device)  # after the checkpoint, which comes back on the CPU
     schedule = noise_schedule(config.diffusion)
     plain = accelerator.unwrap_model(network)
@@ -290,9 +295,7 @@ def train_diffusion(
         optimizer.step()
         average.step(network.parameters())
         means = {name: torch.stack([losses[name] for losses in told if name in losses]) for name in told[0]}
-        watched = means["total"].mean()
-        # half precision of 5 bits' exponent overflows now and then, and such a step is left out
-        watch.add(watched if norm is None or mixed_precision == "fp16" else watched + 0.0 * norm)
+        watch.add(watched_loss(means["total"].mean(), norm, mixed_precision))
 
         last = step + 1 == steps
         checkpoint = last or (step + 1) % checkpoint_every == 0 or (step + 1) % sheet_every == 0
@@ -403,6 +406,7 @@ def _publish(
     average.copy_to(network.parameters())
     network.eval()
     networks, seen = Networks(vqgan, network.denoiser), None
+    config = _of_step(config, step)
     if held_out is not None:
         seen = held_out.look(step, networks, config)
         config = with_seen(config, seen)
@@ -414,6 +418,12 @@ def _publish(
     network.train()
     average.restore(network.parameters())
     return seen
+
+
+def _of_step(config: GeneratorConfig, step: int) -> GeneratorConfig:
+    """A generator's record with the number of steps after which it is written, which may not be the last."""
+    diffusion = {**config.training["diffusion"], "steps": step}
+    return config.model_copy(update={"training": {**config.training, "diffusion": diffusion}})
 
 
 def _tumor_sd(examples: TrainingSet) -> Tensor:

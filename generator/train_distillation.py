@@ -8,8 +8,10 @@ but from all of the teacher's steps to the few at once. What the teacher needs m
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,12 @@ from .checkpoints import check_settings, load_checkpoint, prepare_out, save_chec
 from .config import DiffusionConfig, DistilledConfig
 from .denoiser import Denoiser
 from .diffusion import noise_schedule, sampling_timesteps
+from .divergence import LossWatch, watched_loss
 from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, distilled_denoiser, own_parts
 from .latents import save_tensors, weights_hash
-from .manifest import read_manifest
+from .manifest import digest, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import mean_within, trajectory
 from .train_diffusion import rate
@@ -85,6 +88,7 @@ def train_distillation(
     ema_decay: float = 0.999,
     checkpoint_every: int = 200,
     workers: int = 0,
+    skip_bad: bool = False,
     progress: bool = True,
 ) -> Path:
     """Distil a generator on a manifest's windows and texts, and write it with its second denoiser.
@@ -92,26 +96,39 @@ def train_distillation(
     ``generator``: a folder, None for the shipped one; ``sampling_steps``: of the student; ``trajectories``: of the
     teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``cache``: where
     crops, latents, text embeddings and trajectories are kept, ``out`` by default. ``workers``: processes that prepare
-    crops and latents. Adapter and autoencoder stay as they are.
+    crops and latents. ``skip_bad``: go on without the lines that cannot be used, and list them. Adapter and autoencoder
+    stay as they are.
 
     Raises :class:`GeneratorError` for unusable data or folders, and for a generator that predicts epsilon.
     """
-    check_settings(steps, batch, learning_rate, mixed_precision)
-    lines = read_manifest(manifest)
+    numbers = {"steps": steps, "batch": batch, "trajectories": trajectories}
+    check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
+    skipped: list[str] | None = [] if skip_bad else None
+    lines = read_manifest(manifest, skipped)
     teacher = Generator.load(generator)
     if teacher.config.diffusion.prediction_type != "v_prediction":
         raise GeneratorError("Only a generator that predicts v can be distilled; train diffusion with v_prediction.")
     if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
         raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
     facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
-    run: dict[str, Any] = {**facts, "seed": seed, "generator": weights_hash(teacher.networks)}
+    accelerator = start_accelerator(out, mixed_precision)
+    facts |= {"processes": accelerator.num_processes}
+    run: dict[str, Any] = {
+        **facts,
+        "seed": seed,
+        "generator": weights_hash(teacher.networks),
+        "manifest": digest(lines),
+    }
     resumed = prepare_out(out, resume, run)
-    accelerator = start_accelerator(out, "distillation", mixed_precision)
+    accelerator.init_trackers("distillation")
+    progress = progress and accelerator.is_main_process
     teacher.networks.to(accelerator.device)
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
-        examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress)
-    folder = folder / f"trajectories-{run['generator']}-{TRAJECTORY_VERSION}-{sampling_steps}-{batch}-{seed}"
+        examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress, skipped)
+    if accelerator.is_main_process:
+        tell_skipped(skipped)
+    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, sampling_steps, batch, seed)}"
     number = max(2, round(trajectories / batch))
     files = cache_trajectories(teacher, examples, folder, number, batch, sampling_steps, seed, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
@@ -123,14 +140,21 @@ def train_distillation(
     average = EMAModel(learned.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizer = torch.optim.AdamW(learned.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
     network, optimizer = accelerator.prepare(student, optimizer)
-    accelerator.register_for_checkpointing(average)
-    done = load_checkpoint(accelerator, out) if resumed else 0
+    watch = LossWatch(out, partial(accelerator.reduce, reduction="mean"))
+    accelerator.register_for_checkpointing(average, watch)
+    done = load_checkpoint(accelerator, out, steps) if resumed else 0
     average.to(accelerator.device)
 
     def draw(step: int) -> tuple[Trajectories, Tensor]:
         rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
         drawn = read_trajectories(taught[int(rng.integers(len(taught)))])
         return drawn, torch.from_numpy(rng.integers(0, sampling_steps, drawn.z.shape[1]))
+
+    def publish(step: int) -> None:
+        if accelerator.is_main_process:
+            error, level = _publish(out, teacher, student, learned, average, unseen, sampling_steps, facts)
+            accelerator.log({"error": error, "level": level}, step=step)
+            bar.write(f"{step} steps: unseen noise: error {error:.3f}, of the level {level:.3f} of the tumor's SD")
 
     bar = tqdm(range(done, steps), initial=done, total=steps, desc="distillation", disable=not progress)
     for step, (drawn, at) in zip(bar, ahead(draw, range(done, steps)), strict=True):
@@ -143,23 +167,31 @@ def train_distillation(
             loss = windows_loss(predicted, target, drawn.mask)
         optimizer.zero_grad()
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(learned.parameters(), 1.0)
+        norm = accelerator.clip_grad_norm_(learned.parameters(), 1.0)
         optimizer.step()
         average.step(learned.parameters())
+        watch.add(watched_loss(loss, norm, mixed_precision))
+        last = step + 1 == steps
+        if step % 20 == 0 or (step + 1) % checkpoint_every == 0 or last:
+            watch.look(step)
         if step % 20 == 0:
             accelerator.log({"loss": float(loss.detach())}, step=step)
             bar.set_postfix_str(f"loss {float(loss.detach()):.4f}")
-        last = step + 1 == steps
         if (step + 1) % checkpoint_every == 0 or last:
             save_checkpoint(accelerator, out, step + 1)
-            error, level = _publish(out, teacher, student, learned, average, unseen, sampling_steps, facts)
-            accelerator.log({"error": error, "level": level}, step=step)
-            if accelerator.is_main_process:
-                bar.write(
-                    f"{step + 1} steps: unseen noise: error {error:.3f}, of the level {level:.3f} of the tumor's SD"
-                )
+            if not last:
+                publish(step + 1)
+    publish(steps)  # also where a run is resumed that was killed before it did
     accelerator.end_training()
     return out
+
+
+def _of_trajectories(teacher: Generator, examples: TrainingSet, sampling_steps: int, batch: int, seed: int) -> str:
+    """Changes with whatever trajectories depend on, so that those of another run are never used."""
+    facts = [weights_hash(teacher.networks), teacher.config.sampling.model_dump_json()]
+    facts += [digest(examples.lines.values()), *(crop.path.stem for crop in examples.crops)]
+    facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed)]
+    return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
 
 
 def cache_trajectories(

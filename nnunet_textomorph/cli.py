@@ -145,7 +145,7 @@ def diffusion(
 
 
 @train.command()
-@with_options(_TRAINING_OPTIONS)
+@with_options([*_TRAINING_OPTIONS, _SKIP_BAD])
 @click.option("--generator", type=FILE, help="Folder to distil; by default the shipped generator.")
 @click.option("--sampling-steps", type=click.IntRange(1, 66), default=4, help="That the second denoiser takes.")
 @click.option("--trajectories", type=click.IntRange(1), default=3000, help="Tumors that the first one makes for it.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from accelerate import Accelerator
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from test_training import killed_at, write_data
+from test_training import entries, killed_at, write_data, write_manifest
 
 import nnunet_textomorph.generator.train_distillation as module
 from nnunet_textomorph.cli import main
@@ -176,6 +179,21 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(manifest, teacher, dis
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_run_killed_after_its_last_checkpoint_still_writes_its_folder(
+    manifest, teacher, distilled, tmp_path, monkeypatch
+):
+    def die(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_folder", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(manifest, teacher, tmp_path / "out", checkpoint_every=STEPS)
+    run(manifest, teacher, tmp_path / "out", checkpoint_every=STEPS, resume=True)
+    first, second = (load_file(folder / "distilled.safetensors") for folder in (distilled, tmp_path / "out"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_a_missing_or_truncated_file_is_named(distilled, tmp_path):
     shutil.copytree(distilled, tmp_path / "g", ignore=shutil.ignore_patterns("checkpoint", "trajectories*", "crops"))
     file = tmp_path / "g" / "distilled.safetensors"
@@ -210,3 +228,37 @@ def test_the_command(manifest, teacher, tmp_path):
     result = CliRunner().invoke(main, [*map(str, command[:-1]), str(tmp_path / "out"), *few])
     assert result.exit_code == 2
     assert "--resume" in result.output
+
+
+def test_trajectories_of_other_texts_or_of_another_guidance_are_not_used(manifest, teacher, tmp_path):
+    other = write_manifest(tmp_path / "other.jsonl", [{**line, "texts": ["the liver"]} for line in entries(manifest)])
+    guided = shutil.copytree(teacher, tmp_path / "guided")
+    config = json.loads((guided / "generator.json").read_text())
+    config["sampling"]["guidance"] = 3.0
+    (guided / "generator.json").write_text(json.dumps(config))
+    for number, (data, of) in enumerate([(manifest, teacher), (other, teacher), (manifest, guided)]):
+        run(data, of, tmp_path / str(number), steps=1, cache=tmp_path / "cache")
+    folders = sorted((tmp_path / "cache").glob("trajectories-*"))
+    assert len(folders) == 3
+    ends = [read_trajectories(folder / "000000.safetensors").z[-1] for folder in folders]
+    assert not any(torch.equal(a, b) for a, b in ((ends[0], ends[1]), (ends[0], ends[2]), (ends[1], ends[2])))
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_a_checkpoint(manifest, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda *_args: torch.tensor(math.inf))
+    with pytest.raises(GeneratorError, match="loss of step 1 is nan"):
+        run(manifest, teacher, tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
+    assert not (tmp_path / "out" / "generator.json").exists()
+
+
+def test_bad_lines_are_skipped_and_listed_where_that_is_asked_for(manifest, teacher, distilled, tmp_path, capsys):
+    lines = entries(manifest)
+    bad = [{**lines[0], "id": "absent", "image": "nowhere.nii.gz"}, {**lines[0], "id": "empty", "tumor_label": 9}]
+    mixed = write_manifest(tmp_path / "mixed.jsonl", [*lines, *bad])
+    with pytest.raises(GeneratorError, match="nowhere"):
+        run(mixed, teacher, tmp_path / "out")
+    out = run(mixed, teacher, tmp_path / "out", skip_bad=True)
+    assert capsys.readouterr().err.count("skipped: ") == 2
+    a, b = (load_file(folder / "distilled.safetensors") for folder in (out, distilled))
+    assert all(torch.equal(a[name], b[name]) for name in a)

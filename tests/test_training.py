@@ -327,6 +327,14 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(part, manifest, t
     assert same_weights(out, uninterrupted)
 
 
+def test_sample_sheets_of_before_the_first_checkpoint_are_no_strangers(manifest, autoencoder, tmp_path):
+    out, often = tmp_path / "out", {"checkpoint_every": 100, "sheet_every": 1}
+    killed(lambda data, to: autoencoder_run(data, to, **often), manifest, out, KILLED_AT)
+    assert list(out.glob("sheets/*.png"))
+    autoencoder_run(manifest, out, resume=True, **often)
+    assert same_weights(out, autoencoder)
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -490,6 +498,7 @@ def test_a_manifest_without_descriptors_is_not_contrasted(manifest, diffusion_ru
         ({"texts": "a mass"}, "texts"),
         ({"tumor_label": "two"}, "tumor_label"),
         ({"tumor_label": None}, "tumor_label"),
+        ({"tumor_label": 0}, "tumor_label"),
     ],
 )
 def test_an_unusable_line_is_named(manifest, tmp_path, changes, says):
@@ -508,6 +517,14 @@ def test_a_line_that_is_not_json_is_named(manifest, tmp_path):
     with pytest.raises(GeneratorError) as caught:
         read_manifest(bad)
     assert f"{bad}, line 3" in str(caught.value)
+
+
+def test_a_line_ends_at_a_newline_only(manifest, tmp_path):
+    """JSON text may hold what Python also takes for line breaks."""
+    said = "a mass\u2028in the\x85liver"
+    lines = "".join(json.dumps({**line, "texts": [said]}, ensure_ascii=False) + "\r\n" for line in entries(manifest))
+    (tmp_path / "manifest.jsonl").write_bytes(lines.encode())
+    assert [line.texts for line in read_manifest(tmp_path / "manifest.jsonl")] == [[said]] * 3
 
 
 @pytest.mark.parametrize("content", [None, "", "\n \n"])
@@ -704,6 +721,8 @@ def test_latents_of_another_autoencoder_or_seed_are_not_mixed_in(manifest, tmp_p
     assert torch.equal(latents(network(0)), first)
     assert torch.equal(latents(network(1)), other)
     assert not torch.equal(latents(network(0), seed=1), first)
+    smoothed = cache_latents(crops, set(ids), network(0), Domain(), tmp_path, views=1, seed=0, progress=False)
+    assert not torch.equal(smoothed[0].z, first[0][:4])
     both = latents(network(0), views=2)
     assert torch.equal(both[:3], first)
     assert not torch.equal(both[3:], first)

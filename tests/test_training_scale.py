@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
@@ -32,6 +33,7 @@ from test_training import (
 )
 
 from nnunet_textomorph.cli import main
+from nnunet_textomorph.generator import train_autoencoder as autoencoder_module
 from nnunet_textomorph.generator import train_diffusion as diffusion_module
 from nnunet_textomorph.generator.config import DistilledConfig
 from nnunet_textomorph.generator.divergence import SMOOTHED_OVER, LossWatch
@@ -184,9 +186,36 @@ def test_a_run_killed_by_the_system_at_any_step_continues_to_the_same_weights(ma
 
 
 def test_a_run_is_not_continued_with_another_accumulation(manifest, run, tmp_path):
-    run(manifest, tmp_path / "out", steps=1)
-    with pytest.raises(GeneratorError, match="accumulate"):
-        run(manifest, tmp_path / "out", resume=True, accumulate=2)
+    out = run(manifest, tmp_path / "out", steps=1)
+    assert read_config(out).training["diffusion"]["batches_per_step"] == 1
+    with pytest.raises(GeneratorError, match="batches_per_step"):
+        run(manifest, out, resume=True, accumulate=2)
+
+
+def test_a_run_is_not_continued_on_other_data_or_for_fewer_steps(manifest, held_out, run, tmp_path):
+    out = run(manifest, tmp_path / "out", steps=2, validation=held_out)
+    changed = [
+        {**line, "descriptors": {"attenuation": look}} for line, look in zip(entries(manifest), "abc", strict=True)
+    ]
+    other = write_manifest(tmp_path / "other.jsonl", changed)
+    before = (out / "generator.json").read_text()
+    for data, options, says in (
+        (other, {"validation": held_out}, "manifest"),
+        (manifest, {"validation": write_manifest(tmp_path / "fewer.jsonl", entries(held_out)[:2])}, "validation"),
+        (manifest, {"validation": held_out, "steps": 1}, "2 steps already"),
+    ):
+        with pytest.raises(GeneratorError, match=says):
+            run(data, out, resume=True, **options)
+    assert (out / "generator.json").read_text() == before
+    moved = write_manifest(tmp_path / "moved.jsonl", entries(manifest))  # the same lines, with other paths
+    run(moved, out, resume=True, steps=3, validation=held_out)
+
+
+@pytest.mark.parametrize("options", [{"seed": -1}, {"accumulate": 0}, {"views": 0}, {"batch": 0}])
+def test_a_number_that_cannot_train_is_named(options, manifest, run, tmp_path):
+    with pytest.raises(GeneratorError, match=next(iter(options))):
+        run(manifest, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 # --- runs that go wrong -----------------------------------------------------------------------------------------
@@ -214,12 +243,42 @@ def break_weights(out: Path) -> None:
     save_file(weights, file, metadata={"format": "pt"})
 
 
+@pytest.mark.parametrize("part", ["diffusion", "autoencoder"])
+def test_a_gradient_that_is_no_number_stops_the_run_before_a_checkpoint(part, manifest, run, tmp_path, monkeypatch):
+    """Its loss still is one; the weights are not."""
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda *_args: torch.tensor(math.inf))
+    train = run if part == "diffusion" else autoencoder_run
+    with pytest.raises(GeneratorError, match="loss of step 1 is nan"):
+        train(manifest, tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint").exists()
+
+
+def test_a_discriminator_that_breaks_stops_the_run_before_a_checkpoint(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(autoencoder_module, "_train_discriminator", lambda *_args: torch.tensor(math.nan))
+    with pytest.raises(GeneratorError, match="loss of step 4 is nan"):  # the first with a discriminator
+        autoencoder_run(manifest, tmp_path / "out")
+    assert (tmp_path / "out" / "checkpoint" / "step").read_text() == "2"
+
+
+def own(losses: torch.Tensor) -> torch.Tensor:
+    """The mean over one process."""
+    return losses
+
+
+def test_processes_stop_together(tmp_path):
+    """By the mean of their losses: one that stopped alone would leave the others waiting."""
+    watch = LossWatch(tmp_path, lambda losses: (losses + math.nan) / 2)
+    watch.add(torch.tensor(1.0))
+    with pytest.raises(GeneratorError, match="loss of step 1 is nan"):
+        watch.look(0)
+
+
 def test_a_loss_that_runs_away_is_told(tmp_path):
-    watch = LossWatch(tmp_path)
+    watch = LossWatch(tmp_path, own)
     for step in range(SMOOTHED_OVER):
         watch.add(torch.tensor(0.5 + 0.4 * (step % 2)))
     watch.look(SMOOTHED_OVER - 1)
-    resumed = LossWatch(tmp_path)
+    resumed = LossWatch(tmp_path, own)
     resumed.load_state_dict(watch.state_dict())
     for each in (watch, resumed):
         for _ in range(3 * SMOOTHED_OVER):
@@ -230,7 +289,7 @@ def test_a_loss_that_runs_away_is_told(tmp_path):
 
 
 def test_an_early_peak_does_not_stop_a_run(tmp_path):
-    watch = LossWatch(tmp_path)
+    watch = LossWatch(tmp_path, own)
     for value in (0.1, 30.0, *[1.0] * 300):
         watch.add(torch.tensor(value))
     watch.look(301)
@@ -303,6 +362,7 @@ def test_held_out_tumors_are_looked_at_and_the_best_generator_is_kept(manifest, 
     last, best = (read_config(folder).training["validation"] for folder in (out, out / "best"))
     assert (last["step"], last["tumors"], last["text_control"], last["judged"]) == (6, 3, 0.0, 3)
     assert (best["step"], best["text_control"]) == (4, 1.0)
+    assert [read_config(folder).training["diffusion"]["steps"] for folder in (out, out / "best")] == [6, 4]
     assert curve(out, "text_control") == [0.0, 1.0, 0.0]
     assert len(set(curve(out, "held_out_loss"))) == 3
     assert not same_weights(out, out / "best")
@@ -403,13 +463,18 @@ def test_a_killed_fine_tuning_continues_to_the_same_weights(manifest, finetune, 
 def test_a_distilled_denoiser_is_left_behind(manifest, base, finetune, run, tmp_path):
     """It was taught what the base makes; and a folder that names one without having it would not load."""
     generator = Generator.load(base)
-    generator.config = generator.config.model_copy(update={"distilled": DistilledConfig(steps=2)})
+    facts = {"autoencoder": {"steps": 5}, "diffusion": {"steps": 7}, "distillation": {"steps": 2}}
+    generator.config = generator.config.model_copy(update={"distilled": DistilledConfig(steps=2), "training": facts})
     generator.distilled = distilled_denoiser(generator.networks.denoiser)
     generator.save(tmp_path / "distilled")
     finetuned = finetune(manifest, tmp_path / "finetuned", finetune=tmp_path / "distilled", steps=1)
     new = run(manifest, tmp_path / "new", autoencoder=tmp_path / "distilled", steps=1)
     assert Generator.load(finetuned).distilled is None
     assert Generator.load(new).distilled is None
+    # nor is it said of the new generators that they were distilled
+    assert read_config(finetuned).training.keys() == {"diffusion"}
+    assert read_config(new).training.keys() == {"autoencoder", "diffusion"}
+    assert read_config(new).training["autoencoder"] == {"steps": 5}
 
 
 @pytest.mark.parametrize(
