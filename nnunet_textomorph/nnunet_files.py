@@ -29,7 +29,8 @@ class Validated:
 def validated_cases(preprocessed: Path, model: str, ending: str) -> tuple[list[Validated], list[int]]:
     """The validation cases of a model's finished folds (``trainer__plans__configuration``), and the unfinished folds.
 
-    Raises :class:`UserError` where a validation is of another split, or nnUNet_results is not set.
+    Raises :class:`UserError` where a validation is of another split or its summary is damaged, or nnUNet_results is not
+    set.
     """
     from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 
@@ -40,13 +41,19 @@ def validated_cases(preprocessed: Path, model: str, ending: str) -> tuple[list[V
         if not (folder / "summary.json").is_file():
             unfinished.append(fold)
             continue
-        metrics = load_summary_json(str(folder / "summary.json"))["metric_per_case"]
-        voxels = {
-            Path(entry["prediction_file"]).name.removesuffix(ending): {
-                region: int(values["n_ref"]) for region, values in entry["metrics"].items()
+        try:
+            metrics = load_summary_json(str(folder / "summary.json"))["metric_per_case"]
+            voxels = {
+                Path(entry["prediction_file"]).name.removesuffix(ending): {
+                    region: int(values["n_ref"]) for region, values in entry["metrics"].items()
+                }
+                for entry in metrics
             }
-            for entry in metrics
-        }
+        except (ValueError, KeyError, TypeError, AttributeError):  # cut off by a crash, or not nnU-Net's
+            raise UserError(
+                f"{folder / 'summary.json'}: is no summary of a validation; validate the fold again "
+                f"(nnUNetv2_train ... {fold} --val)."
+            ) from None
         if set(voxels) != set(split["val"]):
             odd = sorted(set(voxels) ^ set(split["val"]))
             raise UserError(

@@ -147,6 +147,13 @@ def test_another_set_is_marked_external_and_cannot_pass_off_own_cases(dataset: T
 def test_what_does_not_belong_together_is_named(dataset: TinyNnUNet) -> None:
     with pytest.raises(UserError, match="folds 0, 1 lack"):
         mine("985", trainer="nnUNetTrainerOther")
+    summary = dataset.validation(1) / "summary.json"
+    whole = summary.read_text()
+    for damaged in (whole[:50], "{}", "[]"):
+        summary.write_text(damaged)
+        with pytest.raises(UserError, match=r"fold_1/validation/summary\.json: .*1 --val"):
+            mine("985")
+    summary.write_text(whole)
     write(dataset.gt / "case_2.nii.gz", label_map([B]))
     with pytest.raises(UserError, match=r"case_2.*labels changed since"):
         mine("985")

@@ -217,6 +217,9 @@ def test_banks_that_do_not_fit_end_training_in_a_sentence(
     assert "textomorph mine" in refused(dataset, capsys)  # there is none
     path = mine("985").folder / "missed.json"
     bank = load_missed(path)
+    plan(dataset, missed=str(path.parent))
+    assert "missed.json itself" in refused(dataset, capsys)
+    plan(dataset)
 
     save_missed(bank.model_copy(update={"dataset": "Dataset001_Other"}), path)
     assert "Dataset001_Other" in refused(dataset, capsys)
