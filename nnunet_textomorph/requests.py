@@ -13,6 +13,7 @@ import numpy as np
 
 from nnunet_textomorph.bank import draw
 from nnunet_textomorph.classes import TumorClass
+from nnunet_textomorph.generator.implant import BORDER_MM
 from nnunet_textomorph.generator.volumes import Spacing
 from nnunet_textomorph.llm_reports.bank import DescriptionBank
 from nnunet_textomorph.missed import MissedShape
@@ -24,7 +25,6 @@ SHRINKS = 3  # times that a random shape without room is drawn anew, smaller
 SHRINK = 0.7
 LESIONS = 4  # missed lesions tried, until one has room
 SIZE_JITTER = 1.15  # the most that a class's size is scaled up or down
-GAP_VOXELS = 2  # between a new tumor's box and tumors that are there
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def targeted_request(
         if room is None:
             continue
         shape = varied_shape(chosen.mask, chosen.spacing, spacing, rng)
-        mask = place(shape, room.host, rng, inside_share=plan.inside_share, forbidden=room.taken, centres=room.centres)
+        mask = _placed(shape, room, spacing, plan, rng)
         if mask is not None:
             return Request(str(rng.choice(chosen.texts)), mask, plan.tumors[chosen.tumor], "targeted")
     return None
@@ -180,7 +180,7 @@ def _random_mask(
         return None
     for _ in range(1 + SHRINKS):
         shape = random_shape(diameter, spacing, rng)
-        mask = place(shape, room.host, rng, inside_share=plan.inside_share, forbidden=room.taken, centres=room.centres)
+        mask = _placed(shape, room, spacing, plan, rng)
         if mask is not None:
             return mask
         diameter = max(plan.smallest_mm, SHRINK * diameter)
@@ -194,6 +194,16 @@ class _Room:
     host: np.ndarray
     centres: np.ndarray
     taken: np.ndarray
+
+
+def _placed(
+    shape: np.ndarray, room: _Room, spacing: Spacing, plan: TextoMorphPlans, rng: np.random.Generator
+) -> np.ndarray | None:
+    """As :func:`place`, so far from the lesions that are there that the blended border reaches none of them."""
+    gap = [int(np.ceil(BORDER_MM[1] / s)) for s in spacing]
+    return place(
+        shape, room.host, rng, inside_share=plan.inside_share, forbidden=room.taken, gap=gap, centres=room.centres
+    )
 
 
 def _room(
@@ -223,12 +233,13 @@ def place(
     *,
     inside_share: float = 0.8,
     forbidden: np.ndarray | None = None,
+    gap: Sequence[int] = (0, 0, 0),
     centres: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Put a shape (bool, its bounding box) about a random voxel of ``centres`` (the host's, by default).
 
     Returns bool (D, H, W), or None without room. At least ``inside_share`` of the shape lies in ``host_mask`` (bool,
-    (D, H, W)), all of it in the array, and nothing of ``forbidden`` in its box or next to it.
+    (D, H, W)), all of it in the array, and nothing of ``forbidden`` in its box or within ``gap`` voxels of it.
     """
     candidates = np.flatnonzero(host_mask if centres is None else centres)
     size = np.array(shape.shape)
@@ -242,7 +253,7 @@ def place(
         if host_mask[box][shape].mean() < inside_share:
             continue
         if forbidden is not None:
-            wide = tuple(slice(max(0, b.start - GAP_VOXELS), b.stop + GAP_VOXELS) for b in box)
+            wide = tuple(slice(max(0, b.start - n), b.stop + n) for b, n in zip(box, gap, strict=True))
             if forbidden[wide].any():
                 continue
         mask = np.zeros(host_mask.shape, bool)

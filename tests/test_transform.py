@@ -130,6 +130,22 @@ def test_tumor_voxels_are_brighter_and_labelled_and_the_rest_is_bit_identical() 
     assert torch.equal(given["image"], before["image"]), "the patch given was written to"
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 0.8, 0.8)])
+def test_real_tumors_keep_every_voxel(spacing: tuple[float, float, float]) -> None:
+    """Neither a tumor nor the border in which it is blended reaches them."""
+    plan = make().plan.model_copy(update={"largest_mm": 14.0})
+    transform = TextoMorphTransform(plan, spacing, INTENSITIES, InjectionCounters(["tumor"]), Bright())
+    np.random.seed(0)
+    for seed in range(15):
+        given = patch(seed)
+        given["segmentation"][:, 8:24, 20:40, 20:40] = 2
+        after = transform(**{k: v.clone() for k, v in given.items()})
+        real = given["segmentation"] == 2
+        assert torch.equal(after["image"][real], given["image"][real])
+        assert torch.equal(after["segmentation"][real], given["segmentation"][real])
+    assert transform.counters.take().total > 5
+
+
 def test_the_same_numpy_seed_gives_the_same_tumor_and_another_another() -> None:
     images = []
     for seed in (3, 3, 4):
@@ -249,7 +265,7 @@ def test_workers_share_the_counters(method: str) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(600)  # a spawned one imports torch, on a machine that others use too
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert transform.counters.take().total == 2
 
