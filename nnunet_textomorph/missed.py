@@ -132,7 +132,9 @@ def load_missed(path: Path) -> MissedBank:
     except FileNotFoundError:
         raise UserError(f"{path}: no such bank of missed lesions; make it with textomorph mine.") from None
     except OSError as error:  # such as the folder that mine wrote, in place of the file in it
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; name the file {BANK_NAME} itself.") from None
+        raise UserError(
+            f"{path}: {(error.strerror or str(error)).lower()}; name the file {BANK_NAME} itself."
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
