@@ -14,7 +14,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import nnUNetTrainerDA5
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from tiny_nnunet import SPACING, TinyNnUNet, label_map, write
+from tiny_nnunet import INTENSITIES, SPACING, TinyNnUNet, label_map, write
 
 from nnunet_textomorph import trainer_mixin
 from nnunet_textomorph import transform as transform_module
@@ -40,7 +40,11 @@ class ClassSpecific(TextoMorphMixin, nnUNetTrainerNoDA):
 
 
 class Injected(list[tuple[str, str | None, np.ndarray]]):
-    """Text, host case and mask of every tumor that was asked for."""
+    """Text, host case and mask of every tumor that was asked for; and ``patches``, the CT (D, H, W) in HU of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches: list[np.ndarray] = []
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Injected:
     def implant(hu: np.ndarray, spacing: object, mask: np.ndarray, text: str, *_: object, **__: object) -> Implant:
         case = sys._getframe(1).f_locals["self"].case.name  # the transform's
         noted.append((text, case, mask))
+        noted.patches.append(hu)
         return Implant(hu, mask)
 
     monkeypatch.setattr(transform_module, "implant", implant)
@@ -94,6 +99,17 @@ def load(dataset: TinyNnUNet, kind: type = Targeted, fold: int | str = 0, batche
     made.initialize()
     loader, _ = made.get_dataloaders()
     return [next(loader) for _ in range(batches)]
+
+
+def case_of(patch: np.ndarray, dataset: TinyNnUNet) -> str:
+    """The training case that a patch was cut from, by its noise."""
+    some = patch[8, 16, 10:20]
+    for case in CASES:
+        data = np.load(dataset.preprocessed / "nnUNetPlans_3d_fullres" / f"{case}.npz")["data"][0]
+        hu = data * INTENSITIES["std"] + INTENSITIES["mean"]
+        if (np.abs(np.lib.stride_tricks.sliding_window_view(hu, 10, axis=2) - some) < 0.1).all(axis=-1).any():
+            return case
+    raise AssertionError("a patch of no case")
 
 
 def canaries(dataset: TinyNnUNet) -> None:
@@ -123,7 +139,9 @@ def test_a_lesion_is_put_into_another_case_and_not_onto_a_tumor(dataset: TinyNnU
     canaries(dataset)
     batches = load(dataset, batches=15)
     assert len(injected) > 15
-    assert all(text != case for text, case, _ in injected)
+    hosts = [case_of(patch, dataset) for patch in injected.patches]
+    assert [case for _, case, _ in injected] == hosts
+    assert all(text != host for (text, _, _), host in zip(injected, hosts, strict=True))
     assert {case for _, case, _ in injected} == set(dataset.splits[0]["train"])
     assert any((batch["target"][0] == 2).any() for batch in batches)
 
