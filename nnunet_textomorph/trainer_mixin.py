@@ -50,6 +50,8 @@ from nnunet_textomorph.transform import CurrentCase, NamedCases, TextoMorphTrans
 if TYPE_CHECKING:
     from nnunet_textomorph.generators import AnyGenerator
 
+WORKER_GONE = "background workers are no longer alive"  # as nnU-Net's loader tells it
+
 
 class TextoMorphMixin:
     """Wraps the training transforms of an ``nnUNetTrainer`` and reports each epoch's tumors in the training log.
@@ -133,8 +135,10 @@ class TextoMorphMixin:
         exit_with_parent()  # a rank of -num_gpus: its launcher may be killed
         try:
             super().run_training()  # type: ignore[misc]
-        except (RuntimeError, TrainingStopped):  # nnU-Net's own error where a worker is gone, and ours without workers
+        except (RuntimeError, TrainingStopped) as error:  # nnU-Net's where a worker is gone, and ours without workers
             reason = self._why_textomorph_ended()
+            if reason is None and WORKER_GONE in str(error):  # before nnU-Net has given the loaders with their workers
+                reason = "a worker that loads data ended before its first batch, perhaps because memory ran out"
             if reason is None:
                 raise
             sentence = f"training stopped: {reason.rstrip('.')}. Go on with --c once that is put right."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -232,3 +234,18 @@ def test_an_empty_description_bank_is_refused(
         train(made)
     assert stopped.value.code == 2
     assert "bank.jsonl: holds no line" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # in nnU-Net's loader
+def test_a_worker_that_is_killed_at_once_is_told(
+    tmp_path: Path, generator_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where memory runs out when loading begins: nnU-Net has not given its loaders yet."""
+    made = TinyNnUNet(tmp_path)
+    build(made, generator_folder, monkeypatch, [[SMALL], [SMALL]])
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    monkeypatch.setattr(transform, "draw_request", lambda *_given: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(SystemExit) as stopped:
+        train(made)
+    assert stopped.value.code == 1
+    assert "training stopped: a worker that loads data ended before its first batch" in capsys.readouterr().out
