@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BATCH_VOXELS = 8 * 64**3  # of the generator's grid, in one batch of the service; a larger region goes alone
 BYTES = 5  # of a region's voxel in shared memory: float32 CT there and back, uint8 mask
 END_SECONDS = 5.0
+PATIENCE = 1800.0  # seconds for an answer: far more than a batch takes, so that only a process that hangs is given up
 
 
 class SynthesisError(RuntimeError):
@@ -159,7 +160,8 @@ class Service:
     ) -> np.ndarray:
         """As :meth:`Generator.synthesize`, for one region; its beginning and its end are computed by the caller.
 
-        Raises :class:`SynthesisError` when the service has ended or failed, and what :meth:`Generator.synthesize` does.
+        Raises :class:`SynthesisError` when the service has ended, failed or hangs, and what
+        :meth:`Generator.synthesize` does.
         """
         chosen = chosen_sampling(self.config, solver, steps, guidance)
         check_regions(self.config, context_hu, mask, host, texts)
@@ -221,6 +223,8 @@ class Service:
     def _ask(connection: Connection, request: _Request) -> str | None:
         try:
             connection.send(request)
+            if not connection.poll(PATIENCE):
+                return f"the process that synthesizes tumors has not answered for {PATIENCE:.0f} seconds"
             answer: str | None = connection.recv()
         except (EOFError, OSError):
             return "the process that synthesizes tumors ended"

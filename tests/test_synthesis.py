@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from nnunet_textomorph import synthesis
 from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import Sampling
 from nnunet_textomorph.generator.errors import GeneratorError
@@ -104,6 +105,19 @@ def test_a_service_that_was_killed_is_told(generator: Generator, generator_folde
         ask(made, 0)
     assert "signal 9" in str(made.ended())
     made.close()
+
+
+def test_a_service_that_hangs_is_given_up(
+    generator: Generator, generator_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Service(str(generator_folder), generator.config, "cpu", 1, SHAPE)
+    monkeypatch.setattr(synthesis, "PATIENCE", 1.0)
+    os.kill(made.pid, signal.SIGSTOP)
+    with pytest.raises(SynthesisError, match="not answered for 1 seconds"):
+        ask(made, 0)
+    process = psutil.Process(made.pid)
+    made.close()
+    assert not process.is_running()
 
 
 def test_a_generator_that_cannot_be_loaded_there_is_told(generator: Generator, tmp_path: Path) -> None:
