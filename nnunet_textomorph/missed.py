@@ -73,9 +73,9 @@ class MissedLesion(BaseModel):
 
     id: str
     case: str
-    fold: int | None
+    fold: int | None = None  # absent from the file where the cases are another set's
     tumor: str
-    host: str | None
+    host: str | None = None  # likewise where none is near
     centroid: tuple[float, float, float]
     diameter_mm: float = Field(gt=0)
     overlap: float

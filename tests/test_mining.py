@@ -134,7 +134,9 @@ def test_another_set_is_marked_external_and_cannot_pass_off_own_cases(dataset: T
     write(folders["predictions"] / "new.nii.gz", label_map([]))
     write(folders["labels"] / "new.nii.gz", label_map([B]))
     write(folders["images"] / "new_0000.nii.gz", (100.0 * (label_map([B]) == 1)).astype(np.int16))
-    bank = mine("985", **folders).bank
+    mined = mine("985", **folders)
+    bank = load_missed(mined.folder / "missed.json")
+    assert bank == mined.bank
     assert bank.external
     assert [x.fold for x in bank.lesions] == [None]
     for name, file in (("predictions", "case_1"), ("labels", "case_1"), ("images", "case_1_0000")):
@@ -142,6 +144,16 @@ def test_another_set_is_marked_external_and_cannot_pass_off_own_cases(dataset: T
         shutil.copy(source, folders[name] / f"{file}.nii.gz")
     with pytest.raises(UserError, match=r"case_1.*also the name"):
         mine("985", **folders, overwrite=True)
+
+
+def test_a_lesion_far_from_any_host_is_kept_too(dataset: TinyNnUNet) -> None:
+    labels = label_map([A])
+    labels[labels == 1] = 0
+    write(dataset.gt / "case_2.nii.gz", labels)
+    dataset.summarize(1)
+    mined = mine("985")
+    assert load_missed(mined.folder / "missed.json") == mined.bank
+    assert [x.host for x in mined.bank.lesions] == ["liver", None]
 
 
 def test_what_does_not_belong_together_is_named(dataset: TinyNnUNet) -> None:

@@ -259,6 +259,25 @@ def test_banks_that_do_not_fit_end_training_in_a_sentence(
     load(dataset, fold=1, batches=1)  # does not use case_2
 
 
+def test_lesions_of_another_set_are_put_in_and_the_log_warns(
+    dataset: TinyNnUNet, injected: Injected, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {name: tmp_path / name for name in ("predictions", "images", "labels")}
+    for folder in folders.values():
+        folder.mkdir()
+    labels = label_map([((9, 20, 20), 5.0, 2)])
+    write(folders["predictions"] / "new.nii.gz", label_map([]))
+    write(folders["labels"] / "new.nii.gz", labels)
+    write(folders["images"] / "new_0000.nii.gz", (100.0 * (labels == 1)).astype(np.int16))
+    plan(dataset)
+    mine("985", **folders)
+    load(dataset, batches=2)
+    assert injected
+    told = capsys.readouterr().out
+    assert "1 of 1 missed lesions kept" in told
+    assert "WARNING: the missed lesions are of another set" in told
+
+
 def test_a_class_without_descriptions_is_named(
     tmp_path: Path, dataset: TinyNnUNet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
