@@ -58,7 +58,11 @@ def local_encoder(name: str | None = None, threshold: float | None = None) -> En
 
 
 class LocalEncoder:
-    """Mean over a text's token vectors, then norm 1. On a GPU where there is one; recent texts are kept."""
+    """Mean over a text's token vectors, then norm 1. On a GPU where there is one; recent texts are kept.
+
+    ``bfloat16``: whether the model works in it; by default on CPUs whose matrix units do (Intel AMX), where a corpus
+    takes about half the time and cosines differ by a few thousandths.
+    """
 
     def __init__(self, name: str, threshold: float) -> None:
         self.threshold = threshold
@@ -83,6 +87,8 @@ class LocalEncoder:
             reason = str(error).strip().splitlines()[0]
             raise ReportError(f"The encoder {name!r} cannot be loaded ({reason}); give an id or a folder.") from None
         self._model = model.eval().requires_grad_(False).to(self._device)
+        told = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch does not tell it in public
+        self.bfloat16 = self._device == "cpu" and bool(told and told())
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         vectors = {text: self._recent[text] for text in texts if text in self._recent}
@@ -114,7 +120,8 @@ class LocalEncoder:
 
         tokens = self._tokenizer(batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         tokens = tokens.to(self._device)
-        with torch.inference_mode():
+        half = torch.autocast(self._device, torch.bfloat16, enabled=self.bfloat16)
+        with torch.inference_mode(), half:
             hidden = self._model(**tokens).last_hidden_state.float()
             mask = tokens["attention_mask"][..., None].float()
             mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)

@@ -17,6 +17,7 @@ from nnunet_textomorph.llm_reports.encoders import (
     THRESHOLDS,
     Encoder,
     EndpointEncoder,
+    LocalEncoder,
     cache_path,
     cosines,
     embed_cached,
@@ -60,15 +61,32 @@ def test_the_packaged_encoder_knows_what_is_alike(minilm: Encoder) -> None:
     assert minilm.threshold == THRESHOLDS[PACKAGED]
 
 
-def test_a_vector_does_not_depend_on_the_texts_beside_it(minilm: Encoder) -> None:
+def precise_minilm() -> LocalEncoder:
+    """In float32 on every CPU."""
+    encoder = local_encoder()
+    assert isinstance(encoder, LocalEncoder)
+    encoder.bfloat16 = False
+    return encoder
+
+
+def test_half_precision_moves_cosines_by_thousandths() -> None:
+    precise, half = precise_minilm(), precise_minilm()
+    half.bfloat16 = True
+    one, other = precise(TEXTS), half(TEXTS)
+    assert one.dtype == other.dtype == np.float32
+    assert 0 < np.abs(one @ one.T - other @ other.T).max() < 0.01
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it() -> None:
+    precise, minilm = precise_minilm(), precise_minilm()
     together = minilm(TEXTS)
-    for fresh in (local_encoder(), minilm):  # without and with what it keeps
+    for fresh in (precise, minilm):  # without and with what it keeps
         alone = np.concatenate([fresh([text]) for text in reversed(TEXTS)])[::-1]
         np.testing.assert_allclose(together, alone, atol=1e-5)
     assert minilm([]).shape == (0, 384)
 
 
-def test_mean_pooling_leaves_padding_out(minilm: Encoder) -> None:
+def test_mean_pooling_leaves_padding_out() -> None:
     """Against the model itself, one text at a time: the mean over its tokens."""
     import torch
     import transformers
@@ -78,7 +96,7 @@ def test_mean_pooling_leaves_padding_out(minilm: Encoder) -> None:
     model = transformers.AutoModel.from_pretrained(folder).eval()
     with torch.no_grad():
         mean = model(**tokenizer(TEXTS[1], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
-    np.testing.assert_allclose(minilm(TEXTS)[1], mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(precise_minilm()(TEXTS)[1], mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_another_encoder_wants_a_threshold_and_bears_the_hash_of_its_weights(tmp_path: Path, minilm: Encoder) -> None:
