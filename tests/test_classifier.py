@@ -311,7 +311,7 @@ def test_classes_csv_tells_the_classes_of_one_tumor_label(
     assert "case and class" in refused(made, capsys)
     says(*rows, "none,normal")
     _, loader, _ = loaders(made, Classifier)
-    batches = [next(loader) for _ in range(6)]
+    batches = [next(loader) for _ in range(20)]
     assert {int(t) for batch in batches for t in batch["target"]} == {0, 1}
     assert any(batch["synthetic"].any() for batch in batches)
     assert all(set(np.unique(batch["target"])) <= {0, 1} for batch in batches)
@@ -319,7 +319,7 @@ def test_classes_csv_tells_the_classes_of_one_tumor_label(
     table.write_text(table.read_text().replace(",", ";").replace("case;class", "Case; Class"))  # as Excel writes it
     made.plan(generator=str(generator_folder), class_weights={"PDAC": 1.0, "PNET": 0.0})
     _, loader, _ = loaders(made, Classifier)
-    drawn = [next(loader) for _ in range(6)]
+    drawn = [next(loader) for _ in range(40)]  # a third of them synthetic: none in 12 was seen once
     synthetic = {int(t) for batch in drawn for t, s in zip(batch["target"], batch["synthetic"], strict=True) if s}
     assert synthetic == {0}
     made.plan(generator=str(generator_folder), class_weights={"tumor": 1.0})
