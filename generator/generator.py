@@ -36,15 +36,15 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 class Generator:
     """Autoencoder, denoiser and text encoder of one generator folder, ready to sample. Not changed by sampling.
 
-    ``bfloat16``: whether the networks sample in it; by default on CPUs whose matrix units work in it (Intel AMX), where
-    it is more than twice as fast (benchmarks/generator_speed.py) and rounds a tumor otherwise than another CPU does.
-    Elsewhere on CPUs it is emulated, and far slower.
+    ``bfloat16``: whether the networks sample in it; by default on CPUs that multiply in it (Intel AMX, AVX512-BF16 of
+    AMD Zen 4 and later), where it is about twice as fast (benchmarks/generator_speed.py) and rounds a tumor otherwise
+    than another CPU does. Elsewhere on CPUs it is emulated, and far slower.
     """
 
     def __init__(self, config: GeneratorConfig, device: str | torch.device = "cpu") -> None:
         self.config = config
         self.device = torch.device(device)
-        self.bfloat16 = self.device.type == "cpu" and _has_matrix_units()
+        self.bfloat16 = self.device.type == "cpu" and _multiplies_bfloat16()
         self.networks = build(config).to(self.device).eval().requires_grad_(False)
         self.distilled = distilled_denoiser(self.networks.denoiser) if config.distilled else None
         assert config.text is not None
@@ -305,10 +305,10 @@ def check_regions(
         raise GeneratorError("A text is empty; describe the tumor in words.")
 
 
-def _has_matrix_units() -> bool:
-    """Whether this CPU has Intel AMX; torch does not tell it in public."""
-    told = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(told and told())
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has Intel AMX or AVX512-BF16; torch does not tell it in public."""
+    told = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+    return any(supported() for supported in told if supported is not None)
 
 
 def _array(given: np.ndarray | Tensor) -> np.ndarray:

@@ -60,8 +60,8 @@ def local_encoder(name: str | None = None, threshold: float | None = None) -> En
 class LocalEncoder:
     """Mean over a text's token vectors, then norm 1. On a GPU where there is one; recent texts are kept.
 
-    ``bfloat16``: whether the model works in it; by default on CPUs whose matrix units do (Intel AMX): faster, with
-    cosines less than 0.01 apart (tests/test_encoders.py).
+    ``bfloat16``: whether the model works in it; by default on CPUs that multiply in it (Intel AMX, AVX512-BF16):
+    faster, with cosines less than 0.01 apart (tests/test_encoders.py).
     """
 
     def __init__(self, name: str, threshold: float) -> None:
@@ -87,8 +87,9 @@ class LocalEncoder:
             reason = str(error).strip().splitlines()[0]
             raise ReportError(f"The encoder {name!r} cannot be loaded ({reason}); give an id or a folder.") from None
         self._model = model.eval().requires_grad_(False).to(self._device)
-        told = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch does not tell it in public
-        self.bfloat16 = self._device == "cpu" and bool(told and told())
+        # torch does not tell in public whether a CPU multiplies in bfloat16
+        told = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+        self.bfloat16 = self._device == "cpu" and any(supported() for supported in told if supported is not None)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         vectors = {text: self._recent[text] for text in texts if text in self._recent}
