@@ -3,16 +3,22 @@
     python benchmarks/targeted_loop.py --out DIR --data ../shared/data/Dataset901_SoftTissueSarcoma --spacing 4 4 4
         --patch 32
     python benchmarks/targeted_loop.py --out DIR --organ liver --cases 20
+    python benchmarks/targeted_loop.py --out DIR --organ pancreas --cases 20 --unseen 40 --trainers ...
 
 nnU-Net plans and preprocesses (at ``--spacing``, where given), the plan is reduced to what two cores can train, and
 the project's own commands do the rest: ``textomorph benchmark`` of nnUNetTrainer, ``textomorph mine`` of it, and
 ``textomorph benchmark`` of ``--trainers`` against it, all on the same folds and with the same schedule. Prints what
 ``mine`` says and the benchmark's table. The same command goes on after an interruption.
+
+With ``--unseen`` every trainer trains once, on all ``--cases``, and is judged on so many further phantoms; the lesions
+to mine are those that the baseline misses in either half of the cases after it trained on the other. Runs with other
+``--trainers`` and another ``--table`` may go beside each other once the first has mined.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -41,14 +47,25 @@ def prepare(args: argparse.Namespace, environment: dict[str, str]) -> str:
     if not (preprocessed / f"{REDUCED}.json").is_file():
         shutil.rmtree(raw, ignore_errors=True)  # of a run that was interrupted here
         if args.data is None:
-            write_phantom(raw, args.organ, args.cases, seed=args.seed)
+            write_phantom(raw, args.organ, args.cases + args.unseen, seed=args.seed)
         else:
             shutil.copytree(args.data, raw)
         arguments = ["-d", number, "-c", "3d_fullres", "-np", "2", "-npfp", "2", "-overwrite_plans_name", WHOLE]
         spacing = ["-overwrite_target_spacing", *map(str, args.spacing)] if args.spacing else []
         run_nnunet(PREPARE, [*arguments, *spacing], environment, args.out / "prepare.log")
+        if args.unseen:
+            write_splits(preprocessed, args.cases)
         reduce_plans(preprocessed, plans=WHOLE, reduced=REDUCED, patch=args.patch)
     return number
+
+
+def write_splits(preprocessed: Path, cases: int) -> None:
+    """Fold 0 trains on the first ``cases`` and validates all others; folds 1 and 2 swap those cases' halves."""
+    names = sorted(path.name.removesuffix(".nii.gz") for path in (preprocessed / "gt_segmentations").glob("*.nii.gz"))
+    known, halves = names[:cases], (names[: cases // 2], names[cases // 2 : cases])
+    splits = [{"train": known, "val": names[cases:]}]
+    splits += [{"train": halves[1 - i], "val": halves[i]} for i in range(2)]
+    (preprocessed / "splits_final.json").write_text(json.dumps(splits, indent=4))
 
 
 def main() -> None:
@@ -57,6 +74,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="an nnU-Net raw dataset; without it a phantom is made")
     parser.add_argument("--organ", choices=("liver", "pancreas", "kidney"), default="liver", help="of the phantom")
     parser.add_argument("--cases", type=int, default=20, help="of the phantom")
+    parser.add_argument("--unseen", type=int, default=0, help="further phantoms, to judge on; without it five folds")
     parser.add_argument("--seed", type=int, default=41_001, help="of the phantom")
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="to train at, mm")
     parser.add_argument("--patch", type=int, default=48, help="voxels along the finest axes")
@@ -65,8 +83,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=25)
     parser.add_argument("--probability", type=float, help="of a tumor in a patch; the plan's own by default")
     parser.add_argument("--min-overlap", type=float, default=0.0, help="share of a lesion below which it is missed")
+    parser.add_argument("--table", default="table", help="name of the folder in --out that the comparison goes to")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    if args.data is not None and args.unseen:
+        parser.error("--unseen is for phantoms; leave --data out.")
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
     os.environ.update(folders)
     environment = {**os.environ, **trainer_folder()}
@@ -78,12 +99,13 @@ def main() -> None:
     schedule = ["--epochs", str(args.epochs), "--iterations", str(args.iterations), "--device", args.device]
     rule = ["--min-overlap", str(args.min_overlap)]
     common = ["textomorph", "benchmark", number, "-p", REDUCED, *schedule, *rule, "--overwrite", "--trainers"]
-    run(environment, *common, BASELINE, "--out", str(args.out / "baseline"))
+    mined, judged = (["--folds", "1", "2"], ["--folds", "0"]) if args.unseen else ([], [])
     trained = f"{BASELINE}_{args.epochs}epochs_{args.iterations}iterations"
     if not (path.parent / "TextoMorphMissed").is_dir():
+        run(environment, *common, BASELINE, *mined, "--out", str(args.out / "baseline"))
         run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained, *rule)
-    run(environment, *common, BASELINE, *args.trainers, "--out", str(args.out / "table"))
-    print((args.out / "table" / "table.md").read_text())
+    run(environment, *common, BASELINE, *args.trainers, *judged, "--out", str(args.out / args.table))
+    print((args.out / args.table / "table.md").read_text())
 
 
 if __name__ == "__main__":
