@@ -45,8 +45,9 @@ class VoxelwisePath(nn.Module):
         share = (mask + 1.0) / 2.0
         mean = (z_t * share).sum((2, 3, 4), keepdim=True) / share.sum((2, 3, 4), keepdim=True).clamp(min=0.1)
         inputs = torch.cat([z_t, z_healthy, plain, mean.expand_as(z_t), torch.ones_like(z_t[:, :1])], dim=1)
-        at_voxels = torch.einsum("bkoi,bkdhw->boidhw", maps, places(share))
-        return torch.einsum("boidhw,bidhw->bodhw", at_voxels, inputs)
+        # each place's map of all voxels, then weighted: a map for each voxel would be 33 times the memory
+        mapped = torch.einsum("bkoi,bidhw->bkodhw", maps, inputs)
+        return (mapped * places(share)[:, :, None]).sum(1)
 
 
 def places(share: Tensor) -> Tensor:
