@@ -73,44 +73,47 @@ def read_volume(path: str | os.PathLike[str], *, integer: bool = False) -> Volum
         raise GeneratorError(f"{path}: not a NIfTI, NRRD or MetaImage file; give one of {', '.join(SUFFIXES)}.")
     if not os.access(path, os.R_OK):
         raise GeneratorError(f"{path}: may not be read; change its permissions.")
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_nifti(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    # SimpleITK fills what is cut off from a NIfTI file, and NaN, with zeros; so its voxels are read by nibabel
+    array = _nifti_voxels(path) if nifti else None
     try:
-        image = sitk.ReadImage(str(path))
+        reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() != 1:
+            raise GeneratorError(
+                f"{path}: has {reader.GetNumberOfComponents()} channels per voxel; give a single-channel image."
+            )
+        if reader.GetDimension() != 3:
+            raise GeneratorError(f"{path}: has {reader.GetDimension()} dimensions; give one 3D volume.")
+        if array is None:
+            array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         # ITK ends with the system's last error, whatever that was of
         reason = next((line for line in reversed(lines) if not line.startswith("Reason:")), type(error).__name__)
         raise GeneratorError(f"{path}: cannot be read as an image ({reason}); the file may be truncated.") from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise GeneratorError(
-            f"{path}: has {image.GetNumberOfComponentsPerPixel()} channels per voxel; give a single-channel image."
-        )
-    if image.GetDimension() != 3:
-        raise GeneratorError(f"{path}: has {image.GetDimension()} dimensions; give one 3D volume.")
-    array = sitk.GetArrayFromImage(image)
-    if not np.isfinite(array).all():
+    whole_numbers = np.issubdtype(array.dtype, np.integer)
+    if not whole_numbers and not np.isfinite(array).all():
         raise GeneratorError(f"{path}: contains NaN or infinite voxels; repair the image first.")
     if integer:
-        labels = np.rint(array).astype(np.int16)
+        labels = (array if whole_numbers else np.rint(array)).astype(np.int16)
         if not np.array_equal(labels, array):
             raise GeneratorError(f"{path}: is not a label image; its voxels must be whole numbers.")
         array = labels
     else:
         array = array.astype(np.float32)
-    z, y, x = image.GetSpacing()[::-1]
-    return Volume(array, (float(z), float(y), float(x)), image.GetOrigin(), image.GetDirection())
+    z, y, x = reader.GetSpacing()[::-1]
+    return Volume(array, (float(z), float(y), float(x)), reader.GetOrigin(), reader.GetDirection())
 
 
-def _check_nifti(path: Path) -> None:
-    """Raise :class:`GeneratorError` for what SimpleITK hides: it fills what is cut off, and NaN, with zeros."""
+def _nifti_voxels(path: Path) -> np.ndarray:
+    """The voxels, scaled as the header says, with the first axis last as SimpleITK has it."""
     try:
-        values = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+        return np.asanyarray(nibabel.load(path).dataobj).T  # type: ignore[attr-defined]
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise GeneratorError(f"{path}: cannot be read as an image ({reason}); the file may be truncated.") from None
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-        raise GeneratorError(f"{path}: contains NaN or infinite voxels; repair the image first.")
 
 
 def write_volume(path: str | os.PathLike[str], volume: Volume) -> None:

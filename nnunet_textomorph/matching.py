@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cc3d
 import numpy as np
+from scipy import ndimage
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,15 @@ def lesions_of(
 ) -> Iterator[Lesion]:
     """Every lesion of a label map, label by label; its ``overlap`` is with ``other`` (bool, same grid), 0 without."""
     for label in tumor_values:
-        parts = cc3d.connected_components(segmentation == label, connectivity=26)
+        inside = segmentation == label
+        (around,) = ndimage.find_objects(inside.view(np.uint8), max_label=1)
+        if around is None:
+            continue
+        parts = cc3d.connected_components(inside[around], connectivity=26)  # several times faster than on the whole
         boxes = cc3d.statistics(parts)["bounding_boxes"]
         for part in range(1, len(boxes)):  # 0 is what is no lesion
             mask = parts[boxes[part]] == part
-            overlap = 0.0 if other is None else float(other[boxes[part]][mask].mean())
-            yield Lesion(int(label), tuple(boxes[part]), mask, overlap)
+            starts = (axis.start for axis in around)
+            box = tuple(slice(b.start + s, b.stop + s) for b, s in zip(boxes[part], starts, strict=True))
+            overlap = 0.0 if other is None else float(other[box][mask].mean())
+            yield Lesion(int(label), box, mask, overlap)
