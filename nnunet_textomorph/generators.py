@@ -48,6 +48,11 @@ def is_registered(reference: str | Path | None) -> bool:
     return str(reference) in _registered()
 
 
+def registered_names() -> list[str]:
+    """The names that ``--generator`` takes."""
+    return sorted(_registered())
+
+
 def generator_reference(reference: str | Path | None, relative_to: Path | None = None) -> str | None:
     """What to write down: a registered name as it is, a folder by its whole path (``relative_to`` a folder)."""
     if reference is None or is_registered(reference):
