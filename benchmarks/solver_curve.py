@@ -69,15 +69,20 @@ class Case:
     noise_seed: int
 
 
-def draw_case(index: int, places: Sequence[Context], prompts: str, seed: int) -> Case:
-    """The ``index``-th implant, whatever their number: every combination of descriptors in turn, contexts shuffled."""
+def draw_case(
+    index: int, places: Sequence[Context], prompts: str, seed: int, diameters_mm: tuple[float, float] | None = None
+) -> Case:
+    """The ``index``-th implant, whatever their number: every combination of descriptors in turn, contexts shuffled.
+
+    ``diameters_mm``: smallest and largest, None for ``DIAMETERS_MM``.
+    """
     block, within = divmod(index, len(places))
     context = places[np.random.default_rng([seed, 0, block]).permutation(len(places))[within]]
     rng = np.random.default_rng([seed, 1, index])
     asked = asked_for(index + 1, [context.organ] * (index + 1), rng)[index]
     mask = None
     while mask is None:
-        mask = place(context, float(rng.uniform(*DIAMETERS_MM)), rng)
+        mask = place(context, float(rng.uniform(*(diameters_mm or DIAMETERS_MM))), rng)
     return Case(context, asked, mask, str(rng.choice(PROMPTS[prompts](asked))), int(rng.integers(2**31)))
 
 
