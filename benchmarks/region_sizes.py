@@ -3,23 +3,30 @@
     python benchmarks/region_sizes.py --out DIR [--sizes 5 10 20 40 62 80 120] [--generator DIR] [--bfloat16]
 
 In a real liver (abdomen_ct), the soft tissue of a real held-out CT of Dataset901 and a phantom's liver, at the deepest
-place of the organ, by two texts in turns. The tumor is made in one region, however large, so that there are no windows
-whose seams could show; outside the blended border every voxel must be as it was, or the run stops. The generator was
-trained on tumors of 7 to 62 mm. Beside each implant stands a lesion drawn there with the same descriptors:
+place of the organ, by two texts each: six tumors of a size. A tumor is made in one region, however large, so that there
+are no windows whose seams could show; outside the blended border every voxel must be as it was, or the run stops. The
+generator was trained on tumors of 7 to 62 mm. Beside each implant stands a lesion drawn there with the same
+descriptors:
 
-    contrast   the ruler of text_control.py: eroded tumor minus host, HU
+    contrast   the ruler of text_control.py: eroded tumor minus host, HU, mean of the dark and of the bright tumors
     right      how many of attenuation, texture and margin are as asked, by the same rulers
-    octants    SD of the mean HU of the tumor's eight octants, which shows what drifts over a large tumor
+    octants    SD of the mean HU of the tumor's eight octants, which shows what drifts over a large tumor; median
 
-Seconds are CPU seconds of one implant; memory is the most that the process had at a time, CT and generator included.
+Seconds are CPU seconds of one implant, the mean; memory is the most that the process had at a time, CT and generator
+included. DIR gets the table, a line per implant (rows.jsonl) and a picture of a tumor of each size.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,6 +107,66 @@ def slice_through(ct: np.ndarray, mask: np.ndarray, spacing: Spacing, side_mm: f
     return ct[z : z + 1, max(0, y - h) : y + h, max(0, x - w) : x + w]
 
 
+@dataclass(frozen=True)
+class Made:
+    """``row``: what was measured. ``pictures``: slices through the tumor, before, after, and with a drawn lesion."""
+
+    row: dict[str, Any]
+    pictures: dict[str, np.ndarray]
+
+
+def make(context: Context, centre: np.ndarray, size: float, d: Descriptors, generator: Generator, seed: int) -> Made:
+    """One implant of ``size`` mm and one drawn lesion."""
+    rng = np.random.default_rng([int(size), seed])
+    mask, host = mask_about(context, centre, size, rng), context.host
+    voxels = [f.stop - f.start for f in ndimage.find_objects(mask.astype(np.uint8))[0]]
+    reset_peak()
+    start = time.process_time()
+    made = implant(context.ct_hu, context.spacing, mask, describe(d), generator, rng, host_mask=host)
+    seconds, memory = time.process_time() - start, peak_mib()
+    if not np.array_equal(made.ct_hu[~made.changed], context.ct_hu[~made.changed].astype(np.float32)):
+        raise SystemExit(f"{context.name}, {size:g} mm: voxels outside the border have changed")
+    solid = d.model_copy(update={"composition": "solid"})
+    drawn = render_lesion(context.ct_hu, mask, context.spacing, solid, rng, host=host)
+    row: dict[str, Any] = {
+        "mm": size,
+        "context": f"{context.source}, {context.organ}",
+        "attenuation": d.attenuation,
+        "region": region_shape(voxels, context.spacing, generator.domain, generator.region_multiple),
+        "in_host": float(host[mask].mean()),
+        "seconds": seconds,
+        "mib": memory,
+    }
+    for kind, ct in (("implant", made.ct_hu), ("drawn", drawn)):
+        found = measure(context.ct_hu, ct, mask, host, context.spacing)
+        hits = [found.says(field) == getattr(d, field) for field in FIELDS]
+        row[kind] = {**asdict(found), "right": sum(hits), "octants": octants_sd(ct, mask, context.spacing)}
+    cut = (mask, context.spacing, size + 50.0)
+    three = {"before": context.ct_hu, "implant": made.ct_hu, "drawn": drawn}
+    return Made(row, {name: slice_through(ct, *cut) for name, ct in three.items()})
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a row per size."""
+    head = ["mm", "largest region", "seconds", "MiB"]
+    kinds = ("implant", "drawn")
+    head += [f"{what}, {kind}" for what in ("dark, HU", "bright, HU", "right", "octants, HU") for kind in kinds]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for size in dict.fromkeys(row["mm"] for row in rows):
+        of = [row for row in rows if row["mm"] == size]
+        region = " x ".join(map(str, max((row["region"] for row in of), key=math.prod)))
+        seconds, memory = np.mean([row["seconds"] for row in of]), max(row["mib"] for row in of)
+        cells = [f"{size:g}", region, f"{seconds:.1f}", f"{memory:.0f}"]
+        for attenuation in ("hypo", "hyper"):
+            for kind in kinds:
+                contrasts = [row[kind]["contrast_hu"] for row in of if row["attenuation"] == attenuation]
+                cells.append(f"{np.mean(contrasts):+.0f}")
+        cells += [f"{sum(row[kind]['right'] for row in of)} of {len(FIELDS) * len(of)}" for kind in kinds]
+        cells += [f"{np.median([row[kind]['octants'] for row in of]):.1f}" for kind in kinds]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -109,47 +176,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
     generator = Generator.load(args.generator)
     generator.bfloat16 |= args.bfloat16
     places = chosen_contexts()
-    head = (
-        "| mm | context | in organ | region, voxels | seconds | MiB | contrast, drawn | right, drawn | octants, drawn |"
-    )
-    lines, pictures, titles = [head, "|---" * 9 + "|"], [], []
+    rows, pictures, titles = [], [], []
     for number, size in enumerate(tqdm(args.sizes)):
-        for at, (context, centre) in enumerate(places):
-            d = LOOKS[(number + at) % len(LOOKS)].model_copy(update={"organ": context.organ})
-            rng = np.random.default_rng([int(size), at])
-            mask, host = mask_about(context, centre, size, rng), context.host
-            voxels = [f.stop - f.start for f in ndimage.find_objects(mask.astype(np.uint8))[0]]
-            region = region_shape(voxels, context.spacing, generator.domain, generator.region_multiple)
-            reset_peak()
-            start = time.process_time()
-            made = implant(context.ct_hu, context.spacing, mask, describe(d), generator, rng, host_mask=host)
-            seconds, memory = time.process_time() - start, peak_mib()
-            if not np.array_equal(made.ct_hu[~made.changed], context.ct_hu[~made.changed].astype(np.float32)):
-                raise SystemExit(f"{context.name}, {size:g} mm: voxels outside the border have changed")
-            solid = d.model_copy(update={"composition": "solid"})
-            drawn = render_lesion(context.ct_hu, mask, context.spacing, solid, rng, host=host)
-            cells = []
-            for ct in (made.ct_hu, drawn):
-                found = measure(context.ct_hu, ct, mask, host, context.spacing)
-                hits = sum(found.says(field) == getattr(d, field) for field in FIELDS)
-                octants = octants_sd(ct, mask, context.spacing)
-                cells.append((f"{found.contrast_hu:+.0f}", f"{hits} of 3", f"{octants:.1f}"))
-            pairs = " | ".join(", ".join(pair) for pair in zip(*cells, strict=True))
-            share, shape = f"{100 * host[mask].mean():.0f} %", " x ".join(map(str, region))
-            where = f"{context.source}, {context.organ}"
-            lines.append(f"| {size:g} | {where} | {share} | {shape} | {seconds:.1f} | {memory:.0f} | {pairs} |")
-            tqdm.write(lines[-1])
-            cut = (mask, context.spacing, size + 50.0)
-            three = {"before": context.ct_hu, "implant": made.ct_hu, "drawn": drawn}
-            pictures.append({name: slice_through(ct, *cut) for name, ct in three.items()})
-            titles.append(f"{size:g} mm, {where}: {d.attenuation}, {d.texture}, {d.margin}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "region_sizes.md").write_text("\n".join(lines) + "\n")
+        for (at, (context, centre)), look in itertools.product(enumerate(places), range(len(LOOKS))):
+            d = LOOKS[look].model_copy(update={"organ": context.organ})
+            made = make(context, centre, size, d, generator, 2 * at + look)
+            rows.append(made.row)
+            with open(args.out / "rows.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(made.row) + "\n")
+            if (at, look) == (number % 2, number // 2 % 2):  # the real CT in turns
+                pictures.append(made.pictures)
+                titles.append(f"{size:g} mm, {made.row['context']}: {d.attenuation}, {d.texture}, {d.margin}")
+    (args.out / "region_sizes.md").write_text(table(rows))
     save_sheet(args.out / "region_sizes.png", pictures, (-120, 220), titles)
-    print(f"wrote {args.out / 'region_sizes.md'} and the picture beside it")
+    print(table(rows))
 
 
 if __name__ == "__main__":
