@@ -1,6 +1,8 @@
 """Does the generator obey composition, and prompts of four descriptors at once?
 
     python benchmarks/composition_control.py [--implants 96] [--generator DIR] [--sheet PNG] [--bfloat16]
+    python benchmarks/composition_control.py --canonical      # in the words of the canonical description
+    python benchmarks/composition_control.py --autoencoded    # drawn lesions, encoded and decoded: the most to reach
     python benchmarks/composition_control.py --thresholds --implants 160  # the best, on drawn lesions of another seed
 
 Solid, cystic, necrotic and calcified tumors are asked for equally often, each with attenuation, texture and margin, in
@@ -26,16 +28,18 @@ import numpy as np
 import torch
 from held_out_prompts import held_out_prompts
 from scipy import ndimage
-from text_control import FIELDS, Measured, _picture, measure
+from text_control import FIELDS, Measured, PerfectDenoiser, measure, slice_pair
 from tqdm import tqdm
 from unseen import Context, contexts, place
 
 from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.config import SOLVERS
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.sheets import save_sheet
 from nnunet_textomorph.generator.volumes import Spacing, box_around
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
+from nnunet_textomorph.llm_reports.phrasing import describe
 
 DIAMETERS_MM = (20.0, 40.0)
 # thresholds as --thresholds finds them, rounded
@@ -80,19 +84,19 @@ def look_inside(ct_hu: np.ndarray, mask: np.ndarray, spacing: Spacing) -> Inside
     )
 
 
-def looks(number: int, organs: Sequence[str]) -> list[Descriptors]:
+def looks(number: int, organs: Sequence[str], compositions: Sequence[str] = COMPOSITIONS) -> list[Descriptors]:
     """Every composition equally often, and of each its looks; a cyst is dark and even, necrosis makes uneven."""
     values = (("hypo", "hyper", "iso"), ("homogeneous", "heterogeneous"), ("well-defined", "ill-defined"))
     found = []
     for i in range(number):
-        composition = COMPOSITIONS[i % len(COMPOSITIONS)]
+        composition = compositions[i % len(compositions)]
         attenuations, textures, margins = values
         if composition == "cystic":
             attenuations, textures = ("hypo",), ("homogeneous",)
         if composition == "necrotic":
             textures = ("heterogeneous",)
         allowed = list(itertools.product(attenuations, textures, margins))
-        look = dict(zip(FIELDS, allowed[i // len(COMPOSITIONS) % len(allowed)], strict=True))
+        look = dict(zip(FIELDS, allowed[i // len(compositions) % len(allowed)], strict=True))
         found.append(Descriptors.model_validate({**look, "composition": composition, "organ": organs[i]}))
     return found
 
@@ -173,6 +177,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--implants", type=int, default=96)
     parser.add_argument("--generator", type=Path)
+    parser.add_argument("--compositions", nargs="+", choices=COMPOSITIONS, default=list(COMPOSITIONS))
+    parser.add_argument("--canonical", action="store_true", help="ask in the canonical description's words")
+    parser.add_argument(
+        "--autoencoded", action="store_true", help="of implants judge drawn lesions, encoded and decoded"
+    )
+    parser.add_argument("--solver", choices=SOLVERS)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
     parser.add_argument("--thresholds", action="store_true", help="look for the rulers' thresholds on drawn lesions")
     parser.add_argument("--sheet", type=Path, help="PNG of some implants")
     parser.add_argument("--bfloat16", action="store_true", help="sample in it, whatever the CPU")
@@ -189,20 +201,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     implants: list[Judged] = []
     drawn: list[Judged] = []
     pictures, titles = [], []
-    asked = looks(args.implants, [c.organ for c in chosen])
+    asked = looks(args.implants, [c.organ for c in chosen], args.compositions)
+    source = PerfectDenoiser(generator) if args.autoencoded and generator is not None else generator
+    sampling = {"solver": args.solver, "steps": args.steps, "guidance": args.guidance}
     for context, d in tqdm(list(zip(chosen, asked, strict=True))):
         mask = None
         while mask is None:
             mask = place(context, float(rng.uniform(*DIAMETERS_MM)), rng)
         ct = render_lesion(context.ct_hu, mask, context.spacing, d, rng, host=context.host)
         drawn.append(judged(context, ct, mask, d))
-        if generator is None:
+        if source is None:
             continue
-        text = str(rng.choice(held_out_prompts(d)))
-        made = implant(context.ct_hu, context.spacing, mask, text, generator, rng, host_mask=context.host).ct_hu
+        text = str(rng.choice([describe(d)] if args.canonical else held_out_prompts(d)))
+        text = d.model_dump_json() if args.autoencoded else text
+        made = implant(
+            context.ct_hu, context.spacing, mask, text, source, rng, host_mask=context.host, **sampling
+        ).ct_hu
         implants.append(judged(context, made, mask, d))
         if args.sheet and len(pictures) < 24:
-            pictures.append({**_picture(context, made, mask), "drawn": _picture(context, ct, mask)["after"]})
+            pictures.append({**slice_pair(context, made, mask), "drawn": slice_pair(context, ct, mask)["after"]})
             titles.append(f"{d.composition}, {d.attenuation}, {d.texture}, {d.margin}")
     if args.thresholds:
         thresholds(drawn)
