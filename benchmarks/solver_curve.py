@@ -1,7 +1,7 @@
 """Which solver, in how many steps, with or without guidance: text control, and distance to the answer of all steps.
 
     python benchmarks/solver_curve.py --out DIR [--implants 60] [--solvers unipc ddim ...] [--steps 4 6 ...]
-                                      [--generator DIR] [--prompts fresh] [--seed 0] [--threads 1]
+                                      [--generator DIR] [--prompts fresh] [--diameters 20 45] [--seed 0] [--threads 1]
 
 Everything is paired: each implant has one context, mask, text and seed of the noise (of the latents and of the CT's),
 and goes through every setting before the next implant begins, so that a run broken off can be read. Text control is
@@ -69,15 +69,20 @@ class Case:
     noise_seed: int
 
 
-def draw_case(index: int, places: Sequence[Context], prompts: str, seed: int) -> Case:
-    """The ``index``-th implant, whatever their number: every combination of descriptors in turn, contexts shuffled."""
+def draw_case(
+    index: int, places: Sequence[Context], prompts: str, seed: int, diameters_mm: Sequence[float] = DIAMETERS_MM
+) -> Case:
+    """The ``index``-th implant, whatever their number: every combination of descriptors in turn, contexts shuffled.
+
+    ``diameters_mm``: smallest and largest.
+    """
     block, within = divmod(index, len(places))
     context = places[np.random.default_rng([seed, 0, block]).permutation(len(places))[within]]
     rng = np.random.default_rng([seed, 1, index])
     asked = asked_for(index + 1, [context.organ] * (index + 1), rng)[index]
     mask = None
     while mask is None:
-        mask = place(context, float(rng.uniform(*DIAMETERS_MM)), rng)
+        mask = place(context, float(rng.uniform(*diameters_mm)), rng)
     return Case(context, asked, mask, str(rng.choice(PROMPTS[prompts](asked))), int(rng.integers(2**31)))
 
 
@@ -131,7 +136,7 @@ def run(
         tqdm(total=sum(map(len, todo.values())), unit="run") as bar,
     ):
         for index, missing in todo.items():
-            case = draw_case(index, places, prompts, seed)
+            case = draw_case(index, places, prompts, seed, facts["diameters_mm"])
             context = case.context
             for setting in missing:
                 bar.set_postfix_str(f"implant {index}: {setting.solver} {setting.steps} x {setting.guidance:g}")
@@ -257,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
     parser.add_argument("--generator", type=Path)
     parser.add_argument("--prompts", choices=list(PROMPTS), default="held-out")
+    parser.add_argument("--diameters", nargs=2, type=float, default=list(DIAMETERS_MM), help="mm, smallest and largest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
@@ -267,11 +273,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"give --implants of 1 or more, and --steps from 1 to {most}.")
     wanted = settings(args.solvers, args.steps, sorted({1.0, generator.config.sampling.guidance}), most)
     facts = {"generator": weights_hash(generator.networks), "prompts": args.prompts, "seed": args.seed}
+    facts |= {"diameters_mm": args.diameters}
 
     args.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(args.out / "rows.jsonl")
     if any(row[name] != value for row in rows for name, value in facts.items()):
-        parser.error(f"{args.out / 'rows.jsonl'}: is of another generator, prompts or seed; give another --out.")
+        parser.error(f"{args.out / 'rows.jsonl'}: is of another generator, prompts, sizes or seed; give another --out.")
     done = {(row["implant"], setting_of(row)) for row in rows}
     todo = {i: [s for s in wanted if (i, s) not in done] for i in range(args.implants)}
     todo = {i: missing for i, missing in todo.items() if missing}

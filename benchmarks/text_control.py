@@ -169,7 +169,8 @@ class PerfectDenoiser:
         **_settings: object,
     ) -> np.ndarray:
         """``texts``: the descriptors as JSON."""
-        d = Descriptors.model_validate_json(texts[0]).model_copy(update={"composition": "solid"})
+        d = Descriptors.model_validate_json(texts[0])
+        d = d.model_copy(update={"composition": d.composition or "solid"})
         smooth = without_noise(context_hu[0].astype(np.float32), self.domain)
         rng = np.random.default_rng(seed)
         drawn = render_lesion(smooth, mask[0], self.domain.spacing_mm, d, rng, noise_mm=0.0, host=host[0])
@@ -256,7 +257,7 @@ def main() -> None:
         if args.verbose:
             print(context.source, d.attenuation, d.texture, d.margin, found)
         if args.sheet and len(pictures) < 24:
-            pictures.append(_picture(context, ct, mask))
+            pictures.append(slice_pair(context, ct, mask))
             looks = f"{found.contrast_hu:+.0f} HU, SD {found.texture_hu:.0f}, {found.margin_share:.2f}"
             titles.append(f"{d.attenuation}, {d.texture}, {d.margin}: {looks}")
     table(rows, rng)
@@ -264,7 +265,7 @@ def main() -> None:
         save_sheet(args.sheet, pictures, (-100, 200), titles)
 
 
-def _picture(context: Context, ct: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+def slice_pair(context: Context, ct: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """One axial slice through the tumor, before and after, 72 mm wide."""
     z, y, x = (int(v) for v in np.argwhere(mask).mean(axis=0))
     h, w = (int(36 / s) for s in context.spacing[1:])

@@ -54,12 +54,12 @@ class RealTumor:
     spacing: Spacing
 
 
-def real_tumors(data: Path = DATA) -> Iterator[RealTumor]:
-    """The tumors of the six held-out cases of Dataset901."""
+def real_tumors(data: Path = DATA, trained_on: bool = False) -> Iterator[RealTumor]:
+    """The tumors of the six held-out cases of Dataset901; ``trained_on``: of the others as well."""
     folder = data / "Dataset901_SoftTissueSarcoma"
     for path in sorted((folder / "imagesTr").glob("*_0000.nii.gz")):
         name = path.name.removesuffix("_0000.nii.gz")
-        if name.endswith(HELD_OUT):
+        if trained_on or name.endswith(HELD_OUT):
             volume = read_volume(path)
             labels = read_volume(folder / "labelsTr" / f"{name}.nii.gz", integer=True).array
             host = ndimage.binary_closing(labels == 1, iterations=2) & (labels != 2)

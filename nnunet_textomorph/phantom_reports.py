@@ -50,6 +50,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "HCC": ("hepatocellular carcinoma", "HCC"),
         "hemangioma": ("hemangioma",),
         "RCC": ("renal cell carcinoma", "RCC"),
+        "sarcoma": ("sarcoma", "soft-tissue sarcoma"),
     },
 }
 
@@ -94,6 +95,7 @@ NEGATIONS = {
     "liver": ("No biliary obstruction.", "Portal vein patent, no thrombus.", "No further hepatic lesion is seen."),
     "pancreas": ("No vascular encasement.", "No peripancreatic fluid.", "The main pancreatic duct is not dilated."),
     "kidney": ("No renal vein thrombus.", "No hydronephrosis.", "No perirenal infiltration."),
+    "soft tissue": ("No erosion of bone.", "No vascular encasement.", "No infiltration of the skin."),
 }
 HEALTHY = {
     "liver": ("No focal hepatic lesion.", "The liver shows no mass and no cyst.", "Liver without focal abnormality."),
@@ -115,7 +117,8 @@ def write_report(
 ) -> tuple[str, list[tuple[str, ...]]]:
     """A report in free text, and for each finding the names of the descriptors that it states.
 
-    ``organ``: liver, pancreas or kidney. No finding gives a report of a healthy organ.
+    ``organ``: liver, pancreas or kidney. No finding gives a report of a healthy organ; with one, ``organ`` may be soft
+    tissue as well.
     """
     short = rng.random() < 0.3
     sentences, stated = [], []
@@ -212,7 +215,7 @@ def _article(phrase: str) -> str:
 def _place(organ: str, location: str, rng: np.random.Generator) -> str:
     if organ == "pancreas":
         return _pick((f"pancreatic {location}", f"{location} of the pancreas"), rng)
-    if organ == "kidney":
+    if organ in ("kidney", "soft tissue"):
         return location  # "left kidney, upper pole"
     return _pick((f"liver {location}", f"hepatic {location}", f"{location} of the liver"), rng)
 

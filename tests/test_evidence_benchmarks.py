@@ -1,0 +1,130 @@
+"""The parts of the evidence's benchmarks that can be wrong without anyone seeing it in a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import ablations
+import composition_control
+import real_against_synthetic
+import region_sizes
+from unseen import Context
+
+from nnunet_textomorph.lesions import render_lesion
+from nnunet_textomorph.llm_reports.descriptors import Descriptors
+
+ORGANS = ("liver", "pancreas", "kidney", "soft tissue")
+
+
+@pytest.mark.parametrize("organ", ORGANS)
+def test_a_report_of_any_training_organ_is_short_and_read(organ):
+    d = {"organ": organ, "attenuation": "hypo", "texture": "heterogeneous", "margin": "ill-defined", "size_mm": 24.0}
+    read = []
+    for number in range(12):
+        report, found = ablations.reported({"organ": organ, "descriptors": d}, np.random.default_rng(number))
+        assert len(report.split()) <= ablations.MOST_WORDS
+        assert found.organ == organ
+        assert {v for v in (found.attenuation, found.texture, found.margin) if v} <= set(d.values())
+        read.append(found.attenuation)
+    assert read.count("hypo") >= 6
+
+
+def test_arms_differ_in_their_texts_alone():
+    line = {"organ": "liver", "image": "a", "descriptors": {"organ": "liver", "attenuation": "hypo"}}
+    given = {name: next(ablations.arm_lines(arm, [line], 3, 0)) for name, arm in ablations.ARMS.items()}
+    assert given["contrast"] == given["variants"]
+    assert given["reported"]["texts"] == given["reported, taught"]["texts"]
+    assert given["reported"]["descriptors"] == {}
+    assert given["extracted"]["texts"] == given["variants"]["texts"][:1]
+    assert len(set(given["variants"]["texts"])) == 4
+
+
+def test_distances_of_tumors():
+    looks, sd = torch.arange(3.0).view(1, 3, 1, 1).expand(2, 3, 2, 5), torch.ones(5)
+    found = ablations.distances(looks.clone(), looks, sd)
+    assert found["diversity"] == 0.0
+    assert found["texts"] == pytest.approx(4 / 3, abs=1e-3)
+    assert found["to_drawn"] == pytest.approx(0.0, abs=1e-3)
+    noisy = looks + torch.tensor([0.0, 2.0]).view(1, 1, 2, 1)
+    assert ablations.distances(noisy, looks, sd)["diversity"] == pytest.approx(2**0.5)
+    assert ablations.distances(noisy, noisy, sd)["to_drawn"] == pytest.approx(2.0, abs=1e-3)
+
+
+def a_ball(radius: int = 14, side: int = 48) -> np.ndarray:
+    z, y, x = np.ogrid[:side, :side, :side]
+    c = side // 2
+    return (z - c) ** 2 + (y - c) ** 2 + (x - c) ** 2 < radius**2
+
+
+@pytest.mark.parametrize("composition", composition_control.COMPOSITIONS)
+def test_rulers_of_composition_see_what_is_drawn(composition):
+    mask, spacing = a_ball(), (1.0, 1.0, 1.0)
+    ct = np.random.default_rng(0).normal(110.0, 6.0, mask.shape).astype(np.float32)
+    texture = "heterogeneous" if composition == "necrotic" else "homogeneous"
+    d = Descriptors(attenuation="hypo", texture=texture, margin="well-defined", composition=composition)
+    drawn = render_lesion(ct, mask, spacing, d, np.random.default_rng(1))
+    inside = composition_control.look_inside(drawn, mask, spacing)
+    assert [c for c in composition_control.COMPOSITIONS if inside.shows(c, texture)] == [composition]
+
+
+def test_looks_are_such_as_there_are():
+    looks = composition_control.looks(48, ["liver"] * 48)
+    counts = [sum(d.composition == c for d in looks) for c in composition_control.COMPOSITIONS]
+    assert counts == [12] * 4
+    assert all(d.attenuation == "hypo" and d.texture == "homogeneous" for d in looks if d.composition == "cystic")
+    assert len({(d.attenuation, d.texture, d.margin) for d in looks if d.composition == "solid"}) == 12
+
+
+def test_best_threshold_separates():
+    at, score = composition_control.best_threshold([3.0, 4.0, 5.0], [0.0, 1.0, 2.0])
+    assert 2.0 < at < 3.0
+    assert score == 1.0
+
+
+def test_a_mask_larger_than_the_ct_is_cut_to_it_and_to_the_body():
+    ct = np.full((20, 40, 40), 60.0, np.float32)
+    ct[:, :10] = -1000.0
+    context = Context("a", "a", "liver", ct, ct > 0, (1.0, 1.0, 1.0))
+    mask = region_sizes.mask_about(context, np.array([3, 20, 38]), 60.0, np.random.default_rng(0))
+    assert mask.any()
+    assert not mask[:, :9].any()
+
+
+def test_octants_show_a_drift_and_no_noise():
+    mask, spacing = a_ball(), (1.0, 1.0, 1.0)
+    noise = np.random.default_rng(0).normal(0.0, 10.0, mask.shape)
+    assert region_sizes.octants_sd(noise, mask, spacing) < 2.0
+    drift = np.arange(48.0)[:, None, None] * np.ones(mask.shape)
+    assert region_sizes.octants_sd(noise + 4 * drift, mask, spacing) > 10.0
+
+
+@pytest.fixture
+def pair() -> real_against_synthetic.Pair:
+    mask = a_ball(10, 60)
+    depth = np.where(mask, 1.0, -1.0).astype(np.float32)
+    ct = np.random.default_rng(0).normal(50.0, 5.0, mask.shape).astype(np.float32)
+    return real_against_synthetic.Pair("x_040", "", ct, ct[None], mask, ~mask, depth, (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_windows_lie_in_the_crop_and_hold_tumor(pair, flip):
+    boxes = real_against_synthetic.windows(pair, 40, np.random.default_rng(0), flip=flip)
+    assert all(pair.mask[box].shape == real_against_synthetic.WINDOW for box in boxes)
+    assert all(pair.mask[box].any() for box in boxes)
+
+
+def test_hiding_leaves_nothing_of_a_part_and_all_of_the_rest(pair):
+    hidden = real_against_synthetic._without(0.0, np.inf)(pair.real, pair)
+    assert hidden[pair.mask].std() < 1e-3
+    assert np.array_equal(hidden[~pair.mask], pair.real[~pair.mask])
+
+
+def test_auc_with_its_interval():
+    scores, synthetic = [0.0, 1.0] * 8, [False, True] * 8
+    assert real_against_synthetic.with_interval(scores, synthetic, list("aabbccddeeffgghh")) == "1.00 (1.00-1.00)"
