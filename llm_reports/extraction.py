@@ -1096,7 +1096,7 @@ def _is_earlier(s: Sentence) -> bool:
 _ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b\s*[.;:\u2013\u2014-](?=\s|$)", re.IGNORECASE)
 """*Liver metastases? None.*"""
 _HU_APART = re.compile(
-    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast)[\w -]{0,25}:? \d+ ?HU)",
+    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast|arterial|corticomedullary|late)[\w -]{0,25}:? \d+ ?HU)",
     re.IGNORECASE,
 )
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""

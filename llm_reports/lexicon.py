@@ -53,6 +53,7 @@ TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
 CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
 ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
+SINKS = "drops|dropped|dropping|falls|fallen|fell|falling|declines|declined|sinks|sank|sunk|decreases|decreased"
 BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
@@ -153,7 +154,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "lags|lagging behind",
         "poor|low|scarce in? vascularization|vascularisation|vascularity|vessels",
         "inferior enhancement|uptake|vascularity|perfusion",
-        "underperfused|undervascularized",
+        "underperfused|undervascularized|underenhancement",
+        f"less|lower {CONTRAST} in? it|them? than",
         "low_grade|low_level contrast? enhancement|uptake",
         "less vascular|vascularized|vascularised|perfused",
         "discrete|discreet|meagre|shy contrast? enhancement|uptake|enrichment",
@@ -176,6 +178,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "flashes|flushes|glows|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
         "rich|good blood supply",
+        f"more|higher {CONTRAST} in? it|them? than",
+        "enhancement|uptake + + +?",
         "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
@@ -196,6 +200,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
+        "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial phase?",
         "arterial hyperdense|hyperattenuating|bright",
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
@@ -216,7 +221,13 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contrast|enhancement loss|clearance|release",
         f"{LOSES} density|attenuation again|faster|quicker|rapidly|quickly|earlier|early|thereafter",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
-        "drops|falls|declines|sinks|decreases below|under the? liver|parenchyma|parenchymal? density|attenuation|level",
+        f"{SINKS} below|under the|that_of_the? {TISSUE}|hepatic|parenchymal|cortical density|attenuation|level?",
+        f"{SINKS} below|under it|them",
+        f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? {TISSUE}|it",
+        f"retains|retaining|retained|holds|keeps less {CONTRAST}",
+        f"{CONTRAST} has|is|had been? gone|left|disappeared|vanished|drained|cleared",
+        f"{CONTRAST} leaves|left the? {TISSUE}|it|them|lesion|mass|nodule|tumor",
+        "fast|rapid|quick in ,|and|/? fast|rapid|quick out",
         "contrast is? lost",
         "rapid|quick|fast|early|prompt|delayed|late|subsequent clearance",
         "clears|clearing rapidly|quickly|early",
@@ -248,6 +259,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
         f"only_at|only_in its|the? outer? {ITS_EDGE}",
+        f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
+        "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"
+        "vascularized",
         "wall enhancement",
         "wall enhances",
         "uptake in? a? ring",
@@ -259,6 +273,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",
         "contrast negative",
+        "enhancement|uptake - none|nil|absent|no",
         "not|non|un opacified|opacifying|opacify|opacifies",
         "devoid|void of internal? vascularity|flow|perfusion|contrast",
         "no|without internal vascularity|vessels|perfusion|flow",
@@ -281,7 +296,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "throughout|over|across all|both|every phases|phase|series",
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
         "all|both|every phases|phase|series",
-        "density|attenuation|hu|values not|never change|rise|increase|vary|differ|changed|changing|rising",
+        "density|attenuation|hu|values does|do|did? not|never change|rise|increase|vary|differ|changed|changing|rising",
         "no|without change|difference|variation in|of density|attenuation between? the? phases",
         "inert after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
@@ -296,7 +311,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
-        "hardly|barely|scarcely any heterogeneity|inhomogeneity|unevenness",
+        "hardly|barely|scarcely|no|without any? heterogeneity|inhomogeneity|unevenness",
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
@@ -538,7 +553,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
+        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
     ),
     "weak": (
         {"enhancement": "hypo"},
@@ -588,6 +603,8 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "in a thin|thick|complete|peripheral? ring|rim|ring_pattern|rim_pattern",
         "at|along|around|on its|the periphery|edge|edges|circumference|rim|outside",
         "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",
+        f"only|exclusively|solely at|in|along|around its|the? {ITS_EDGE}",
+        "from its|the? periphery|edge|edges|margin|margins|rim|outside inward|inwards|to_the_center|towards_the_center",
     ),
 }
 
@@ -1001,7 +1018,7 @@ POST_NEGATION: tuple[str, ...] = (
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"
-    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise|"
+    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise|due_to|owing_to|"
     "with_the_exception_of|with_exception_of|save_for"
 )
 

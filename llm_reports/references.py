@@ -81,6 +81,8 @@ _SHARED_NOUN = re.compile(
 )
 _ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 _DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
+_NOT_ENHANCING = re.compile(r"\b(?:not|fails? to) (?:enhance|take up contrast)\b", re.IGNORECASE)
+_BUT_DOES = re.compile(r"\b(?:but|while|whereas|and) (?:the|its) \w+(?: \w+)? (?P<verb>do(?:es)?)(?=[.,;]|$)", re.IGNORECASE)
 _LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNORECASE)
 _SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGNORECASE)
 
@@ -106,6 +108,9 @@ def completed(sentence: str) -> str:
     does, enhancing = _DOES_NOT.search(sentence), _ENHANCING.search(sentence)
     if does and enhancing and enhancing.start() < does.start():
         sentence = f"{sentence[: does.end()]} enhance{sentence[does.end() :]}"
+    does, enhancing = _BUT_DOES.search(sentence), _NOT_ENHANCING.search(sentence)
+    if does and enhancing and enhancing.start() < does.start():
+        sentence = f"{sentence[: does.start('verb')]}enhances{sentence[does.end() :]}"
     return sentence
 
 

@@ -56,6 +56,8 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 kind = _heading(match.group(1)) if match else None
                 if kind == "skipped" and match and len(match.group(1).split()) > (5 if begins else 2):
                     kind = None  # "Patient is a woman of 22 years: ..."
+                if match and _BEHAVIOUR.match(sentence):
+                    kind = None
                 if not match or kind is None:
                     break
                 label = context.label
@@ -128,6 +130,12 @@ def _heading(label: str) -> str | None:
     return None
 
 
+_BEHAVIOUR = re.compile(
+    r"contrast: ?(?:\w+ly )?(?:avid|strong|intense|marked|bright|brisk|weak|poor|faint|mild|minimal|moderate|lower|less|"
+    r"higher|more|rim|ring|peripheral|early|arterial)\b",
+    re.IGNORECASE,
+)
+"""*Contrast: avid* speaks of a lesion; *Contrast: 100 ml* of the examination."""
 _SIZE = re.compile(r"\d ?[cm]m\b", re.IGNORECASE)
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(

@@ -149,6 +149,12 @@ def _in_figures(match: re.Match[str]) -> str:
     return ".".join(str(_NUMERALS[word]) for word in match.group().split(" point "))
 
 
+def _in_words(match: re.Match[str]) -> str:
+    """The phase that so many seconds after the injection are: *at 35 s* is the arterial one."""
+    seconds = int(match.group(1) or match.group(2))
+    return "in the arterial phase" if 15 <= seconds <= 50 else "in the venous phase" if seconds > 50 else match.group()
+
+
 def _with_units(match: re.Match[str]) -> str:
     """*12, 15 and 31 mm* with the unit after each number."""
     numbers = re.findall(_NUMBER, match.group())
@@ -188,8 +194,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
-            r"\b(?:do(?:es)? not enhance|not enhancing) "
-            r"(?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            r"\b(?:do(?:es)? not enhance|fails? to enhance|not enhancing) "
+            r"(?:to the (?:same )?(?:degree|extent|level) (?:of|as)|as (?:much|strongly|avidly|well) as)\b",
             "enhances less than",
         ),
         (
@@ -208,11 +214,18 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (
             r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
-            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle)\b)",
+            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle|less|lower|weaker|poorer|below)\b)",
             r"\1 is ",
         ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r"\bearly phase\b", "arterial phase"),
+        (r"^contrast(?: behaviou?r| dynamics| pattern| kinetics| characteristics)?:", "enhancement:"),
+        (
+            r"\b(?:at )?(\d+) ?(?:s|sec|secs|seconds) (?:after|post|following|from)(?: the)?(?: contrast)?(?: medium)? "
+            r"injection\b|\bat (\d+) ?(?:s|sec|secs|seconds)\b",
+            _in_words,
+        ),
+        (r"\bin all (?:likelihood|probability)\b", "probably"),
         (
             r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
             r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
@@ -492,7 +505,7 @@ _OF_UNLIKELY = ("be", "represent")  # "unlikely to be a metastasis"
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
-    stops = {h.start for h in s.cues if h.has("stop")}
+    stops = {h.start for h in s.cues if h.has("stop") and s.tokens[h.start - 1 : h.start + 1] != ["of", "which"]}
     for hit in _lesser(s):
         negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     for hit in s.hits:  # "arterial +, washout -"
@@ -502,6 +515,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        for hit in _denied_by_verb(s, cue):
+            negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation", "absent") and (_is_there_after_all(s.tokens, cue) or _only_earlier(s.tokens, cue)):
             continue
@@ -548,6 +563,22 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
+def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
+    """*Washout is not*, *washout is not a feature*: what stands before the verb is denied, and not the lesion."""
+    before, after = s.tokens[max(0, cue.start - 1) : cue.start], s.tokens[cue.end : cue.end + 2]
+    ends = not after or after[0] in _PUNCTUATION or (after[0] in ("a", "part") and set(after[1:]) & _A_FEATURE)
+    if s.tokens[cue.start] != "not" or not ends or before not in _BEING:
+        return
+    for hit in s.hits:
+        shown = hit.has("say", "head") and not _is_lesion(hit) and hit.end <= cue.start
+        if shown and s.chunks[hit.start] == s.chunks[cue.start] and not {"that", "which"} & set(
+            s.tokens[hit.end : cue.start]
+        ):
+            yield hit
+
+
+_BEING = (["is"], ["are"], ["was"], ["were"])
+_A_FEATURE = words("feature finding characteristic of")
 _RELATIVES = words("where when whose")  # "a lesion where enhancement could not be shown"
 
 
@@ -653,6 +684,9 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
+        if token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]:
+            i += 1
+            continue  # "absence of fat and of calcium"
         pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
         if token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS):
             listed = True  # "free of enhancement and calcification"
@@ -856,9 +890,10 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
     if {",", "-", "and"} & set(before):
         return False
     joined = bool(before) and before[-1] in _JOINING
-    return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
+    return joined and any(t in _CORE or t in _INTERIOR or (inner and t in _AREAS) for t in before)
 
 
+_INTERIOR = words("interior inside")
 _JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
@@ -1010,8 +1045,10 @@ def _after_contrast(s: Sentence, st: Statement) -> Statement:
     if st.field != "attenuation" or st.value != "iso" or not _SAME & set(s.tokens[st.start : st.end]):
         return st
     end = next((i for i in range(st.end, len(s.tokens)) if s.tokens[i] in _PUNCTUATION), len(s.tokens))
+    begin = next((i + 1 for i in range(st.start - 1, -1, -1) if s.tokens[i] in _PUNCTUATION), 0)
     rest = set(s.tokens[st.end : end])
-    if "contrast" not in rest or not rest & {"after", "following", "post"} or rest & _COMPARED_WITH:
+    given = rest | set(s.tokens[begin : st.start])
+    if "contrast" not in given or not given & {"after", "following", "post"} or rest & _COMPARED_WITH:
         return st
     if any(_enhancement_word(h) for h in s.hits):
         return st
@@ -1033,14 +1070,20 @@ def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
         return
     text = " ".join(s.tokens)
     match = _SAME_HU.search(text)
-    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text) or _HU_BEFORE_BOTH.search(text)
-    if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
+    pairs = (_TWO_HU, _HU_OF_TWO, _HU_BEFORE_BOTH, _HU_OF_BOTH, _HU_RISING)
+    pair = None if match else next((found for found in (p.search(text) for p in pairs) if found), None)
+    if pair and _rise([int(hu) for hu in pair.groups() if hu]) <= _LEAST_RISE:
         match = pair
     if match:
         start = len(text[: match.start()].split())
         end = start + len(match.group().split())
         if all(start <= h.start < end for h in s.hits if _enhancement_word(h)):  # "unenhanced 30 HU, enhanced 33 HU"
             yield Statement("enhancement", "none", start, end, False)
+
+
+def _rise(values: Sequence[int]) -> int:
+    """The largest difference from the first value, which is that before contrast."""
+    return max(abs(value - values[0]) for value in values[1:])
 
 
 _LEAST_RISE = 8
@@ -1065,7 +1108,18 @@ _HU_BEFORE_BOTH = re.compile(
     r"(?:plain|native|unenhanced|pre\w*|non ?contrast)[^.;]{0,15}? "
     r"(\d+) (?:on|in|at|after) (?:the )?(?:contrast|post\w*|enhanced|portal|venous|nephro\w*)"
 )
+_BEFORE = r"(?:native(?:ly)?|unenhanced|pre|precontrast|plain|non ?contrast|before)(?: (?:ct|scan|contrast|phase|images))?"
+_AFTER = (
+    r"(?:(?:late )?arterial|corticomedullary|portal(?: venous)?|venous|nephrographic|pv|delayed|late|excretory|post|"
+    r"postcontrast|enhanced|after|with)(?: (?:ct|scan|contrast|phase|images))?"
+)
+_HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20 HU, venous 22 HU"
+    rf"\b{_BEFORE}:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER}:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER}:? (\d+)\b)?"
+    rf"|\bhu (\d+) {_BEFORE} ?[,;/-]? (?:and )?(\d+) {_AFTER}"
+)
+_HU_RISING = re.compile(r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b")
 _NO_RISE = re.compile(
+    r"\b(?:density|attenuation|hu) (?:stays|remains|is) (?:the )?(?:same|unchanged|constant|identical)\b|"
     r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|"
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
@@ -1111,7 +1165,7 @@ _OTHER_PHASE = words("portal venous delayed late nephrographic equilibrium unenh
 
 def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
     """*Hyperdense in the arterial and isodense in the venous phase*."""
-    joined = tokens[at + 1] in ("and", "but", ",") and tokens[at - 1] == "the"
+    joined = tokens[at + 1] in ("and", "but", ",") and tokens[at - 1] in ("the", "on", "in")
     return joined and bool(_PHASES & set(tokens[at + 2 : at + 11]))
 
 
@@ -1245,7 +1299,7 @@ _LIES = words("lies lie located situated sits found arises")
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
-_SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
+_SUBJECT_GOES_ON = words("of in by within is are was were remains appears that which")
 _COPULAR = words("is are was were remains remain appears appear seems")
 _FARTHEST = 16
 """Tokens from a modifier to its head: those that count for nothing (*very*) included."""
@@ -1383,6 +1437,7 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
 
 
 _WALLS = words("septa septum septation septations wall walls capsule")
+_PART_SUBJECTS = words("wall walls septa content contents center centre rim periphery")
 _SHARES = words("part parts portion portions component components area areas content contents")
 _INNER_PARTS = words("septa septum septation septations scar")
 
@@ -1404,18 +1459,28 @@ _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
     predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in ("and", "is", "are")
-    if s.tokens[head.start] not in ("enhances", "enhance") and not predicate:
+    if s.tokens[head.start] not in _TAKING_UP and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
+        if s.tokens[i] in _EDGES and i == head.start - 1 and not predicate:
+            return i  # "the margin enhances"
         if s.tokens[i] in ("wall", "walls", "rim"):
-            if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
-                return i  # "with a wall that enhances"
+            if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
+                return i  # "with a thick wall that enhances"
             return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
             return None
-        if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
+        if s.tokens[i] in ("that", "which") and not (s.tokens[i - 1] == "wall" and _has_article(s.tokens, i - 1)):
             return None
     return None
+
+
+_TAKING_UP = words("enhances enhance takes take stains opacifies")
+
+
+def _has_article(tokens: Sequence[str], at: int) -> bool:
+    """*A thick, irregular wall*."""
+    return "a" in tokens[max(0, at - 4) : at]
 
 
 def _is_of_wall(s: Sentence, head: Hit) -> bool:
@@ -1433,6 +1498,8 @@ def _is_of_wall(s: Sentence, head: Hit) -> bool:
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     lead = s.tokens[max(0, head.start - 4) : head.start]
+    if _PART_SUBJECTS & set(lead) and {"neither", "nor"} <= set(s.tokens[: head.start]):
+        return False  # "neither wall nor content enhances"
     wall = next((i for i, t in enumerate(lead[-3:]) if t in _WALLS), 3)
     since = set(lead[-3:][wall:])
     if {"without", "no", "lacking"} & since and not (_PUNCTUATION | {"and", "or", "nor"}) & since:
