@@ -661,6 +661,8 @@ class _Reader:
         definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
+        if self._is_apposed(s, f, noun):
+            return self.current
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
@@ -697,6 +699,20 @@ class _Reader:
         label = len(s.tokens) <= 4 and not f.plural  # "Benign hepatic cyst."
         label = label and (not best.diagnoses or f.called in best.diagnoses)
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
+
+    def _is_apposed(self, s: Sentence, f: Facts, noun: Noun) -> bool:
+        """Whether *a lesion* is the one just told of: *Thus a poorly enhancing tumor*, *it presents as a bright nodule*."""
+        told = [x for x in self.current if not x.dropped]
+        alone = len(told) == 1 and bool(told[0].sizes) and not (told[0].plural or f.plural or f.sizes or noun.pathology)
+        if not alone or any(not p.reference for p in places_of(s)):
+            return False
+        at = noun.start - 1 if s.tokens[noun.start - 1 : noun.start] in (["a"], ["an"]) else noun.start
+        if s.tokens[at : at + 1] not in (["a"], ["an"]):
+            return False
+        concluded = s.tokens[0] in _CONCLUDING and at == 1
+        shown = s.tokens[0] in ("it", "this") and s.tokens[at - 1] in ("as", "is")
+        fragment = at == 0 and noun.end == len(s.tokens) and bool(f.statements)
+        return concluded or shown or fragment
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
         """Give what is said without a noun to the lesions spoken of."""
@@ -1159,6 +1175,7 @@ def _is_placed_diagnosis(text: str) -> bool:
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _POINTING = words("it they this these which both all")
 _RENAL = words("parapelvic peripelvic")
+_CONCLUDING = words("thus hence therefore so accordingly altogether overall ie")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
@@ -1427,8 +1444,8 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
-        if "it" in s.tokens[before[-1].end : start]:
-            return False  # "compared with the parenchyma it is hypodense"
+        if {"it", "there"} & set(s.tokens[before[-1].end : start]):
+            return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
         if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
             return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):

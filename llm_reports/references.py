@@ -81,6 +81,10 @@ _SHARED_NOUN = re.compile(
 )
 _ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 _DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
+_BUT_ONLY = re.compile(
+    r"(?:,| and|,? but|,? while|,? whereas) only (?=the (?:larger|bigger|smaller|larg|small|first|second|third|former|latter)\b)",
+    re.IGNORECASE,
+)
 _NOT_ENHANCING = re.compile(r"\b(?:not|fails? to) (?:enhance|take up contrast)\b", re.IGNORECASE)
 _BUT_DOES = re.compile(r"\b(?:but|while|whereas|and) (?:the|its) \w+(?: \w+)? (?P<verb>do(?:es)?)(?=[.,;]|$)", re.IGNORECASE)
 _LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNORECASE)
@@ -99,6 +103,7 @@ _OF_AN_ORGAN = re.compile(
 def completed(sentence: str) -> str:
     """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*."""
     sentence = _SOME_ONE.sub("a lesion ", sentence)
+    sentence = _BUT_ONLY.sub("; ", sentence)
     sentence = _SHARED_NOUN.sub(r"\g<verb> \g<first> \g<noun>; \g<subject> has \g<second> \g<noun>", sentence)
     first = _COPULA.search(sentence)
     for match in reversed(list(_WITHOUT_VERB.finditer(sentence)) if first else []):

@@ -226,6 +226,12 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             _in_words,
         ),
         (r"\bin all (?:likelihood|probability)\b", "probably"),
+        (r"\b(?:has|have) gone (?:up |down )?(?=from \d)", "has changed "),
+        (  # "no cyst has a thick wall or takes up contrast"
+            r"^no (?:cyst|lesion|nodule|mass) (?:(?:has|shows) [^.,;]{3,40} or )?"
+            r"(?=(?:enhances?|takes? up|shows? (?:any )?(?:contrast )?(?:enhancement|uptake))\b)",
+            "none of them ",
+        ),
         (
             r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
             r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
@@ -957,6 +963,15 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
 
+def _of_other_imaging(s: Sentence, st: Statement) -> bool:
+    """*The lesion described on ultrasound as solid*: what the other examination made of it."""
+    at = next((i for i in range(max(0, st.start - 3), st.start) if s.tokens[i] == "as"), 0)
+    told = bool(at and _TOLD & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at]))
+    return told and not _PUNCTUATION & set(s.tokens[at : st.start])
+
+
+_TOLD = words("described reported interpreted read called labelled labeled classified regarded")
+_IMAGING = words("ultrasound us sonography mri mr pet ceus")
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
 _IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
 
@@ -1055,6 +1070,14 @@ def _after_contrast(s: Sentence, st: Statement) -> Statement:
     return Statement("enhancement", "none", st.start, st.end, False)
 
 
+def _of_enhancement(s: Sentence, st: Statement) -> Statement:
+    """*Its enhancement is below that of the liver* speaks of no density."""
+    if st.field != "attenuation" or s.tokens[st.start] not in ("is", "lies"):
+        return st
+    before = [h for h in s.heads if h.end <= st.start and s.chunks[h.start] == s.chunks[st.start]]
+    return st._replace(field="enhancement") if before and _enhancement_word(before[-1]) else st
+
+
 def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
     """*After contrast there is no change in density*: nothing enhances."""
     text = " ".join(s.tokens)
@@ -1114,7 +1137,7 @@ _AFTER = (
     r"postcontrast|enhanced|after|with)(?: (?:ct|scan|contrast|phase|images))?"
 )
 _HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20 HU, venous 22 HU"
-    rf"\b{_BEFORE}:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER}:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER}:? (\d+)\b)?"
+    rf"\b{_BEFORE} ?:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER} ?:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER} ?:? (\d+)\b)?"
     rf"|\bhu (\d+) {_BEFORE} ?[,;/-]? (?:and )?(\d+) {_AFTER}"
 )
 _HU_RISING = re.compile(r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b")
@@ -1200,6 +1223,39 @@ def _compared(s: Sentence) -> Iterator[Statement]:
     difference = int(s.tokens[first]) - int(s.tokens[second])
     value = "iso" if abs(difference) < _LEAST_DIFFERENCE else ("hyper" if difference > 0 else "hypo")
     yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
+
+
+_ORGAN_TISSUE = r"(?:the )?(?:surrounding |adjacent |normal )?(?:liver|pancreas|kidney|parenchyma|cortex|gland|background)"
+_PHASE_NAME = (
+    r"(?:unenhanced|native|plain|precontrast|pre contrast|non ?contrast|before contrast|portal(?: venous)?|venous|pv|"
+    r"delayed|late|nephrographic|equilibrium)"
+)
+_PHASE_FIRST = re.compile(
+    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|is|measures|appears|the lesion) )*"
+    rf"(?P<level>lower|less|higher|same|equal|identical) (?:than|as|to) (?:that of )?{_ORGAN_TISSUE}\b"
+)
+_LEVEL_FIRST = re.compile(
+    rf"\b(?P<level>lower|less|higher|same|equal|identical) (?:than|as|to) (?:that of )?{_ORGAN_TISSUE} "
+    rf"(?:on|in|at|during) (?:the )?{_PHASE_NAME}\b"
+)
+_NOT_TOLD_FROM = re.compile(
+    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|the lesion) )?(?:(?:can|could|is|are|was) )?not "
+    rf"(?:be )?(?:told|told apart|distinguish\w+|differentiated|separated|separable|discernible) from {_ORGAN_TISSUE}\b"
+)
+_LEVELS = {"lower": "hypo", "less": "hypo", "higher": "hyper", "same": "iso", "equal": "iso", "identical": "iso"}
+
+
+def _level_in_phase(s: Sentence) -> Iterator[Statement]:
+    """*Unenhanced: lower than liver*, *on the plain scan it cannot be told from the liver*: density without its name."""
+    if s.heads or not {"than", "as", "to", "from"} & set(s.tokens) or not _TISSUES & set(s.tokens):
+        return
+    text = " ".join(s.tokens)
+    match = _PHASE_FIRST.search(text) or _LEVEL_FIRST.search(text)
+    value = _LEVELS[match.group("level")] if match else "iso"
+    match = match or _NOT_TOLD_FROM.search(text)
+    if match:
+        start = len(text[: match.start()].split())
+        yield Statement("attenuation", value, start, start + len(match.group().split()), False)
 
 
 def _enhancement_word(hit: Hit) -> bool:
@@ -1422,6 +1478,8 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
             yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
             return
         yield Statement("enhancement", "none", start, end, negated and not gone)
+    elif not values and negated and {"central", "centrally"} & {*s.tokens[max(0, start - 1) : start], *s.tokens[end : end + 1]}:
+        return  # "no central enhancement" says nothing of the rest
     elif not values:
         nodular = s.tokens[max(0, start - 2) : start] in (["no", "nodular"], ["without", "nodular"])
         if negated and not nodular and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
@@ -1468,7 +1526,7 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
             if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
                 return i  # "with a thick wall that enhances"
             return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
-        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
+        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "nor", "of"):
             return None
         if s.tokens[i] in ("that", "which") and not (s.tokens[i - 1] == "wall" and _has_article(s.tokens, i - 1)):
             return None
@@ -1556,11 +1614,12 @@ class Sentence:
         self.chunks = _chunks(self.tokens, self.cues, self.hits)
         self._negated = _negated_tokens(self)
         read = (
-            _after_contrast(self, st)
+            _of_enhancement(self, _after_contrast(self, st))
             for st in (
                 *_standing(self),
                 *_paired(self),
                 *_compared(self),
+                *_level_in_phase(self),
                 *_unchanged_by_contrast(self),
                 *_of_constant_hu(self),
             )
@@ -1591,7 +1650,7 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
-_NOT_OF_LESION = (_inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
+_NOT_OF_LESION = (_of_other_imaging, _inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
@@ -1618,7 +1677,9 @@ def sentences_of(text: str) -> Iterator[str]:
         divides = match.group().strip() == ";" or piece.endswith(";")
         if divides and piece.count("(") > piece.count(")") and ")" in text[match.end() : match.end() + 80]:
             continue
-        if not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
+        if piece.endswith(" no.") and _SIZE.match(text, match.end()):
+            pass  # "Capsule no. 12 mm lesion in segment 5 ..."
+        elif not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue
         yield from _cut(piece)
         start = match.end()
