@@ -63,7 +63,8 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 label = context.label
                 if kind == "place":
                     label = match.group(1)
-                    label = f"{above} {label.lower()}" if above and _is_part_only(label) else label
+                    organ = above or (context.label if context is not before else "")  # "Pancreas: head: no mass"
+                    label = f"{organ} {label.lower()}" if organ and _is_part_only(label) else label
                     aside = not begins and _names_no_organ(label)
                 context = Context(
                     kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label

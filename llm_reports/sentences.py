@@ -226,6 +226,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             _in_words,
         ),
         (r"\bin all (?:likelihood|probability)\b", "probably"),
+        (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
         (r"\b(?:has|have) gone (?:up |down )?(?=from \d)", "has changed "),
         (  # "no cyst has a thick wall or takes up contrast"
             r"^no (?:cyst|lesion|nodule|mass) (?:(?:has|shows) [^.,;]{3,40} or )?"
