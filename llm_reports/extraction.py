@@ -40,7 +40,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of, with_noun
+from .references import Reference, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
@@ -275,6 +275,8 @@ class Lesion(Facts):
     dropped: bool = False
     concluded: bool = False
     """First told of in a conclusion."""
+    doubted: bool = False
+    """Its diagnosis is only one that *cannot be excluded*: a likelier one goes before it."""
     past: bool = False
     """Told of only as something that an earlier examination showed."""
 
@@ -342,6 +344,8 @@ class _Reader:
         """The heading of the sentence before."""
         self.held = Facts()
         """What the lines of a form say before enough is said to make a lesion: *Type: cystic. Size: 21 mm.*"""
+        self.before = ""
+        """The sentence before."""
         self.subject: list[Lesion] = []
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
@@ -353,7 +357,8 @@ class _Reader:
             self._read(text, Sentence(text), text, context)
             self.current, self.organ, self.location = spoken, organ, location
             return
-        for clause in (item for part in clauses_of(text) for item in _by_segment(part)):
+        whole, self.before = with_verb(text, self.before), text
+        for clause in (item for part in clauses_of(whole) for item in _by_segment(part)):
             s = Sentence(clause)
             listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
@@ -770,11 +775,15 @@ class _Reader:
             for lesion, pathology in zip(told, loose.diagnoses, strict=True):
                 lesion.add(Facts(called=pathology, diagnoses=[pathology], uncertain=True), s.text)
             return
+        doubted = any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
                 if lesion.called and any(_is_not_excluded(s, n) for n in nouns if n.role == "diagnosis"):
                     continue  # "numerous cysts; cystadenomas not excluded"
+                if lesion.doubted and not doubted and _FAVORED & set(s.tokens):
+                    lesion.diagnoses = [d for d in rest if d not in lesion.diagnoses] + lesion.diagnoses
+                lesion.doubted = doubted and not lesion.diagnoses
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _name_primary(self, s: Sentence) -> None:
@@ -1255,7 +1264,7 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
-_EXCLUDED = words("excluded exclude")
+_EXCLUDED = words("excluded exclude ruled rule")
 
 
 def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
@@ -1492,6 +1501,7 @@ def _is_of_all(s: Sentence, noun: Noun, lesions: Sequence[Noun]) -> bool:
 
 
 _PREFERRED = words("favored favoured preferred likelier")
+_FAVORED = _PREFERRED | words("likely probable probably presumed suspected")
 
 
 def _is_preferred(s: Sentence, noun: Noun) -> bool:

@@ -256,6 +256,9 @@ _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier"
 def _thought_before(s: Sentence) -> set[int]:
     """What another examination had made of it: *which was thought to be solid at ultrasound*."""
     for i, token in enumerate(s.tokens[:-3]):
+        if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 2] in _ELSEWHERE:
+            end = next((j for j in range(i, len(s.tokens)) if s.tokens[j] in ",;.:"), len(s.tokens))
+            return set(range(i + 3, end))  # "it was thought on ultrasound to be a hemangioma"
         if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:

@@ -225,6 +225,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"injection\b|\bat (\d+) ?(?:s|sec|secs|seconds)\b",
             _in_words,
         ),
+        (r"(?<=ly), (?=in the (?:late |early )?arterial phase\b)", " "),
         (r"\bin all (?:likelihood|probability)\b", "probably"),
         (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
         (r"\b(?:has|have) gone (?:up |down )?(?=from \d)", "has changed "),
@@ -1280,7 +1281,7 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and _is_row_of_adjectives(s, first.end, second.start)
+    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and s.tokens[second.start] not in _TAKING_UP and _is_row_of_adjectives(s, first.end, second.start)
     heavy = ("with",) if joined or row else ("with", "and")
     counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
     gap = sum(3 if t in heavy else 1 for t in counted)
