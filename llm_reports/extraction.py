@@ -716,7 +716,8 @@ class _Reader:
             return False
         concluded = s.tokens[0] in _CONCLUDING and at == 1
         shown = s.tokens[0] in ("it", "this") and s.tokens[at - 1] in ("as", "is")
-        fragment = at == 0 and noun.end == len(s.tokens) and bool(f.statements)
+        ends = noun.end == len(s.tokens) or s.tokens[noun.end] in ("that", "which", "without", "with")
+        fragment = at == 0 and ends and bool(f.statements)
         return concluded or shown or fragment
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:

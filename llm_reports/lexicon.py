@@ -107,6 +107,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"of the density|attenuation of the? surrounding|normal? {TISSUE}",
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
         "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
+        f"fades|fading|fade|returns|returning to the? density|attenuation|level of the? {TISSUE}",
         "isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
@@ -129,7 +130,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyperattenuating|hyperattenuated|hyperattenuation|hyperdense|hyperdensity|hyperdensities",
         "high|higher|highly|strongly attenuating|attenuated|dense",
         "more dense|attenuating|bright|attenuated|radiodense|opaque|radiopaque",
-        "denser|brighter|bright|radiodense|whiter",
+        "denser|brighter|brightest|bright|radiodense|whiter",
         "dense to|relative_to|compared_to|compared_with|in_relation_to|against|as_compared_to|as_compared_with",
         f"dense in|on|at the? {BEFORE_CONTRAST}",
         "dense precontrast|natively|spontaneously|before_contrast|without_contrast",
@@ -177,6 +178,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
         "flashes|flushes|glows|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
+        "enhances|enhance well",
+        "well enhancing|enhanced",
         "rich|good blood supply",
         f"more|higher {CONTRAST} in? it|them? than",
         "enhancement|uptake + + +?",
@@ -192,6 +195,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
+        "arterially bright|brighter|hyperdense|hyperattenuating",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
         "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
@@ -200,6 +204,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
+        "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
         "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial phase?",
         "arterial hyperdense|hyperattenuating|bright",
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
@@ -238,7 +243,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim aphe",
         "aphe :? present|yes ,? rim",
         "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
-        "vascularized|vascularised irregular|nodular? rim|rind|ring|halo",
+        "vascularized|vascularised irregular|nodular|outer? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
         "rim|ring +",
@@ -247,7 +252,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
         "peripheral nodular|globular|discontinuous? filling",
         "nodular|globular|discontinuous peripheral filling",
-        "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
+        "centripetal|centripetally contrast? filling|fill_in|fill|fills|enhancement",
+        f"enhancement starts|starting|begins|beginning|commences at|from|in the|its {ITS_EDGE}",
+        f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
         "enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
@@ -259,6 +266,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
         f"only_at|only_in its|the? outer? {ITS_EDGE}",
+        f"nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement at|along|in|around its|the? {ITS_EDGE}",
         f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
         "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"
         "vascularized",
@@ -287,11 +295,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
         f"by|of {NO_MORE_THAN} hu|hounsfield only",
         f"enhancement|uptake of|: only? {NO_MORE_THAN} hu|hounsfield",
+        f"increase|rise|delta : {NO_MORE_THAN} hu|hounsfield",
         f"enhances|enhancing|enhance|rises|increases by {NO_MORE_THAN} hu|hounsfield only?",
         "no|without significant|relevant|measurable|appreciable? increase|rise in|of density|attenuation|hu",
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "has|have lost its|their|all|any contrast? enhancement|vascularity|perfusion|uptake",
+        f"{CONTRAST} does|do|did? not alter|change|affect|raise|increase its|the density|attenuation",
         "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
         "throughout|over|across all|both|every phases|phase|series",
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
@@ -469,6 +480,7 @@ SILENT: tuple[str, ...] = (
     "smooth muscle",
     "low grade",
     "no|without enhancement difference|differences",
+    "not distinguishable|different|differing|distinguished by|in its? enhancement",
     "no|without difference|differences in|of enhancement",
     "peripheral washout",
     "washout : peripheral",
@@ -1107,7 +1119,7 @@ def content() -> Iterator[tuple[str, Term]]:
     weak, strong = MODIFIERS["weak"][1], MODIFIERS["strong"][1]
     for value, amount in (("hypo", f"less|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
-        yield f"{TAKES_UP} {amount} {CONTRAST}", Term("say", "enhancement", value)
+        yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)
     for fluid in (
         "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",

@@ -176,6 +176,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
+        (r"\b((?:its|the) \w+), however, ", r"\1 "),
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
         (r"@", " at "),
@@ -207,7 +208,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b(was|were) (?:(?!(?:not|no|and|with|but|\w*(?:resected|removed|treated|ablated|diagnosed|operated)|"
             r"seen|found|noted|described)\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
             r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
-            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d)\b)",
+            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d|"
+            r"(?:on|in|at) (?:the )?(?:ultrasound|us|sonography|mri|mr))\b)",
             r"\1 ",
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
@@ -225,6 +227,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"injection\b|\bat (\d+) ?(?:s|sec|secs|seconds)\b",
             _in_words,
         ),
+        (r"\b(?:is |are )?not (?:followed|accompanied) by (?:any )?", "without "),
         (r"(?<=ly), (?=in the (?:late |early )?arterial phase\b)", " "),
         (r"\bin all (?:likelihood|probability)\b", "probably"),
         (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
@@ -246,6 +249,24 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:is|are|was|were|can|could|cannot)\b)",
             r"\1 ",
         ),
+        # "except at its periphery it does not enhance"
+        (
+            r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
+            r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
+            r"(?:there is no|it (?:shows|has) no|it does not show) (?:\w+ )?(?:enhancement|uptake)",
+            "rim enhancement",
+        ),
+        (
+            r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
+            r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
+            r"(?:it|the lesion|the mass) does not (?:enhance|take up contrast)",
+            "rim enhancement",
+        ),
+        (
+            r"^no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up)",
+            "none of it ",
+        ),
+        (r"\b(enhancement|uptake), (?=(?:only )?(?:less|lower|weaker|poorer) than\b)", r"\1 "),
         # "no enhancement except for its wall"
         (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
         (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
@@ -895,8 +916,10 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
             return True  # "a mass with areas of low attenuation"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
-    if {",", "-", "and"} & set(before):
+    begin = max((i + 1 for i, t in enumerate(before) if t in (",", "-", "and")), default=0)
+    if begin and before[-1:] != ["remains"] and before[-1:] != ["stays"]:
         return False
+    before = before[begin:]
     joined = bool(before) and before[-1] in _JOINING
     return joined and any(t in _CORE or t in _INTERIOR or (inner and t in _AREAS) for t in before)
 
@@ -965,6 +988,19 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
 
+def _is_unassessed(s: Sentence, st: Statement) -> bool:
+    """*Washout cannot be assessed*, *its enhancement is unknown*: neither stated nor denied."""
+    after = " ".join(s.tokens[st.end : st.end + 7])
+    return st.field != "pathology" and _UNASSESSED.match(after) is not None
+
+
+_UNASSESSED = re.compile(
+    r"(?:(?:of|in) (?:the |this |it)?\w* ?)?(?:(?:can|could|was|were|is|are|has|have) )?(?:therefore )?"
+    r"(?:not (?:be(?:en)? )?(?:reliably |fully |properly |further )?(?:assess|evaluat|determin|judge|quantif|characteri[sz])\w*|"
+    r"unknown\b|unassessable\b)"
+)
+
+
 def _of_other_imaging(s: Sentence, st: Statement) -> bool:
     """*The lesion described on ultrasound as solid*: what the other examination made of it."""
     at = next((i for i in range(max(0, st.start - 3), st.start) if s.tokens[i] == "as"), 0)
@@ -973,7 +1009,7 @@ def _of_other_imaging(s: Sentence, st: Statement) -> bool:
 
 
 _TOLD = words("described reported interpreted read called labelled labeled classified regarded")
-_IMAGING = words("ultrasound us sonography mri mr pet ceus")
+_IMAGING = words("elsewhere ultrasound us sonography mri mr pet ceus")
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
 _IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
 
@@ -1114,7 +1150,7 @@ def _rise(values: Sequence[int]) -> int:
 _LEAST_RISE = 8
 _SAME_HU = re.compile(
     r"\b\d+ (?:hu|hounsfield)(?: units)? (?:(?:on|in|through|throughout|across|during|over) (?:all|both|every)|"
-    r"(?:before and after|pre and post))\b"
+    r"(?:both )?(?:before and after|pre and post))\b|\b(?:stays|remains|staying|remaining) at \d+ hu\b"
 )
 _TWO_HU = re.compile(
     r"\b(\d+)(?: hu)? (?:(?:on|in|at|during) )?(?:the )?"
@@ -1140,7 +1176,7 @@ _AFTER = (
 )
 _HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20 HU, venous 22 HU"
     rf"\b{_BEFORE} ?:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER} ?:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER} ?:? (\d+)\b)?"
-    rf"|\bhu (\d+) {_BEFORE} ?[,;/-]? (?:and )?(\d+) {_AFTER}"
+    rf"|\bhu (\d+) (?:\( )?{_BEFORE}(?: \))? ?[,;/-]? (?:and )?(\d+) (?:\( )?{_AFTER}"
 )
 _HU_RISING = re.compile(r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b")
 _NO_RISE = re.compile(
@@ -1175,6 +1211,17 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
+    """*It becomes bright after contrast*: it enhances strongly."""
+    if (st.field, st.value) != ("attenuation", "hyper") or _BEFORE_TOO & set(s.tokens):
+        return st
+    given = _CONTRAST_GIVEN.search(" ".join(s.tokens[st.end : st.end + 6]))
+    return st._replace(field="enhancement") if given and not any(_enhancement_word(h) for h in s.hits) else st
+
+
+_BEFORE_TOO = words("before pre precontrast and unenhanced native natively plain")
 
 
 def _is_phase_heading(s: Sentence, at: int) -> bool:
@@ -1275,6 +1322,8 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
     """Tokens between a modifier and a head; a head that follows is nearer, and words that join clauses count thrice."""
     first, second = (mod, head) if mod.start < head.start else (head, mod)
     between = s.tokens[first.end : second.start]
+    if first is head and ":" in between:  # "enhancement pattern: intense"
+        between = between[between.index(":") :]
     if first is head and between and between[0] in _SUBJECT_GOES_ON:  # "the enhancement of the mass is modest"
         linked = next((i for i, t in enumerate(between) if t in _COPULAR), None)
         if linked is not None:
@@ -1463,6 +1512,8 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
     remains = {"residual", "viable", "remaining"} & set(s.tokens[max(0, head.start - 3) : head.start])
     if s.is_negated(head) and (remains or _in_several_phases(s, head)):
         mods = [(m, v) for m, v in mods if v != "arterial"]
+    if (s.is_negated(head) or "none" in own) and _of_inside(s, head):
+        return
     wall = _wall_that_enhances(s, head)
     values = [*own, *(value for _, value in mods)]
     if wall is not None or (not values and _is_of_wall(s, head)):
@@ -1496,6 +1547,26 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", value, start, end, negated)
 
 
+def _of_inside(s: Sentence, head: Hit) -> bool:
+    """*The centre stays unenhanced*, *no enhancement of its contents*, *Centre: fluid, not enhancing*."""
+    if s.tokens[1:2] == [":"] and s.tokens[0] in _INSIDES:
+        return True
+    after = s.tokens[head.end : head.end + 4]
+    if after[:1] and after[0] in _INSIDE and next((t for t in after[1:] if t not in _ARTICLES), "") in _INSIDES:
+        return True
+    for i in range(head.start - 1, max(-1, head.start - 9), -1):
+        token = s.tokens[i]
+        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("and", "nor", "or", "but", "with", "which"):
+            return False
+        if token in _INSIDES and "nor" in s.tokens[max(0, i - 2) : i]:
+            return False
+        if token in _INSIDES:
+            return s.tokens[i - 1] in _ARTICLES or i == 0 or s.chunks[i - 1] != s.chunks[i]
+    return False
+
+
+_INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
+_ARTICLES = words("the its their a")
 _WALLS = words("septa septum septation septations wall walls capsule")
 _PART_SUBJECTS = words("wall walls septa content contents center centre rim periphery")
 _SHARES = words("part parts portion portions component components area areas content contents")
@@ -1518,7 +1589,12 @@ _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
-    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in ("and", "is", "are")
+    if s.tokens[0] in ("periphery", "wall", "walls", "rim") and s.tokens[1] == ":" and not s.is_negated(head):
+        return 0  # "Periphery: thick, enhancing"
+    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in (
+        *("and", "is", "are"),
+        *("wall", "walls"),  # "its walls enhancing"
+    )
     if s.tokens[head.start] not in _TAKING_UP and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
@@ -1628,7 +1704,8 @@ class Sentence:
             if not any(is_other(self, st) for is_other in _NOT_OF_LESION)
         )
         # the first value that a report states counts
-        self.statements = sorted((_turned(_in_phase(self, st)) for st in read), key=lambda st: st.start)
+        shown = (_bright_after_contrast(self, _in_phase(self, st)) for st in read)
+        self.statements = sorted(map(_turned, shown), key=lambda st: st.start)
         past = {(st.field, st.value) for st in self.statements if st.negated and self._is_no_longer(st)}
         self.statements = [st for st in self.statements if st.negated or (st.field, st.value) not in past]
         self.sizes = _sizes(self)
@@ -1652,7 +1729,7 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
-_NOT_OF_LESION = (_of_other_imaging, _inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
+_NOT_OF_LESION = (_is_unassessed, _of_other_imaging, _inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
