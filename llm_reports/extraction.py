@@ -934,6 +934,8 @@ class _Reader:
         first = s.tokens[:2]
         if "both" in first and (self.organ in HOSTS or self.organ is None):
             return live[-2:]
+        if first[:1] == ["neither"] and "nor" not in s.tokens and len(self.current) == 1 and not self.current[0].plural:
+            return live[-2:] if len({x.organ for x in live[-2:]}) == 1 else self.current
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)

@@ -1117,7 +1117,7 @@ def content() -> Iterator[tuple[str, Term]]:
         Term("say", "composition", NODULE_IN_WALL),
     )
     weak, strong = MODIFIERS["weak"][1], MODIFIERS["strong"][1]
-    for value, amount in (("hypo", f"less|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
+    for value, amount in (("hypo", f"less|hardly_any|barely_any|scarcely_any|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
         yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)

@@ -34,14 +34,17 @@ _VERB = re.compile(
     r"^,? ?(?:too,? |also |again |likewise |still |now |both |most likely |probably |presumably )*"
     r"(?:is|are|was|were|has|have|had|does|do|did|can|could|may|might|must|shows?|enhances?|measures?|represents?|"
     r"remains?|appears?|contains?|meets?|suggests?|corresponds?|demonstrates?|lies|looks?|fits?|being|washes|wash|"
-    r"displays?|exhibits?|abuts?|communicates?|arises?|lacks?|favou?rs?|seems?)\b",
+    r"displays?|exhibits?|abuts?|communicates?|arises?|lacks?|favou?rs?|seems?|takes?|fails?|retains?|fills?|loses?|"
+    r"stays?|lights?|becomes?|enhanced|washed)\b",
     re.IGNORECASE,
 )
 _FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
 
 
 _LEAD = re.compile(
-    r"^(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )", re.IGNORECASE
+    r"^(?:(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
+    re.IGNORECASE,
 )
 _KIND = r"(?:\w+[ -]){1,2}(?:lesion|mass|tumou?r|nodule|one)"
 _OF_ONE = re.compile(rf"the {_KIND}\b", re.IGNORECASE)

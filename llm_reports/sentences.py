@@ -266,6 +266,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"^no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up)",
             "none of it ",
         ),
+        (r"\b(enhancement|uptake) \((?:from )?\d+ ?(?:hu )?(?:to|-) ?\d+ ?hu\)", r"\1"),
         (r"\b(enhancement|uptake), (?=(?:only )?(?:less|lower|weaker|poorer) than\b)", r"\1 "),
         # "no enhancement except for its wall"
         (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
@@ -1533,6 +1534,8 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", "none", start, end, negated and not gone)
     elif not values and negated and {"central", "centrally"} & {*s.tokens[max(0, start - 1) : start], *s.tokens[end : end + 1]}:
         return  # "no central enhancement" says nothing of the rest
+    elif not values and negated and _of_a_kind(s, end):
+        return
     elif not values:
         nodular = s.tokens[max(0, start - 2) : start] in (["no", "nodular"], ["without", "nodular"])
         if negated and not nodular and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
@@ -1567,6 +1570,12 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
 
 _INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
 _ARTICLES = words("the its their a")
+def _of_a_kind(s: Sentence, end: int) -> bool:
+    """*It does not enhance like a hemangioma*, *not the enhancement pattern of an HCC*: it may enhance otherwise."""
+    after = s.tokens[end : end + 2]
+    return after in (["like", "a"], ["like", "an"], ["as", "a"]) or after in (["pattern", "of"], ["features", "of"])
+
+
 _WALLS = words("septa septum septation septations wall walls capsule")
 _PART_SUBJECTS = words("wall walls septa content contents center centre rim periphery")
 _SHARES = words("part parts portion portions component components area areas content contents")

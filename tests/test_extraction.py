@@ -219,6 +219,8 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development12", 60, 0.99, 0.99, 0.01),
         ("development13", 50, 0.99, 0.92, 0.01),
         ("development14", 40, 0.99, 0.93, 0.02),
+        ("development15", 120, 0.98, 0.93, 0.02),
+        ("development16", 60, 0.99, 0.92, 0.02),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
