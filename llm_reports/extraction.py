@@ -706,7 +706,7 @@ class _Reader:
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
 
     def _is_apposed(self, s: Sentence, f: Facts, noun: Noun) -> bool:
-        """Whether *a lesion* is the one just told of: *Thus a poorly enhancing tumor*, *it presents as a bright nodule*."""
+        """Whether *a lesion* is the one just told of: *Thus a poorly enhancing tumor*, *it presents as a nodule*."""
         told = [x for x in self.current if not x.dropped]
         alone = len(told) == 1 and bool(told[0].sizes) and not (told[0].plural or f.plural or f.sizes or noun.pathology)
         if not alone or any(not p.reference for p in places_of(s)):
@@ -888,7 +888,9 @@ class _Reader:
     def _referred(self, reference: Reference, s: Sentence) -> list[Lesion]:
         """The lesions told of before that the subject of a clause stands for; none: it tells of a new one."""
         live = [x for x in self.recent if not x.dropped]
-        if not live or any(x.plural and x.members < x.count and x.organ == live[-1].organ for x in self.recent):
+        told = sum(x.organ == live[-1].organ for x in live) if live else 0
+        untold = (x for x in self.recent if x.plural and x.members < x.count and x.organ == live[-1].organ)
+        if not live or any(told < x.count or not x.sizes for x in untold):
             return []  # it is one of those that were counted, and not yet told of
         row = len(live) - next((i for i, x in enumerate(reversed(live)) if x.organ != live[-1].organ), len(live))
         if reference.word == "that":  # "that in segment 3"
@@ -1124,7 +1126,8 @@ def _is_earlier(s: Sentence) -> bool:
 _ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b\s*[.;:\u2013\u2014-](?=\s|$)", re.IGNORECASE)
 """*Liver metastases? None.*"""
 _HU_APART = re.compile(
-    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast|arterial|corticomedullary|late)[\w -]{0,25}:? \d+ ?HU)",
+    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast|arterial|"
+    r"corticomedullary|late)[\w -]{0,25}:? \d+ ?HU)",
     re.IGNORECASE,
 )
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""

@@ -205,7 +205,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
         "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
-        "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial phase?",
+        "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial "
+        "phase?",
         "arterial hyperdense|hyperattenuating|bright",
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
@@ -228,7 +229,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
         f"{SINKS} below|under the|that_of_the? {TISSUE}|hepatic|parenchymal|cortical density|attenuation|level?",
         f"{SINKS} below|under it|them",
-        f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? {TISSUE}|it",
+        f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? "
+        f"{TISSUE}|it",
         f"retains|retaining|retained|holds|keeps less {CONTRAST}",
         f"{CONTRAST} has|is|had been? gone|left|disappeared|vanished|drained|cleared",
         f"{CONTRAST} leaves|left the? {TISSUE}|it|them|lesion|mass|nodule|tumor",
@@ -1117,7 +1119,10 @@ def content() -> Iterator[tuple[str, Term]]:
         Term("say", "composition", NODULE_IN_WALL),
     )
     weak, strong = MODIFIERS["weak"][1], MODIFIERS["strong"][1]
-    for value, amount in (("hypo", f"less|hardly_any|barely_any|scarcely_any|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
+    for value, amount in (
+        ("hypo", f"less|hardly_any|barely_any|scarcely_any|{weak}"),
+        ("hyper", f"more|much|a_lot_of|plenty_of|{strong}"),
+    ):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
         yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)

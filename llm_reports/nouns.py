@@ -355,7 +355,9 @@ def nouns_of(
         if (":" in s.tokens[:start] and not (lesion and pathology)) or s.tokens[start - 1] == "as":
             before = next((n for n in reversed(nouns) if n.role == "lesion"), before)
         if before and _is_apposed(s, before, noun):
-            told = _has_size(s, before.start, start) or {"the", "this"} & set(s.tokens[max(0, before.start - 1) : before.start + 1])
+            told = _has_size(s, before.start, start) or {"the", "this"} & set(
+                s.tokens[max(0, before.start - 1) : before.start + 1]
+            )
             whole = s.tokens[start - 1] == "as" and told and not _own_size(s, noun)
             (noun if whole else before).role = "diagnosis"  # "two nodules, 13 and 18 mm, seen as bright spots"
         nouns.append(noun)

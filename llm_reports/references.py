@@ -85,11 +85,14 @@ _SHARED_NOUN = re.compile(
 _ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 _DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
 _BUT_ONLY = re.compile(
-    r"(?:,| and|,? but|,? while|,? whereas) only (?=the (?:larger|bigger|smaller|larg|small|first|second|third|former|latter)\b)",
+    r"(?:,| and|,? but|,? while|,? whereas) only "
+    r"(?=the (?:larger|bigger|smaller|first|second|third|former|latter)\b)",
     re.IGNORECASE,
 )
 _NOT_ENHANCING = re.compile(r"\b(?:not|fails? to) (?:enhance|take up contrast)\b", re.IGNORECASE)
-_BUT_DOES = re.compile(r"\b(?:but|while|whereas|and) (?:the|its) \w+(?: \w+)? (?P<verb>do(?:es)?)(?=[.,;]|$)", re.IGNORECASE)
+_BUT_DOES = re.compile(
+    r"\b(?:but|while|whereas|and) (?:the|its) \w+(?: \w+)? (?P<verb>do(?:es)?)(?=[.,;]|$)", re.IGNORECASE
+)
 _LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNORECASE)
 _SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGNORECASE)
 

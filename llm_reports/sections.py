@@ -132,8 +132,8 @@ def _heading(label: str) -> str | None:
 
 
 _BEHAVIOUR = re.compile(
-    r"contrast: ?(?:\w+ly )?(?:avid|strong|intense|marked|bright|brisk|weak|poor|faint|mild|minimal|moderate|lower|less|"
-    r"higher|more|rim|ring|peripheral|early|arterial)\b",
+    r"contrast: ?(?:\w+ly )?(?:avid|strong|intense|marked|bright|brisk|weak|poor|faint|mild|minimal|moderate|lower|"
+    r"less|higher|more|rim|ring|peripheral|early|arterial)\b",
     re.IGNORECASE,
 )
 """*Contrast: avid* speaks of a lesion; *Contrast: 100 ml* of the examination."""

@@ -253,13 +253,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (
             r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
             r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
-            r"(?:there is no|it (?:shows|has) no|it does not show) (?:\w+ )?(?:enhancement|uptake)",
-            "rim enhancement",
-        ),
-        (
-            r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
-            r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
-            r"(?:it|the lesion|the mass) does not (?:enhance|take up contrast)",
+            r"(?:(?:there is no|it (?:shows|has) no|it does not show) (?:\w+ )?(?:enhancement|uptake)|"
+            r"(?:it|the lesion|the mass) does not (?:enhance|take up contrast))",
             "rim enhancement",
         ),
         (
@@ -601,8 +596,10 @@ def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
         return
     for hit in s.hits:
         shown = hit.has("say", "head") and not _is_lesion(hit) and hit.end <= cue.start
-        if shown and s.chunks[hit.start] == s.chunks[cue.start] and not {"that", "which"} & set(
-            s.tokens[hit.end : cue.start]
+        if (
+            shown
+            and s.chunks[hit.start] == s.chunks[cue.start]
+            and not {"that", "which"} & set(s.tokens[hit.end : cue.start])
         ):
             yield hit
 
@@ -714,9 +711,11 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
-        if token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]:
+        again = token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]
+        ends = i + 3 >= len(tokens) or tokens[i + 3] in _PUNCTUATION
+        if again and ends and tokens[min(i + 2, len(tokens) - 1)].endswith(_NOUN_ENDINGS):
             i += 1
-            continue  # "absence of fat and of calcium"
+            continue  # "absence of fat and of calcium"; but "free of enhancement and of cystic composition"
         pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
         if token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS):
             listed = True  # "free of enhancement and calcification"
@@ -997,7 +996,8 @@ def _is_unassessed(s: Sentence, st: Statement) -> bool:
 
 _UNASSESSED = re.compile(
     r"(?:(?:of|in) (?:the |this |it)?\w* ?)?(?:(?:can|could|was|were|is|are|has|have) )?(?:therefore )?"
-    r"(?:not (?:be(?:en)? )?(?:reliably |fully |properly |further )?(?:assess|evaluat|determin|judge|quantif|characteri[sz])\w*|"
+    r"(?:not (?:be(?:en)? )?(?:reliably |fully |properly |further )?"
+    r"(?:assess|evaluat|determin|judge|quantif|characteri[sz])\w*|"
     r"unknown\b|unassessable\b)"
 )
 
@@ -1170,16 +1170,20 @@ _HU_BEFORE_BOTH = re.compile(
     r"(?:plain|native|unenhanced|pre\w*|non ?contrast)[^.;]{0,15}? "
     r"(\d+) (?:on|in|at|after) (?:the )?(?:contrast|post\w*|enhanced|portal|venous|nephro\w*)"
 )
-_BEFORE = r"(?:native(?:ly)?|unenhanced|pre|precontrast|plain|non ?contrast|before)(?: (?:ct|scan|contrast|phase|images))?"
+_BEFORE = (
+    r"(?:native(?:ly)?|unenhanced|pre|precontrast|plain|non ?contrast|before)(?: (?:ct|scan|contrast|phase|images))?"
+)
 _AFTER = (
     r"(?:(?:late )?arterial|corticomedullary|portal(?: venous)?|venous|nephrographic|pv|delayed|late|excretory|post|"
     r"postcontrast|enhanced|after|with)(?: (?:ct|scan|contrast|phase|images))?"
 )
-_HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20 HU, venous 22 HU"
+_HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20, venous 22 HU"
     rf"\b{_BEFORE} ?:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER} ?:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER} ?:? (\d+)\b)?"
     rf"|\bhu (\d+) (?:\( )?{_BEFORE}(?: \))? ?[,;/-]? (?:and )?(\d+) (?:\( )?{_AFTER}"
 )
-_HU_RISING = re.compile(r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b")
+_HU_RISING = re.compile(
+    r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b"
+)
 _NO_RISE = re.compile(
     r"\b(?:density|attenuation|hu) (?:stays|remains|is) (?:the )?(?:same|unchanged|constant|identical)\b|"
     r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|"
@@ -1275,7 +1279,9 @@ def _compared(s: Sentence) -> Iterator[Statement]:
     yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
 
 
-_ORGAN_TISSUE = r"(?:the )?(?:surrounding |adjacent |normal )?(?:liver|pancreas|kidney|parenchyma|cortex|gland|background)"
+_ORGAN_TISSUE = (
+    r"(?:the )?(?:surrounding |adjacent |normal )?(?:liver|pancreas|kidney|parenchyma|cortex|gland|background)"
+)
 _PHASE_NAME = (
     r"(?:unenhanced|native|plain|precontrast|pre contrast|non ?contrast|before contrast|portal(?: venous)?|venous|pv|"
     r"delayed|late|nephrographic|equilibrium)"
@@ -1289,14 +1295,16 @@ _LEVEL_FIRST = re.compile(
     rf"(?:on|in|at|during) (?:the )?{_PHASE_NAME}\b"
 )
 _NOT_TOLD_FROM = re.compile(
-    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|the lesion) )?(?:(?:can|could|is|are|was) )?not "
-    rf"(?:be )?(?:told|told apart|distinguish\w+|differentiated|separated|separable|discernible) from {_ORGAN_TISSUE}\b"
+    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|the lesion) )?"
+    r"(?:(?:can|could|is|are|was) )?"
+    r"not (?:be )?(?:told|told apart|distinguish\w+|differentiated|separated|separable|discernible) "
+    rf"from {_ORGAN_TISSUE}\b"
 )
 _LEVELS = {"lower": "hypo", "less": "hypo", "higher": "hyper", "same": "iso", "equal": "iso", "identical": "iso"}
 
 
 def _level_in_phase(s: Sentence) -> Iterator[Statement]:
-    """*Unenhanced: lower than liver*, *on the plain scan it cannot be told from the liver*: density without its name."""
+    """*Unenhanced: lower than liver*, *on the plain scan it cannot be told from the liver*: a density, not named."""
     if s.heads or not {"than", "as", "to", "from"} & set(s.tokens) or not _TISSUES & set(s.tokens):
         return
     text = " ".join(s.tokens)
@@ -1331,7 +1339,11 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and s.tokens[second.start] not in _TAKING_UP and _is_row_of_adjectives(s, first.end, second.start)
+    row = (
+        s.tokens[mod.end - 1] not in _RIM_NOUNS
+        and s.tokens[second.start] not in _TAKING_UP
+        and _is_row_of_adjectives(s, first.end, second.start)
+    )
     heavy = ("with",) if joined or row else ("with", "and")
     counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
     gap = sum(3 if t in heavy else 1 for t in counted)
@@ -1532,7 +1544,11 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
             yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
             return
         yield Statement("enhancement", "none", start, end, negated and not gone)
-    elif not values and negated and {"central", "centrally"} & {*s.tokens[max(0, start - 1) : start], *s.tokens[end : end + 1]}:
+    elif (
+        not values
+        and negated
+        and {"central", "centrally"} & {*s.tokens[max(0, start - 1) : start], *s.tokens[end : end + 1]}
+    ):
         return  # "no central enhancement" says nothing of the rest
     elif not values and negated and _of_a_kind(s, end):
         return
@@ -1570,6 +1586,8 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
 
 _INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
 _ARTICLES = words("the its their a")
+
+
 def _of_a_kind(s: Sentence, end: int) -> bool:
     """*It does not enhance like a hemangioma*, *not the enhancement pattern of an HCC*: it may enhance otherwise."""
     after = s.tokens[end : end + 2]
@@ -1604,6 +1622,11 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         *("and", "is", "are"),
         *("wall", "walls"),  # "its walls enhancing"
     )
+    shown = s.tokens[max(0, head.start - 4) : head.start]
+    verb = next((i for i, t in enumerate(shown) if t in _WALL_SHOWS), 0)
+    if verb and shown[verb - 1] in ("wall", "walls", "rim") and not s.is_negated(head):
+        at = head.start - len(shown) + verb - 1
+        return at if s.tokens[at - 1] in ("the", "its", "their") else None  # "the wall shows marked enhancement"
     if s.tokens[head.start] not in _TAKING_UP and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
@@ -1620,6 +1643,7 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     return None
 
 
+_WALL_SHOWS = words("shows show has have demonstrates demonstrate displays")
 _TAKING_UP = words("enhances enhance takes take stains opacifies")
 
 
@@ -1738,7 +1762,16 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
-_NOT_OF_LESION = (_is_unassessed, _of_other_imaging, _inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
+_NOT_OF_LESION = (
+    _is_unassessed,
+    _of_other_imaging,
+    _inside_areas,
+    _of_tissue,
+    _of_another,
+    _is_asked,
+    _is_doubtful,
+    _of_some,
+)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
