@@ -240,6 +240,8 @@ def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
 
 def _operated_before(s: Sentence) -> set[int]:
     """*Renal cell carcinoma operated on in 2011*."""
+    if _OPERATED.isdisjoint(s.tokens):
+        return set()
     for i, token in enumerate(s.tokens[:-2]):
         year = next((t for t in s.tokens[i + 1 : i + 4] if len(t) == 4 and t.isdigit()), "")
         if token in _OPERATED and {"in"} & set(s.tokens[i + 1 : i + 3]) and year[:2] in ("19", "20"):

@@ -990,6 +990,8 @@ def _of_some(s: Sentence, st: Statement) -> bool:
 
 def _is_unassessed(s: Sentence, st: Statement) -> bool:
     """*Washout cannot be assessed*, *its enhancement is unknown*: neither stated nor denied."""
+    if "not" not in s.tokens and "unknown" not in s.tokens and "unassessable" not in s.tokens:
+        return False
     after = " ".join(s.tokens[st.end : st.end + 7])
     return st.field != "pathology" and _UNASSESSED.match(after) is not None
 
@@ -1220,7 +1222,7 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
 
 def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
     """*It becomes bright after contrast*: it enhances strongly."""
-    if (st.field, st.value) != ("attenuation", "hyper") or _BEFORE_TOO & set(s.tokens):
+    if (st.field, st.value) != ("attenuation", "hyper") or not _BEFORE_TOO.isdisjoint(s.tokens):
         return st
     given = _CONTRAST_GIVEN.search(" ".join(s.tokens[st.end : st.end + 6]))
     return st._replace(field="enhancement") if given and not any(_enhancement_word(h) for h in s.hits) else st
