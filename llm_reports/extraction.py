@@ -40,7 +40,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of, with_noun
+from .references import Reference, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
@@ -275,6 +275,8 @@ class Lesion(Facts):
     dropped: bool = False
     concluded: bool = False
     """First told of in a conclusion."""
+    doubted: bool = False
+    """Its diagnosis is only one that *cannot be excluded*: a likelier one goes before it."""
     past: bool = False
     """Told of only as something that an earlier examination showed."""
 
@@ -342,6 +344,8 @@ class _Reader:
         """The heading of the sentence before."""
         self.held = Facts()
         """What the lines of a form say before enough is said to make a lesion: *Type: cystic. Size: 21 mm.*"""
+        self.before = ""
+        """The sentence before."""
         self.subject: list[Lesion] = []
         """The lesions that the subject of the clause stands for: *the latter*, *the first two*."""
 
@@ -353,7 +357,8 @@ class _Reader:
             self._read(text, Sentence(text), text, context)
             self.current, self.organ, self.location = spoken, organ, location
             return
-        for clause in (item for part in clauses_of(text) for item in _by_segment(part)):
+        whole, self.before = with_verb(text, self.before), text
+        for clause in (item for part in clauses_of(whole) for item in _by_segment(part)):
             s = Sentence(clause)
             listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
@@ -661,6 +666,8 @@ class _Reader:
         definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
         new = bool(set(phrase) & _NEW) and not definite
         bare = not new and not f.sizes
+        if self._is_apposed(s, f, noun):
+            return self.current
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
@@ -697,6 +704,21 @@ class _Reader:
         label = len(s.tokens) <= 4 and not f.plural  # "Benign hepatic cyst."
         label = label and (not best.diagnoses or f.called in best.diagnoses)
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
+
+    def _is_apposed(self, s: Sentence, f: Facts, noun: Noun) -> bool:
+        """Whether *a lesion* is the one just told of: *Thus a poorly enhancing tumor*, *it presents as a nodule*."""
+        told = [x for x in self.current if not x.dropped]
+        alone = len(told) == 1 and bool(told[0].sizes) and not (told[0].plural or f.plural or f.sizes or noun.pathology)
+        if not alone or any(not p.reference for p in places_of(s)):
+            return False
+        at = noun.start - 1 if s.tokens[noun.start - 1 : noun.start] in (["a"], ["an"]) else noun.start
+        if s.tokens[at : at + 1] not in (["a"], ["an"]):
+            return False
+        concluded = s.tokens[0] in _CONCLUDING and at == 1
+        shown = s.tokens[0] in ("it", "this") and s.tokens[at - 1] in ("as", "is")
+        ends = noun.end == len(s.tokens) or s.tokens[noun.end] in ("that", "which", "without", "with")
+        fragment = at == 0 and ends and bool(f.statements)
+        return concluded or shown or fragment
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:
         """Give what is said without a noun to the lesions spoken of."""
@@ -754,11 +776,15 @@ class _Reader:
             for lesion, pathology in zip(told, loose.diagnoses, strict=True):
                 lesion.add(Facts(called=pathology, diagnoses=[pathology], uncertain=True), s.text)
             return
+        doubted = any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
         for pathology in loose.diagnoses[:1]:
             rest = loose.diagnoses
             for lesion in self._diagnosed(s, pathology, nouns, targets, context):
                 if lesion.called and any(_is_not_excluded(s, n) for n in nouns if n.role == "diagnosis"):
                     continue  # "numerous cysts; cystadenomas not excluded"
+                if lesion.doubted and not doubted and _FAVORED & set(s.tokens):
+                    lesion.diagnoses = [d for d in rest if d not in lesion.diagnoses] + lesion.diagnoses
+                lesion.doubted = doubted and not lesion.diagnoses
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
 
     def _name_primary(self, s: Sentence) -> None:
@@ -862,7 +888,9 @@ class _Reader:
     def _referred(self, reference: Reference, s: Sentence) -> list[Lesion]:
         """The lesions told of before that the subject of a clause stands for; none: it tells of a new one."""
         live = [x for x in self.recent if not x.dropped]
-        if not live or any(x.plural and x.members < x.count and x.organ == live[-1].organ for x in self.recent):
+        told = sum(x.organ == live[-1].organ for x in live) if live else 0
+        untold = (x for x in self.recent if x.plural and x.members < x.count and x.organ == live[-1].organ)
+        if not live or any(told < x.count or not x.sizes for x in untold):
             return []  # it is one of those that were counted, and not yet told of
         row = len(live) - next((i for i, x in enumerate(reversed(live)) if x.organ != live[-1].organ), len(live))
         if reference.word == "that":  # "that in segment 3"
@@ -908,6 +936,8 @@ class _Reader:
         first = s.tokens[:2]
         if "both" in first and (self.organ in HOSTS or self.organ is None):
             return live[-2:]
+        if first[:1] == ["neither"] and "nor" not in s.tokens and len(self.current) == 1 and not self.current[0].plural:
+            return live[-2:] if len({x.organ for x in live[-2:]}) == 1 else self.current
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)
@@ -1096,7 +1126,8 @@ def _is_earlier(s: Sentence) -> bool:
 _ASKED_AND_DENIED = re.compile(r"(?<=[a-z])\?\s+(?:none|no|nil)\b\s*[.;:\u2013\u2014-](?=\s|$)", re.IGNORECASE)
 """*Liver metastases? None.*"""
 _HU_APART = re.compile(
-    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast)[\w -]{0,25}:? \d+ ?HU)",
+    r"(?<=HU)[.;] (?=(?:post|after|nephrographic|portal|venous|enhanced|delayed|with contrast|arterial|"
+    r"corticomedullary|late)[\w -]{0,25}:? \d+ ?HU)",
     re.IGNORECASE,
 )
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""
@@ -1159,6 +1190,7 @@ def _is_placed_diagnosis(text: str) -> bool:
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")
 _POINTING = words("it they this these which both all")
 _RENAL = words("parapelvic peripelvic")
+_CONCLUDING = words("thus hence therefore so accordingly altogether overall ie")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
@@ -1238,7 +1270,7 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
-_EXCLUDED = words("excluded exclude")
+_EXCLUDED = words("excluded exclude ruled rule")
 
 
 def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
@@ -1427,8 +1459,8 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
-        if "it" in s.tokens[before[-1].end : start]:
-            return False  # "compared with the parenchyma it is hypodense"
+        if {"it", "there"} & set(s.tokens[before[-1].end : start]):
+            return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
         if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
             return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):
@@ -1475,6 +1507,7 @@ def _is_of_all(s: Sentence, noun: Noun, lesions: Sequence[Noun]) -> bool:
 
 
 _PREFERRED = words("favored favoured preferred likelier")
+_FAVORED = _PREFERRED | words("likely probable probably presumed suspected")
 
 
 def _is_preferred(s: Sentence, noun: Noun) -> bool:

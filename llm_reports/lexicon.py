@@ -53,6 +53,7 @@ TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
 CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
 ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
+SINKS = "drops|dropped|dropping|falls|fallen|fell|falling|declines|declined|sinks|sank|sunk|decreases|decreased"
 BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
@@ -106,6 +107,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"of the density|attenuation of the? surrounding|normal? {TISSUE}",
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
         "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
+        f"fades|fading|fade|returns|returning to the? density|attenuation|level of the? {TISSUE}",
         "isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
@@ -128,7 +130,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyperattenuating|hyperattenuated|hyperattenuation|hyperdense|hyperdensity|hyperdensities",
         "high|higher|highly|strongly attenuating|attenuated|dense",
         "more dense|attenuating|bright|attenuated|radiodense|opaque|radiopaque",
-        "denser|brighter|bright|radiodense|whiter",
+        "denser|brighter|brightest|bright|radiodense|whiter",
         "dense to|relative_to|compared_to|compared_with|in_relation_to|against|as_compared_to|as_compared_with",
         f"dense in|on|at the? {BEFORE_CONTRAST}",
         "dense precontrast|natively|spontaneously|before_contrast|without_contrast",
@@ -153,7 +155,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "lags|lagging behind",
         "poor|low|scarce in? vascularization|vascularisation|vascularity|vessels",
         "inferior enhancement|uptake|vascularity|perfusion",
-        "underperfused|undervascularized",
+        "underperfused|undervascularized|underenhancement",
+        f"less|lower {CONTRAST} in? it|them? than",
         "low_grade|low_level contrast? enhancement|uptake",
         "less vascular|vascularized|vascularised|perfused",
         "discrete|discreet|meagre|shy contrast? enhancement|uptake|enrichment",
@@ -175,7 +178,11 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
         "flashes|flushes|glows|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
+        "enhances|enhance well",
+        "well enhancing|enhanced",
         "rich|good blood supply",
+        f"more|higher {CONTRAST} in? it|them? than",
+        "enhancement|uptake + + +?",
         "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
@@ -188,6 +195,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
+        "arterially bright|brighter|hyperdense|hyperattenuating",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
         "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
@@ -196,6 +204,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "aphe|wash_in|washin|arterialized|arterialised",
         "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
+        "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
+        "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial "
+        "phase?",
         "arterial hyperdense|hyperattenuating|bright",
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
@@ -216,7 +227,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contrast|enhancement loss|clearance|release",
         f"{LOSES} density|attenuation again|faster|quicker|rapidly|quickly|earlier|early|thereafter",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
-        "drops|falls|declines|sinks|decreases below|under the? liver|parenchyma|parenchymal? density|attenuation|level",
+        f"{SINKS} below|under the|that_of_the? {TISSUE}|hepatic|parenchymal|cortical density|attenuation|level?",
+        f"{SINKS} below|under it|them",
+        f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? "
+        f"{TISSUE}|it",
+        f"retains|retaining|retained|holds|keeps less {CONTRAST}",
+        f"{CONTRAST} has|is|had been? gone|left|disappeared|vanished|drained|cleared",
+        f"{CONTRAST} leaves|left the? {TISSUE}|it|them|lesion|mass|nodule|tumor",
+        "fast|rapid|quick in ,|and|/? fast|rapid|quick out",
         "contrast is? lost",
         "rapid|quick|fast|early|prompt|delayed|late|subsequent clearance",
         "clears|clearing rapidly|quickly|early",
@@ -227,7 +245,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim aphe",
         "aphe :? present|yes ,? rim",
         "bright|brighter|enhancing|hypervascular|hyperemic|hyperaemic|thick|hyperenhancing|vascular|"
-        "vascularized|vascularised irregular|nodular? rim|rind|ring|halo",
+        "vascularized|vascularised irregular|nodular|outer? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
         "rim|ring +",
@@ -236,7 +254,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
         "peripheral nodular|globular|discontinuous? filling",
         "nodular|globular|discontinuous peripheral filling",
-        "centripetal|centripetally filling|fill_in|fill|fills|enhancement",
+        "centripetal|centripetally contrast? filling|fill_in|fill|fills|enhancement",
+        f"enhancement starts|starting|begins|beginning|commences at|from|in the|its {ITS_EDGE}",
+        f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
         "enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
@@ -248,6 +268,10 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
         f"only_at|only_in its|the? outer? {ITS_EDGE}",
+        f"nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement at|along|in|around its|the? {ITS_EDGE}",
+        f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
+        "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"
+        "vascularized",
         "wall enhancement",
         "wall enhances",
         "uptake in? a? ring",
@@ -259,6 +283,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",
         "contrast negative",
+        "enhancement|uptake - none|nil|absent|no",
         "not|non|un opacified|opacifying|opacify|opacifies",
         "devoid|void of internal? vascularity|flow|perfusion|contrast",
         "no|without internal vascularity|vessels|perfusion|flow",
@@ -272,16 +297,19 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
         f"by|of {NO_MORE_THAN} hu|hounsfield only",
         f"enhancement|uptake of|: only? {NO_MORE_THAN} hu|hounsfield",
+        f"increase|rise|delta : {NO_MORE_THAN} hu|hounsfield",
         f"enhances|enhancing|enhance|rises|increases by {NO_MORE_THAN} hu|hounsfield only?",
         "no|without significant|relevant|measurable|appreciable? increase|rise in|of density|attenuation|hu",
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "has|have lost its|their|all|any contrast? enhancement|vascularity|perfusion|uptake",
+        f"{CONTRAST} does|do|did? not alter|change|affect|raise|increase its|the density|attenuation",
         "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
         "throughout|over|across all|both|every phases|phase|series",
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
         "all|both|every phases|phase|series",
-        "density|attenuation|hu|values not|never change|rise|increase|vary|differ|changed|changing|rising",
+        "density|attenuation|hu|values does|do|did? not|never change|rise|increase|vary|differ|changed|changing|rising",
         "no|without change|difference|variation in|of density|attenuation between? the? phases",
         "inert after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
@@ -296,7 +324,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "evenness",
         "consistent internal appearance|texture|structure",
         "monotonous",
-        "hardly|barely|scarcely any heterogeneity|inhomogeneity|unevenness",
+        "hardly|barely|scarcely|no|without any? heterogeneity|inhomogeneity|unevenness",
         "smooth|regular internal? texture|interior",
     ),
     ("texture", "heterogeneous"): (
@@ -454,6 +482,7 @@ SILENT: tuple[str, ...] = (
     "smooth muscle",
     "low grade",
     "no|without enhancement difference|differences",
+    "not distinguishable|different|differing|distinguished by|in its? enhancement",
     "no|without difference|differences in|of enhancement",
     "peripheral washout",
     "washout : peripheral",
@@ -538,7 +567,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
+        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
     ),
     "weak": (
         {"enhancement": "hypo"},
@@ -588,6 +617,8 @@ MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
         "in a thin|thick|complete|peripheral? ring|rim|ring_pattern|rim_pattern",
         "at|along|around|on its|the periphery|edge|edges|circumference|rim|outside",
         "confined|limited|restricted to its|the? periphery|edge|edges|margin|margins|rim|wall",
+        f"only|exclusively|solely at|in|along|around its|the? {ITS_EDGE}",
+        "from its|the? periphery|edge|edges|margin|margins|rim|outside inward|inwards|to_the_center|towards_the_center",
     ),
 }
 
@@ -1001,7 +1032,7 @@ POST_NEGATION: tuple[str, ...] = (
 )
 STOP = (
     "but|however|although|though|which|except|whereas|while|apart_from|yet|aside_from|other_than|besides|"
-    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise|"
+    "nevertheless|still|despite|because|therefore|thus|hence|who|otherwise|due_to|owing_to|"
     "with_the_exception_of|with_exception_of|save_for"
 )
 
@@ -1088,9 +1119,12 @@ def content() -> Iterator[tuple[str, Term]]:
         Term("say", "composition", NODULE_IN_WALL),
     )
     weak, strong = MODIFIERS["weak"][1], MODIFIERS["strong"][1]
-    for value, amount in (("hypo", f"less|{weak}"), ("hyper", f"more|much|a_lot_of|plenty_of|{strong}")):
+    for value, amount in (
+        ("hypo", f"less|hardly_any|barely_any|scarcely_any|{weak}"),
+        ("hyper", f"more|much|a_lot_of|plenty_of|{strong}"),
+    ):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
-        yield f"{TAKES_UP} {amount} {CONTRAST}", Term("say", "enhancement", value)
+        yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)
     for fluid in (
         "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",

@@ -217,7 +217,7 @@ _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nen
 
 def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found = _thought_before(s)
+    found = _thought_before(s) | _operated_before(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
@@ -238,6 +238,19 @@ def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
     return followed and any(p.organ in lexicon.HOSTS and p.explicit for p in places_of(s))
 
 
+def _operated_before(s: Sentence) -> set[int]:
+    """*Renal cell carcinoma operated on in 2011*."""
+    if _OPERATED.isdisjoint(s.tokens):
+        return set()
+    for i, token in enumerate(s.tokens[:-2]):
+        year = next((t for t in s.tokens[i + 1 : i + 4] if len(t) == 4 and t.isdigit()), "")
+        if token in _OPERATED and {"in"} & set(s.tokens[i + 1 : i + 3]) and year[:2] in ("19", "20"):
+            begin = max((j + 1 for j in range(i) if s.tokens[j] in ("of", "from", "and", ",")), default=0)
+            return set(range(begin, i))
+    return set()
+
+
+_OPERATED = words("operated resected removed excised enucleated")
 _THOUGHT = words("thought believed considered described suspected")
 _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")
 
@@ -245,6 +258,9 @@ _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier"
 def _thought_before(s: Sentence) -> set[int]:
     """What another examination had made of it: *which was thought to be solid at ultrasound*."""
     for i, token in enumerate(s.tokens[:-3]):
+        if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 2] in _ELSEWHERE:
+            end = next((j for j in range(i, len(s.tokens)) if s.tokens[j] in ",;.:"), len(s.tokens))
+            return set(range(i + 3, end))  # "it was thought on ultrasound to be a hemangioma"
         if token in _THOUGHT and s.tokens[i - 1] in ("was", "were") and s.tokens[i + 1] in ("to", "as"):
             at = next((j for j in range(i + 2, min(i + 9, len(s.tokens))) if s.tokens[j] in _ELSEWHERE), None)
             if at is not None:
@@ -341,7 +357,10 @@ def nouns_of(
         if (":" in s.tokens[:start] and not (lesion and pathology)) or s.tokens[start - 1] == "as":
             before = next((n for n in reversed(nouns) if n.role == "lesion"), before)
         if before and _is_apposed(s, before, noun):
-            whole = s.tokens[start - 1] == "as" and _has_size(s, before.start, start) and not _own_size(s, noun)
+            told = _has_size(s, before.start, start) or {"the", "this"} & set(
+                s.tokens[max(0, before.start - 1) : before.start + 1]
+            )
+            whole = s.tokens[start - 1] == "as" and told and not _own_size(s, noun)
             (noun if whole else before).role = "diagnosis"  # "two nodules, 13 and 18 mm, seen as bright spots"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))

@@ -34,14 +34,17 @@ _VERB = re.compile(
     r"^,? ?(?:too,? |also |again |likewise |still |now |both |most likely |probably |presumably )*"
     r"(?:is|are|was|were|has|have|had|does|do|did|can|could|may|might|must|shows?|enhances?|measures?|represents?|"
     r"remains?|appears?|contains?|meets?|suggests?|corresponds?|demonstrates?|lies|looks?|fits?|being|washes|wash|"
-    r"displays?|exhibits?|abuts?|communicates?|arises?|lacks?|favou?rs?|seems?)\b",
+    r"displays?|exhibits?|abuts?|communicates?|arises?|lacks?|favou?rs?|seems?|takes?|fails?|retains?|fills?|loses?|"
+    r"stays?|lights?|becomes?|enhanced|washed)\b",
     re.IGNORECASE,
 )
 _FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
 
 
 _LEAD = re.compile(
-    r"^(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )", re.IGNORECASE
+    r"^(?:(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
+    re.IGNORECASE,
 )
 _KIND = r"(?:\w+[ -]){1,2}(?:lesion|mass|tumou?r|nodule|one)"
 _OF_ONE = re.compile(rf"the {_KIND}\b", re.IGNORECASE)
@@ -81,6 +84,15 @@ _SHARED_NOUN = re.compile(
 )
 _ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 _DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
+_BUT_ONLY = re.compile(
+    r"(?:,| and|,? but|,? while|,? whereas) only "
+    r"(?=the (?:larger|bigger|smaller|first|second|third|former|latter)\b)",
+    re.IGNORECASE,
+)
+_NOT_ENHANCING = re.compile(r"\b(?:not|fails? to) (?:enhance|take up contrast)\b", re.IGNORECASE)
+_BUT_DOES = re.compile(
+    r"\b(?:but|while|whereas|and) (?:the|its) \w+(?: \w+)? (?P<verb>do(?:es)?)(?=[.,;]|$)", re.IGNORECASE
+)
 _LEADING_ONE = re.compile(rf"(?:while |whereas )?(?P<subject>{_ONE}) ", re.IGNORECASE)
 _SOME_ONE = re.compile(r"(?<=and )one (?=(?:of|measuring) (?:\d|about))", re.IGNORECASE)
 
@@ -97,6 +109,7 @@ _OF_AN_ORGAN = re.compile(
 def completed(sentence: str) -> str:
     """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*."""
     sentence = _SOME_ONE.sub("a lesion ", sentence)
+    sentence = _BUT_ONLY.sub("; ", sentence)
     sentence = _SHARED_NOUN.sub(r"\g<verb> \g<first> \g<noun>; \g<subject> has \g<second> \g<noun>", sentence)
     first = _COPULA.search(sentence)
     for match in reversed(list(_WITHOUT_VERB.finditer(sentence)) if first else []):
@@ -106,7 +119,25 @@ def completed(sentence: str) -> str:
     does, enhancing = _DOES_NOT.search(sentence), _ENHANCING.search(sentence)
     if does and enhancing and enhancing.start() < does.start():
         sentence = f"{sentence[: does.end()]} enhance{sentence[does.end() :]}"
+    does, enhancing = _BUT_DOES.search(sentence), _NOT_ENHANCING.search(sentence)
+    if does and enhancing and enhancing.start() < does.start():
+        sentence = f"{sentence[: does.start('verb')]}enhances{sentence[does.end() :]}"
     return sentence
+
+
+_DOES = re.compile(r"^[^.,;:]{3,60}? (?P<verb>does|do)(?=[.,;:]|$)", re.IGNORECASE)
+_OTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows?|measures?|not|and|which|that)\b", re.IGNORECASE)
+
+
+def with_verb(sentence: str, before: str) -> str:
+    """The sentence with the verb of the one before it: *The first does not enhance. The second does.*"""
+    does = _DOES.match(sentence)
+    if does is None or _OTHER_VERB.search(does.group()) or not _ENHANCE.search(before):
+        return sentence
+    return f"{sentence[: does.start('verb')]}enhances{sentence[does.end() :].replace(':', '', 1)}"
+
+
+_ENHANCE = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 
 
 def with_noun(clause: str, noun: str) -> str:

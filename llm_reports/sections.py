@@ -56,12 +56,15 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 kind = _heading(match.group(1)) if match else None
                 if kind == "skipped" and match and len(match.group(1).split()) > (5 if begins else 2):
                     kind = None  # "Patient is a woman of 22 years: ..."
+                if match and _BEHAVIOUR.match(sentence):
+                    kind = None
                 if not match or kind is None:
                     break
                 label = context.label
                 if kind == "place":
                     label = match.group(1)
-                    label = f"{above} {label.lower()}" if above and _is_part_only(label) else label
+                    organ = above or (context.label if context is not before else "")  # "Pancreas: head: no mass"
+                    label = f"{organ} {label.lower()}" if organ and _is_part_only(label) else label
                     aside = not begins and _names_no_organ(label)
                 context = Context(
                     kind == "skipped", kind == "conclusion" or (kind == "place" and context.conclusion), label
@@ -128,6 +131,12 @@ def _heading(label: str) -> str | None:
     return None
 
 
+_BEHAVIOUR = re.compile(
+    r"contrast: ?(?:\w+ly )?(?:avid|strong|intense|marked|bright|brisk|weak|poor|faint|mild|minimal|moderate|lower|"
+    r"less|higher|more|rim|ring|peripheral|early|arterial)\b",
+    re.IGNORECASE,
+)
+"""*Contrast: avid* speaks of a lesion; *Contrast: 100 ml* of the examination."""
 _SIZE = re.compile(r"\d ?[cm]m\b", re.IGNORECASE)
 _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(

@@ -149,6 +149,12 @@ def _in_figures(match: re.Match[str]) -> str:
     return ".".join(str(_NUMERALS[word]) for word in match.group().split(" point "))
 
 
+def _in_words(match: re.Match[str]) -> str:
+    """The phase that so many seconds after the injection are: *at 35 s* is the arterial one."""
+    seconds = int(match.group(1) or match.group(2))
+    return "in the arterial phase" if 15 <= seconds <= 50 else "in the venous phase" if seconds > 50 else match.group()
+
+
 def _with_units(match: re.Match[str]) -> str:
     """*12, 15 and 31 mm* with the unit after each number."""
     numbers = re.findall(_NUMBER, match.group())
@@ -170,6 +176,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
+        (r"\b((?:its|the) \w+), however, ", r"\1 "),
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
         (r"@", " at "),
@@ -188,8 +195,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
         (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
         (
-            r"\b(?:do(?:es)? not enhance|not enhancing) "
-            r"(?:to the (?:same )?(?:degree|extent) (?:of|as)|as (?:much|strongly) as)\b",
+            r"\b(?:do(?:es)? not enhance|fails? to enhance|not enhancing) "
+            r"(?:to the (?:same )?(?:degree|extent|level) (?:of|as)|as (?:much|strongly|avidly|well) as)\b",
             "enhances less than",
         ),
         (
@@ -201,18 +208,35 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b(was|were) (?:(?!(?:not|no|and|with|but|\w*(?:resected|removed|treated|ablated|diagnosed|operated)|"
             r"seen|found|noted|described)\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
             r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
-            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d)\b)",
+            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d|"
+            r"(?:on|in|at) (?:the )?(?:ultrasound|us|sonography|mri|mr))\b)",
             r"\1 ",
         ),
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (
             r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
-            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle)\b)",
+            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle|less|lower|weaker|poorer|below)\b)",
             r"\1 is ",
         ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
         (r"\bearly phase\b", "arterial phase"),
+        (r"^contrast(?: behaviou?r| dynamics| pattern| kinetics| characteristics)?:", "enhancement:"),
+        (
+            r"\b(?:at )?(\d+) ?(?:s|sec|secs|seconds) (?:after|post|following|from)(?: the)?(?: contrast)?(?: medium)? "
+            r"injection\b|\bat (\d+) ?(?:s|sec|secs|seconds)\b",
+            _in_words,
+        ),
+        (r"\b(?:is |are )?not (?:followed|accompanied) by (?:any )?", "without "),
+        (r"(?<=ly), (?=in the (?:late |early )?arterial phase\b)", " "),
+        (r"\bin all (?:likelihood|probability)\b", "probably"),
+        (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
+        (r"\b(?:has|have) gone (?:up |down )?(?=from \d)", "has changed "),
+        (  # "no cyst has a thick wall or takes up contrast"
+            r"^no (?:cyst|lesion|nodule|mass) (?:(?:has|shows) [^.,;]{3,40} or )?"
+            r"(?=(?:enhances?|takes? up|shows? (?:any )?(?:contrast )?(?:enhancement|uptake))\b)",
+            "none of them ",
+        ),
         (
             r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
             r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
@@ -225,6 +249,20 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:is|are|was|were|can|could|cannot)\b)",
             r"\1 ",
         ),
+        # "except at its periphery it does not enhance"
+        (
+            r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
+            r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
+            r"(?:(?:there is no|it (?:shows|has) no|it does not show) (?:\w+ )?(?:enhancement|uptake)|"
+            r"(?:it|the lesion|the mass) does not (?:enhance|take up contrast))",
+            "rim enhancement",
+        ),
+        (
+            r"^no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up)",
+            "none of it ",
+        ),
+        (r"\b(enhancement|uptake) \((?:from )?\d+ ?(?:hu )?(?:to|-) ?\d+ ?hu\)", r"\1"),
+        (r"\b(enhancement|uptake), (?=(?:only )?(?:less|lower|weaker|poorer) than\b)", r"\1 "),
         # "no enhancement except for its wall"
         (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
         (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
@@ -492,7 +530,7 @@ _OF_UNLIKELY = ("be", "represent")  # "unlikely to be a metastasis"
 def _negated_tokens(s: Sentence) -> list[bool]:
     negated = [False] * len(s.tokens)
     starts = {h.start: h for h in s.hits}
-    stops = {h.start for h in s.cues if h.has("stop")}
+    stops = {h.start for h in s.cues if h.has("stop") and s.tokens[h.start - 1 : h.start + 1] != ["of", "which"]}
     for hit in _lesser(s):
         negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     for hit in s.hits:  # "arterial +, washout -"
@@ -502,6 +540,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        for hit in _denied_by_verb(s, cue):
+            negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation", "absent") and (_is_there_after_all(s.tokens, cue) or _only_earlier(s.tokens, cue)):
             continue
@@ -548,6 +588,24 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     return negated
 
 
+def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
+    """*Washout is not*, *washout is not a feature*: what stands before the verb is denied, and not the lesion."""
+    before, after = s.tokens[max(0, cue.start - 1) : cue.start], s.tokens[cue.end : cue.end + 2]
+    ends = not after or after[0] in _PUNCTUATION or (after[0] in ("a", "part") and set(after[1:]) & _A_FEATURE)
+    if s.tokens[cue.start] != "not" or not ends or before not in _BEING:
+        return
+    for hit in s.hits:
+        shown = hit.has("say", "head") and not _is_lesion(hit) and hit.end <= cue.start
+        if (
+            shown
+            and s.chunks[hit.start] == s.chunks[cue.start]
+            and not {"that", "which"} & set(s.tokens[hit.end : cue.start])
+        ):
+            yield hit
+
+
+_BEING = (["is"], ["are"], ["was"], ["were"])
+_A_FEATURE = words("feature finding characteristic of")
 _RELATIVES = words("where when whose")  # "a lesion where enhancement could not be shown"
 
 
@@ -653,6 +711,11 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
+        again = token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]
+        ends = i + 3 >= len(tokens) or tokens[i + 3] in _PUNCTUATION
+        if again and ends and tokens[min(i + 2, len(tokens) - 1)].endswith(_NOUN_ENDINGS):
+            i += 1
+            continue  # "absence of fat and of calcium"; but "free of enhancement and of cystic composition"
         pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
         if token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS):
             listed = True  # "free of enhancement and calcification"
@@ -853,12 +916,15 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
             return True  # "a mass with areas of low attenuation"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
-    if {",", "-", "and"} & set(before):
+    begin = max((i + 1 for i, t in enumerate(before) if t in (",", "-", "and")), default=0)
+    if begin and before[-1:] != ["remains"] and before[-1:] != ["stays"]:
         return False
+    before = before[begin:]
     joined = bool(before) and before[-1] in _JOINING
-    return joined and any(t in _CORE or (inner and t in _AREAS) for t in before)
+    return joined and any(t in _CORE or t in _INTERIOR or (inner and t in _AREAS) for t in before)
 
 
+_INTERIOR = words("interior inside")
 _JOINING = words("of with is are remain remains appears appear stays stay")
 _CENTRALLY = words("central centrally internal")
 _INNER = words("central internal intralesional inner scattered interspersed")
@@ -922,6 +988,31 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
 
+def _is_unassessed(s: Sentence, st: Statement) -> bool:
+    """*Washout cannot be assessed*, *its enhancement is unknown*: neither stated nor denied."""
+    if "not" not in s.tokens and "unknown" not in s.tokens and "unassessable" not in s.tokens:
+        return False
+    after = " ".join(s.tokens[st.end : st.end + 7])
+    return st.field != "pathology" and _UNASSESSED.match(after) is not None
+
+
+_UNASSESSED = re.compile(
+    r"(?:(?:of|in) (?:the |this |it)?\w* ?)?(?:(?:can|could|was|were|is|are|has|have) )?(?:therefore )?"
+    r"(?:not (?:be(?:en)? )?(?:reliably |fully |properly |further )?"
+    r"(?:assess|evaluat|determin|judge|quantif|characteri[sz])\w*|"
+    r"unknown\b|unassessable\b)"
+)
+
+
+def _of_other_imaging(s: Sentence, st: Statement) -> bool:
+    """*The lesion described on ultrasound as solid*: what the other examination made of it."""
+    at = next((i for i in range(max(0, st.start - 3), st.start) if s.tokens[i] == "as"), 0)
+    told = bool(at and _TOLD & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at]))
+    return told and not _PUNCTUATION & set(s.tokens[at : st.start])
+
+
+_TOLD = words("described reported interpreted read called labelled labeled classified regarded")
+_IMAGING = words("elsewhere ultrasound us sonography mri mr pet ceus")
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
 _IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
 
@@ -1010,12 +1101,22 @@ def _after_contrast(s: Sentence, st: Statement) -> Statement:
     if st.field != "attenuation" or st.value != "iso" or not _SAME & set(s.tokens[st.start : st.end]):
         return st
     end = next((i for i in range(st.end, len(s.tokens)) if s.tokens[i] in _PUNCTUATION), len(s.tokens))
+    begin = next((i + 1 for i in range(st.start - 1, -1, -1) if s.tokens[i] in _PUNCTUATION), 0)
     rest = set(s.tokens[st.end : end])
-    if "contrast" not in rest or not rest & {"after", "following", "post"} or rest & _COMPARED_WITH:
+    given = rest | set(s.tokens[begin : st.start])
+    if "contrast" not in given or not given & {"after", "following", "post"} or rest & _COMPARED_WITH:
         return st
     if any(_enhancement_word(h) for h in s.hits):
         return st
     return Statement("enhancement", "none", st.start, st.end, False)
+
+
+def _of_enhancement(s: Sentence, st: Statement) -> Statement:
+    """*Its enhancement is below that of the liver* speaks of no density."""
+    if st.field != "attenuation" or s.tokens[st.start] not in ("is", "lies"):
+        return st
+    before = [h for h in s.heads if h.end <= st.start and s.chunks[h.start] == s.chunks[st.start]]
+    return st._replace(field="enhancement") if before and _enhancement_word(before[-1]) else st
 
 
 def _unchanged_by_contrast(s: Sentence) -> Iterator[Statement]:
@@ -1033,8 +1134,9 @@ def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
         return
     text = " ".join(s.tokens)
     match = _SAME_HU.search(text)
-    pair = None if match else _TWO_HU.search(text) or _HU_OF_TWO.search(text) or _HU_BEFORE_BOTH.search(text)
-    if pair and abs(int(pair.group(1)) - int(pair.group(2))) <= _LEAST_RISE:
+    pairs = (_TWO_HU, _HU_OF_TWO, _HU_BEFORE_BOTH, _HU_OF_BOTH, _HU_RISING)
+    pair = None if match else next((found for found in (p.search(text) for p in pairs) if found), None)
+    if pair and _rise([int(hu) for hu in pair.groups() if hu]) <= _LEAST_RISE:
         match = pair
     if match:
         start = len(text[: match.start()].split())
@@ -1043,10 +1145,15 @@ def _of_constant_hu(s: Sentence) -> Iterator[Statement]:
             yield Statement("enhancement", "none", start, end, False)
 
 
+def _rise(values: Sequence[int]) -> int:
+    """The largest difference from the first value, which is that before contrast."""
+    return max(abs(value - values[0]) for value in values[1:])
+
+
 _LEAST_RISE = 8
 _SAME_HU = re.compile(
     r"\b\d+ (?:hu|hounsfield)(?: units)? (?:(?:on|in|through|throughout|across|during|over) (?:all|both|every)|"
-    r"(?:before and after|pre and post))\b"
+    r"(?:both )?(?:before and after|pre and post))\b|\b(?:stays|remains|staying|remaining) at \d+ hu\b"
 )
 _TWO_HU = re.compile(
     r"\b(\d+)(?: hu)? (?:(?:on|in|at|during) )?(?:the )?"
@@ -1065,7 +1172,22 @@ _HU_BEFORE_BOTH = re.compile(
     r"(?:plain|native|unenhanced|pre\w*|non ?contrast)[^.;]{0,15}? "
     r"(\d+) (?:on|in|at|after) (?:the )?(?:contrast|post\w*|enhanced|portal|venous|nephro\w*)"
 )
+_BEFORE = (
+    r"(?:native(?:ly)?|unenhanced|pre|precontrast|plain|non ?contrast|before)(?: (?:ct|scan|contrast|phase|images))?"
+)
+_AFTER = (
+    r"(?:(?:late )?arterial|corticomedullary|portal(?: venous)?|venous|nephrographic|pv|delayed|late|excretory|post|"
+    r"postcontrast|enhanced|after|with)(?: (?:ct|scan|contrast|phase|images))?"
+)
+_HU_OF_BOTH = re.compile(  # "HU before contrast 20, after contrast 22", "HU 20 pre, 22 post", "plain 20, venous 22 HU"
+    rf"\b{_BEFORE} ?:? (\d+)(?: hu)? ?[,;:/-]? (?:and )?{_AFTER} ?:? (\d+)\b(?:(?: hu)? ?[,;/-]? {_AFTER} ?:? (\d+)\b)?"
+    rf"|\bhu (\d+) (?:\( )?{_BEFORE}(?: \))? ?[,;/-]? (?:and )?(\d+) (?:\( )?{_AFTER}"
+)
+_HU_RISING = re.compile(
+    r"\b(?:rises?|rising|increases?|enhances?|change[sd]?)(?: only)? from (\d+)(?: hu)? to (\d+) hu\b"
+)
 _NO_RISE = re.compile(
+    r"\b(?:density|attenuation|hu) (?:stays|remains|is) (?:the )?(?:same|unchanged|constant|identical)\b|"
     r"\b(?:does|do) not change (?:its |in |their )?(?:density|attenuation)\b|"
     r"\b(?:no|without) (?:any |significant |measurable |relevant )*(?:change|increase|rise|difference) (?:in|of) "
     r"(?:its )?(?:density|attenuation|hu)\b"
@@ -1098,6 +1220,17 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
     return st
 
 
+def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
+    """*It becomes bright after contrast*: it enhances strongly."""
+    if (st.field, st.value) != ("attenuation", "hyper") or not _BEFORE_TOO.isdisjoint(s.tokens):
+        return st
+    given = _CONTRAST_GIVEN.search(" ".join(s.tokens[st.end : st.end + 6]))
+    return st._replace(field="enhancement") if given and not any(_enhancement_word(h) for h in s.hits) else st
+
+
+_BEFORE_TOO = words("before pre precontrast and unenhanced native natively plain")
+
+
 def _is_phase_heading(s: Sentence, at: int) -> bool:
     """*Arterial phase: bright nodule*, *Late arterial: homogeneous, bright*."""
     lead = s.tokens[:at]
@@ -1111,7 +1244,7 @@ _OTHER_PHASE = words("portal venous delayed late nephrographic equilibrium unenh
 
 def _is_first_phase(tokens: Sequence[str], at: int) -> bool:
     """*Hyperdense in the arterial and isodense in the venous phase*."""
-    joined = tokens[at + 1] in ("and", "but", ",") and tokens[at - 1] == "the"
+    joined = tokens[at + 1] in ("and", "but", ",") and tokens[at - 1] in ("the", "on", "in")
     return joined and bool(_PHASES & set(tokens[at + 2 : at + 11]))
 
 
@@ -1148,6 +1281,43 @@ def _compared(s: Sentence) -> Iterator[Statement]:
     yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
 
 
+_ORGAN_TISSUE = (
+    r"(?:the )?(?:surrounding |adjacent |normal )?(?:liver|pancreas|kidney|parenchyma|cortex|gland|background)"
+)
+_PHASE_NAME = (
+    r"(?:unenhanced|native|plain|precontrast|pre contrast|non ?contrast|before contrast|portal(?: venous)?|venous|pv|"
+    r"delayed|late|nephrographic|equilibrium)"
+)
+_PHASE_FIRST = re.compile(
+    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|is|measures|appears|the lesion) )*"
+    rf"(?P<level>lower|less|higher|same|equal|identical) (?:than|as|to) (?:that of )?{_ORGAN_TISSUE}\b"
+)
+_LEVEL_FIRST = re.compile(
+    rf"\b(?P<level>lower|less|higher|same|equal|identical) (?:than|as|to) (?:that of )?{_ORGAN_TISSUE} "
+    rf"(?:on|in|at|during) (?:the )?{_PHASE_NAME}\b"
+)
+_NOT_TOLD_FROM = re.compile(
+    rf"\b{_PHASE_NAME}(?: (?:phase|scan|images|series|ct))? ?:?,? (?:(?:it|the lesion) )?"
+    r"(?:(?:can|could|is|are|was) )?"
+    r"not (?:be )?(?:told|told apart|distinguish\w+|differentiated|separated|separable|discernible) "
+    rf"from {_ORGAN_TISSUE}\b"
+)
+_LEVELS = {"lower": "hypo", "less": "hypo", "higher": "hyper", "same": "iso", "equal": "iso", "identical": "iso"}
+
+
+def _level_in_phase(s: Sentence) -> Iterator[Statement]:
+    """*Unenhanced: lower than liver*, *on the plain scan it cannot be told from the liver*: a density, not named."""
+    if s.heads or not {"than", "as", "to", "from"} & set(s.tokens) or not _TISSUES & set(s.tokens):
+        return
+    text = " ".join(s.tokens)
+    match = _PHASE_FIRST.search(text) or _LEVEL_FIRST.search(text)
+    value = _LEVELS[match.group("level")] if match else "iso"
+    match = match or _NOT_TOLD_FROM.search(text)
+    if match:
+        start = len(text[: match.start()].split())
+        yield Statement("attenuation", value, start, start + len(match.group().split()), False)
+
+
 def _enhancement_word(hit: Hit) -> bool:
     return any(t.kind in ("head", "say") and t.name == "enhancement" for t in hit.terms)
 
@@ -1163,13 +1333,19 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
     """Tokens between a modifier and a head; a head that follows is nearer, and words that join clauses count thrice."""
     first, second = (mod, head) if mod.start < head.start else (head, mod)
     between = s.tokens[first.end : second.start]
+    if first is head and ":" in between:  # "enhancement pattern: intense"
+        between = between[between.index(":") :]
     if first is head and between and between[0] in _SUBJECT_GOES_ON:  # "the enhancement of the mass is modest"
         linked = next((i for i, t in enumerate(between) if t in _COPULAR), None)
         if linked is not None:
             between = between[linked + 1 :]
     joined = "and" in between and mod.start > 1 and s.tokens[mod.start - 1] == "and" and head.end <= mod.start
     joined = joined and any(h.end == mod.start - 1 and h.has("mod", "say") for h in s.hits)  # "it is even and weak"
-    row = s.tokens[mod.end - 1] not in _RIM_NOUNS and _is_row_of_adjectives(s, first.end, second.start)
+    row = (
+        s.tokens[mod.end - 1] not in _RIM_NOUNS
+        and s.tokens[second.start] not in _TAKING_UP
+        and _is_row_of_adjectives(s, first.end, second.start)
+    )
     heavy = ("with",) if joined or row else ("with", "and")
     counted = [t for t in between if t not in lexicon.SKIPPED and not (t in ("and", "only") and "and" not in heavy)]
     gap = sum(3 if t in heavy else 1 for t in counted)
@@ -1245,7 +1421,7 @@ _LIES = words("lies lie located situated sits found arises")
 _PREPOSITIONS = words("at along around on")
 _RIM_NOUNS = words("edge rim ring periphery halo corona crown zone circumference")
 _NOT_IN_ROW = words("no the a its without with and or of not")
-_SUBJECT_GOES_ON = words("of in by within is are was were remains appears")
+_SUBJECT_GOES_ON = words("of in by within is are was were remains appears that which")
 _COPULAR = words("is are was were remains remain appears appear seems")
 _FARTHEST = 16
 """Tokens from a modifier to its head: those that count for nothing (*very*) included."""
@@ -1351,6 +1527,8 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
     remains = {"residual", "viable", "remaining"} & set(s.tokens[max(0, head.start - 3) : head.start])
     if s.is_negated(head) and (remains or _in_several_phases(s, head)):
         mods = [(m, v) for m, v in mods if v != "arterial"]
+    if (s.is_negated(head) or "none" in own) and _of_inside(s, head):
+        return
     wall = _wall_that_enhances(s, head)
     values = [*own, *(value for _, value in mods)]
     if wall is not None or (not values and _is_of_wall(s, head)):
@@ -1368,6 +1546,14 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
             yield Statement("enhancement", kind, start, end, True)  # "rim enhancement is lacking"
             return
         yield Statement("enhancement", "none", start, end, negated and not gone)
+    elif (
+        not values
+        and negated
+        and {"central", "centrally"} & {*s.tokens[max(0, start - 1) : start], *s.tokens[end : end + 1]}
+    ):
+        return  # "no central enhancement" says nothing of the rest
+    elif not values and negated and _of_a_kind(s, end):
+        return
     elif not values:
         nodular = s.tokens[max(0, start - 2) : start] in (["no", "nodular"], ["without", "nodular"])
         if negated and not nodular and not (_TYPICAL | _ABOUT) & set(s.tokens[max(0, start - 2) : start]):
@@ -1382,7 +1568,36 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         yield Statement("enhancement", value, start, end, negated)
 
 
+def _of_inside(s: Sentence, head: Hit) -> bool:
+    """*The centre stays unenhanced*, *no enhancement of its contents*, *Centre: fluid, not enhancing*."""
+    if s.tokens[1:2] == [":"] and s.tokens[0] in _INSIDES:
+        return True
+    after = s.tokens[head.end : head.end + 4]
+    if after[:1] and after[0] in _INSIDE and next((t for t in after[1:] if t not in _ARTICLES), "") in _INSIDES:
+        return True
+    for i in range(head.start - 1, max(-1, head.start - 9), -1):
+        token = s.tokens[i]
+        if token in _PUNCTUATION or token in _LESION_WORDS or token in ("and", "nor", "or", "but", "with", "which"):
+            return False
+        if token in _INSIDES and "nor" in s.tokens[max(0, i - 2) : i]:
+            return False
+        if token in _INSIDES:
+            return s.tokens[i - 1] in _ARTICLES or i == 0 or s.chunks[i - 1] != s.chunks[i]
+    return False
+
+
+_INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
+_ARTICLES = words("the its their a")
+
+
+def _of_a_kind(s: Sentence, end: int) -> bool:
+    """*It does not enhance like a hemangioma*, *not the enhancement pattern of an HCC*: it may enhance otherwise."""
+    after = s.tokens[end : end + 2]
+    return after in (["like", "a"], ["like", "an"], ["as", "a"]) or after in (["pattern", "of"], ["features", "of"])
+
+
 _WALLS = words("septa septum septation septations wall walls capsule")
+_PART_SUBJECTS = words("wall walls septa content contents center centre rim periphery")
 _SHARES = words("part parts portion portions component components area areas content contents")
 _INNER_PARTS = words("septa septum septation septations scar")
 
@@ -1403,19 +1618,40 @@ _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
-    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in ("and", "is", "are")
-    if s.tokens[head.start] not in ("enhances", "enhance") and not predicate:
+    if s.tokens[0] in ("periphery", "wall", "walls", "rim") and s.tokens[1] == ":" and not s.is_negated(head):
+        return 0  # "Periphery: thick, enhancing"
+    predicate = s.tokens[head.start] == "enhancing" and s.tokens[head.start - 1] in (
+        *("and", "is", "are"),
+        *("wall", "walls"),  # "its walls enhancing"
+    )
+    shown = s.tokens[max(0, head.start - 4) : head.start]
+    verb = next((i for i, t in enumerate(shown) if t in _WALL_SHOWS), 0)
+    if verb and shown[verb - 1] in ("wall", "walls", "rim") and not s.is_negated(head):
+        at = head.start - len(shown) + verb - 1
+        return at if s.tokens[at - 1] in ("the", "its", "their") else None  # "the wall shows marked enhancement"
+    if s.tokens[head.start] not in _TAKING_UP and not predicate:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
+        if s.tokens[i] in _EDGES and i == head.start - 1 and not predicate:
+            return i  # "the margin enhances"
         if s.tokens[i] in ("wall", "walls", "rim"):
-            if s.tokens[i - 1] == "a" and s.tokens[i + 1] in ("that", "which"):
-                return i  # "with a wall that enhances"
+            if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
+                return i  # "with a thick wall that enhances"
             return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
-        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "of"):
+        if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "nor", "of"):
             return None
-        if s.tokens[i] in ("that", "which") and s.tokens[i - 2 : i] != ["a", "wall"]:
+        if s.tokens[i] in ("that", "which") and not (s.tokens[i - 1] == "wall" and _has_article(s.tokens, i - 1)):
             return None
     return None
+
+
+_WALL_SHOWS = words("shows show has have demonstrates demonstrate displays")
+_TAKING_UP = words("enhances enhance takes take stains opacifies")
+
+
+def _has_article(tokens: Sequence[str], at: int) -> bool:
+    """*A thick, irregular wall*."""
+    return "a" in tokens[max(0, at - 4) : at]
 
 
 def _is_of_wall(s: Sentence, head: Hit) -> bool:
@@ -1433,6 +1669,8 @@ def _is_of_wall(s: Sentence, head: Hit) -> bool:
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     lead = s.tokens[max(0, head.start - 4) : head.start]
+    if _PART_SUBJECTS & set(lead) and {"neither", "nor"} <= set(s.tokens[: head.start]):
+        return False  # "neither wall nor content enhances"
     wall = next((i for i, t in enumerate(lead[-3:]) if t in _WALLS), 3)
     since = set(lead[-3:][wall:])
     if {"without", "no", "lacking"} & since and not (_PUNCTUATION | {"and", "or", "nor"}) & since:
@@ -1489,18 +1727,20 @@ class Sentence:
         self.chunks = _chunks(self.tokens, self.cues, self.hits)
         self._negated = _negated_tokens(self)
         read = (
-            _after_contrast(self, st)
+            _of_enhancement(self, _after_contrast(self, st))
             for st in (
                 *_standing(self),
                 *_paired(self),
                 *_compared(self),
+                *_level_in_phase(self),
                 *_unchanged_by_contrast(self),
                 *_of_constant_hu(self),
             )
             if not any(is_other(self, st) for is_other in _NOT_OF_LESION)
         )
         # the first value that a report states counts
-        self.statements = sorted((_turned(_in_phase(self, st)) for st in read), key=lambda st: st.start)
+        shown = (_bright_after_contrast(self, _in_phase(self, st)) for st in read)
+        self.statements = sorted(map(_turned, shown), key=lambda st: st.start)
         past = {(st.field, st.value) for st in self.statements if st.negated and self._is_no_longer(st)}
         self.statements = [st for st in self.statements if st.negated or (st.field, st.value) not in past]
         self.sizes = _sizes(self)
@@ -1524,7 +1764,16 @@ class Sentence:
         return any(self._negated[hit.start : hit.end])
 
 
-_NOT_OF_LESION = (_inside_areas, _of_tissue, _of_another, _is_asked, _is_doubtful, _of_some)
+_NOT_OF_LESION = (
+    _is_unassessed,
+    _of_other_imaging,
+    _inside_areas,
+    _of_tissue,
+    _of_another,
+    _is_asked,
+    _is_doubtful,
+    _of_some,
+)
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
@@ -1551,7 +1800,9 @@ def sentences_of(text: str) -> Iterator[str]:
         divides = match.group().strip() == ";" or piece.endswith(";")
         if divides and piece.count("(") > piece.count(")") and ")" in text[match.end() : match.end() + 80]:
             continue
-        if not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
+        if piece.endswith(" no.") and _SIZE.match(text, match.end()):
+            pass  # "Capsule no. 12 mm lesion in segment 5 ..."
+        elif not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue
         yield from _cut(piece)
         start = match.end()

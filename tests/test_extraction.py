@@ -219,6 +219,8 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development12", 60, 0.99, 0.99, 0.01),
         ("development13", 50, 0.99, 0.92, 0.01),
         ("development14", 40, 0.99, 0.93, 0.02),
+        ("development15", 120, 0.98, 0.93, 0.02),
+        ("development16", 60, 0.99, 0.92, 0.02),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
@@ -285,6 +287,36 @@ def test_what_is_not_said_of_the_lesion_now_is_not_stated(said: str) -> None:
 def test_what_is_said_of_the_lesion_is_kept(report: str, expected: dict[str, Any]) -> None:
     """Beside words that elsewhere speak of a title, another organ, an earlier study, or only of some lesions."""
     assert lesions(report) == [{"organ": "liver", **expected}]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("It takes up contrast early and by the equilibrium phase it has dropped below the liver.", "washout"),
+        ("It lights up and later retains less contrast than the liver.", "washout"),
+        ("The contrast is gone from it in the venous phase.", "washout"),
+        ("Arterial enhancement is not followed by washout.", "arterial"),
+        ("Arterial enhancement is present, washout is not.", "arterial"),
+        ("It becomes bright 35 s after the injection.", "arterial"),
+        ("The first phase shows nothing. Washout cannot be assessed.", None),
+        ("It does not enhance like a hemangioma.", None),
+        ("No enhancement of its contents.", None),
+        ("The middle stays unenhanced whereas its wall takes up contrast.", "rim"),
+        ("The centre does not enhance but the rim does.", "rim"),
+        ("Except at its periphery it does not take up contrast.", "rim"),
+        ("Neither its wall nor its contents take up contrast.", "none"),
+        ("HU before contrast 20, after contrast 22.", "none"),
+        ("It enhances from 30 to 85 HU.", None),
+        ("It fails to enhance to the degree of the liver.", "hypo"),
+        ("Its enhancement is below that of the liver.", "hypo"),
+        ("It has less contrast in it than the liver.", "hypo"),
+        ("Thus a poorly enhancing tumor.", "hypo"),
+        ("Contrast: avid.", "hyper"),
+    ],
+)
+def test_what_contrast_does_in_a_lesion(said: str, expected: str | None) -> None:
+    found = extract_lesions(f"There is a 20 mm lesion in segment 6 of the liver. {said}")
+    assert [x.descriptors.enhancement for x in found] == [expected]
 
 
 @pytest.mark.parametrize(

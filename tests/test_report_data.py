@@ -28,6 +28,8 @@ FILES = {
     "development12": "u",
     "development13": "v",
     "development14": "w",
+    "development15": "x",
+    "development16": "y",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
