@@ -1,0 +1,264 @@
+"""Train the generators that other papers' methods need weights for: LeFusion and a conditional GAN.
+
+    python benchmarks/train_other_generators.py lefusion cgan --data MANIFEST.jsonl --out RUNS --steps N
+
+The manifest is the shipped generator's (``default_training_data.py``). ``RUNS/lefusion.safetensors`` and
+``RUNS/cgan.safetensors`` belong into ``nnunet_textomorph/data``, with the ``.json`` of facts beside each. Given again
+after an interruption, the command goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from scipy import ndimage
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nnunet_textomorph.generator.checkpoints import (
+    check_settings,
+    load_checkpoint,
+    prepare_out,
+    save_checkpoint,
+    start_accelerator,
+)
+from nnunet_textomorph.generator.config import Domain
+from nnunet_textomorph.generator.crops import Crop, cache_crops, load_crop, random_window, without_noise
+from nnunet_textomorph.generator.diffusion import noise_schedule
+from nnunet_textomorph.generator.divergence import LossWatch, watched_loss
+from nnunet_textomorph.generator.files import replacing
+from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
+from nnunet_textomorph.generator.generator import load_autoencoder
+from nnunet_textomorph.generator.latents import CachedExamples, cache_latents, weights_hash
+from nnunet_textomorph.generator.manifest import ManifestLine, digest, read_manifest
+from nnunet_textomorph.generator.train_diffusion import rate
+from nnunet_textomorph.generator.training_set import (
+    Windows,
+    draw_examples,
+    noised,
+    stacked,
+    weighted_mean,
+)
+from nnunet_textomorph.lefusion import CLUSTERS, LesionDenoiser, lefusion_config, lesion_region
+
+LICENCE = "Apache-2.0; attribution of the CT data as named under data (CC BY 3.0)"
+QUANTILES = np.linspace(0.05, 0.95, 16)  # of a lesion's histogram
+LOG_SECONDS = 30.0
+EMA_DECAY = 0.999
+
+
+class Pace:
+    """Says when it is time for a checkpoint, and tells the loss now and then."""
+
+    def __init__(self, name: str, steps: int, every_s: float) -> None:
+        self.name, self.steps, self.every_s = name, steps, every_s
+        self.saved = self.told = time.monotonic()
+        self.losses: list[dict[str, float]] = []
+
+    def tell(self, step: int, losses: dict[str, Tensor]) -> None:
+        """After ``step`` steps."""
+        self.losses.append({name: float(value) for name, value in losses.items()})
+        if step < self.steps and time.monotonic() - self.told < LOG_SECONDS:
+            return
+        means = {name: np.mean([losses[name] for losses in self.losses]) for name in losses}
+        told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        pace = (time.monotonic() - self.told) / len(self.losses)
+        print(f"{self.name} {step}/{self.steps}: {told} ({pace:.2f} s a step)", flush=True)
+        self.told, self.losses = time.monotonic(), []
+
+    def due(self, step: int) -> bool:
+        """Whether to save after ``step`` steps."""
+        if step < self.steps and time.monotonic() - self.saved < self.every_s:
+            return False
+        self.saved = time.monotonic()
+        return True
+
+
+def chosen_lines(manifest: Path, most: int | None, seed: int) -> list[ManifestLine]:
+    """The manifest's lines, or ``most`` of them drawn at random: those of fewer are among those of more."""
+    lines = read_manifest(manifest)
+    order = np.random.default_rng([seed, 11]).permutation(len(lines))
+    return [lines[int(i)] for i in order[:most]]
+
+
+def write_weights(out: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> None:
+    """``name``.safetensors, in half precision, and what is to be known of it in ``name``.json."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    with replacing(out / f"{name}.safetensors") as temporary:
+        save_file(half, temporary, metadata={"format": "pt"})
+    sha256 = hashlib.sha256((out / f"{name}.safetensors").read_bytes()).hexdigest()
+    with replacing(out / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps({**facts, "sha256": sha256}, indent=2) + "\n")
+
+
+# LeFusion
+
+
+def relative_quantiles(crop: Crop) -> np.ndarray:
+    """Of a lesion's HU against the tissue 2 to 10 mm around it: its histogram, as (16,) quantiles.
+
+    The distance between two lesions' quantiles is that of Wasserstein between their histograms.
+    """
+    ct, mask = load_crop(crop.path)
+    near = ndimage.binary_dilation(mask, iterations=10) & ~ndimage.binary_dilation(mask, iterations=2)
+    tissue = near & (ct > -30.0) & (ct < 220.0)
+    level = np.median(ct[tissue] if tissue.any() else ct[~mask])
+    return np.quantile(ct[mask] - level, QUANTILES)
+
+
+def histogram_clusters(crops: Sequence[Crop], seed: int) -> tuple[dict[str, int], Tensor]:
+    """The cluster of each line's lesion, and the clusters' frequencies (``CLUSTERS``,), from dark to bright."""
+    by_line = {crop.line: relative_quantiles(crop) for crop in tqdm(crops, desc="histograms", mininterval=30)}
+    values = np.stack(list(by_line.values()))
+    number = min(CLUSTERS, len(np.unique(values, axis=0)))
+    fitted = KMeans(number, n_init=4, random_state=seed).fit(values)
+    rank = np.argsort(np.argsort(fitted.cluster_centers_.mean(1)))
+    found = rank[fitted.labels_]
+    centres = fitted.cluster_centers_[np.argsort(rank)]
+    counts = np.bincount(found, minlength=CLUSTERS)
+    for count, centre in zip(counts, centres, strict=False):
+        print(f"cluster of {count} lesions: {centre[0]:.0f} to {centre[-1]:.0f} HU, median {np.median(centre):.0f}")
+    named = {line: int(cluster) for line, cluster in zip(by_line, found, strict=True)}
+    return named, torch.from_numpy(counts / counts.sum()).float()
+
+
+def tumor_sd(cached: CachedExamples) -> Tensor:
+    """Root mean square, per latent channel, of what lesions add where they are diffused: (C,)."""
+    power, voxels = torch.zeros(()), torch.zeros(())
+    for example in cached:
+        inside = lesion_region(example.mask.float()[None])[0]
+        power = power + ((example.z.float() - example.z_healthy.float()) ** 2 * inside).sum(dim=(1, 2, 3))
+        voxels = voxels + inside.sum()
+    return (power / voxels).sqrt().clamp(min=1e-3)
+
+
+class Trained(nn.Module):
+    """The denoiser with its clusters, as one call, so that accelerate wraps one network."""
+
+    def __init__(self, denoiser: LesionDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, z_t: Tensor, t: Tensor, z_healthy: Tensor, plain: Tensor, mask: Tensor, of: Tensor) -> Tensor:
+        predicted: Tensor = self.denoiser(z_t, t, z_healthy, plain, mask, *self.denoiser.clusters(of))
+        return predicted
+
+
+def train_lefusion(lines: list[ManifestLine], out: Path, cache: Path, args: argparse.Namespace) -> None:
+    """Section 3 of the paper: the noise's loss, in the lesion only."""
+    config = lefusion_config()
+    assert config.denoiser is not None
+    facts = {"batch": args.batch, "learning_rate": args.learning_rate, "seed": args.seed, "views": args.views}
+    facts |= {"manifest": digest(lines), "lines": len(lines), "network": config.denoiser.model_dump(mode="json")}
+    resumed = prepare_out(out, True, facts)
+    vqgan = load_autoencoder(DEFAULT_FOLDER)[1]
+    facts["autoencoder"] = weights_hash(vqgan)
+    crops = cache_crops(lines, cache / "crops", config.domain)
+    noisy = {line.id for line in lines if line.noisy}
+    cached = cache_latents(crops, noisy, vqgan, config.domain, cache, views=args.views, seed=args.seed)
+    cluster, frequency = histogram_clusters(crops, args.seed)
+    accelerator = start_accelerator(out, args.mixed_precision)
+    set_seed(args.seed)
+    network = Trained(LesionDenoiser(config))
+    network.denoiser.tumor_sd.copy_(tumor_sd(cached))
+    network.denoiser.clusters.frequency.copy_(frequency)
+    average = EMAModel(network.parameters(), decay=EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
+    optimizer = torch.optim.AdamW(network.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    plain = network
+    network, optimizer = accelerator.prepare(network, optimizer)
+    watch = LossWatch(out, lambda losses: losses)
+    accelerator.register_for_checkpointing(average, watch)
+    done = load_checkpoint(accelerator, out, args.steps) if resumed else 0
+    schedule, buckets = noise_schedule(config.diffusion), cached.by_size()
+    pace = Pace("lefusion", args.steps, args.checkpoint_seconds)
+    for step in range(done, args.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * rate(step, args.steps)
+        rng = np.random.default_rng([args.seed, 1, step])
+        chosen = draw_examples(buckets, args.batch, rng)
+        given = Windows(
+            latents=stacked(chosen),
+            tokens=torch.zeros(len(chosen), 1, 1),
+            token_mask=torch.ones(len(chosen), 1, dtype=torch.bool),
+            t=torch.from_numpy(rng.integers(0, config.diffusion.steps, len(chosen))),
+            drop=torch.zeros(len(chosen), dtype=torch.bool),
+            noise_seed=int(rng.integers(2**62)),
+            lines=[],
+            said=[],
+        )
+        drawn = noised(given, plain.denoiser, schedule)
+        of = torch.tensor([cluster[example.line] for example in chosen], device=accelerator.device)
+        with accelerator.autocast():
+            predicted = network(drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, of)
+        error = (predicted.float() - drawn.target) ** 2
+        loss = weighted_mean(error, lesion_region(drawn.mask)).mean()
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+        average.step(plain.parameters())
+        watch.add(watched_loss(loss, norm, args.mixed_precision))
+        pace.tell(step + 1, {"loss": loss.detach()})
+        if pace.due(step + 1):
+            watch.look(step)
+            save_checkpoint(accelerator, out, step + 1)
+            average.store(plain.parameters())
+            average.copy_to(plain.parameters())
+            write_weights(out.parent, "lefusion", plain.denoiser, {**of_run(args, step + 1), **facts})
+            average.restore(plain.parameters())
+
+
+def of_run(args: argparse.Namespace, step: int) -> dict[str, Any]:
+    """What is to be known of a run's weights after ``step`` steps."""
+    return {"steps": step, "mixed_precision": args.mixed_precision, "data": args.data_note, "licence": LICENCE}
+
+
+TRAINERS = {"lefusion": (train_lefusion, 16, 1e-3)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command: see the file's beginning."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("generators", nargs="+", choices=sorted(TRAINERS))
+    parser.add_argument("--data", type=Path, required=True, help="the manifest")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, help="where crops and latents are kept; OUT/cache by default")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, help="windows of 48 voxels' side; by default 16 (lefusion), 4 (cgan)")
+    parser.add_argument("--learning-rate", type=float, help="by default 1e-3 (lefusion), 2e-4 (cgan)")
+    parser.add_argument("--lines", type=int, help="train on so many of the manifest's lines, drawn at random")
+    parser.add_argument("--views", type=int, default=1, help="random windows of each lesion")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default the GPU where there is one")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
+    parser.add_argument("--checkpoint-seconds", type=float, default=180.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-note", default="", help="the data's origin, for the facts beside the weights")
+    args = parser.parse_args(arguments)
+    if args.device == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    args.out.mkdir(parents=True, exist_ok=True)
+    lines = chosen_lines(args.data, args.lines, args.seed)
+    batch, learning_rate = args.batch, args.learning_rate
+    for name in args.generators:
+        train, usual_batch, usual_rate = TRAINERS[name]
+        args.batch, args.learning_rate = batch or usual_batch, learning_rate or usual_rate
+        check_settings(args.seed, args.mixed_precision, steps=args.steps, batch=args.batch, views=args.views)
+        train(lines, args.out / name, args.cache or args.out / "cache", args)
+
+
+if __name__ == "__main__":
+    main()
