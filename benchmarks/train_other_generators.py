@@ -22,12 +22,17 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
+from monai.losses import PatchAdversarialLoss
+from monai.networks.nets import PatchDiscriminator
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from nnunet_textomorph.cgan import CHANNELS, FARTHEST, LOOK, LOOKS, NOISES, UNIT_HU, Painter, looks, masked_out, reach
 from nnunet_textomorph.generator.checkpoints import (
     check_settings,
     load_checkpoint,
@@ -36,14 +41,25 @@ from nnunet_textomorph.generator.checkpoints import (
     start_accelerator,
 )
 from nnunet_textomorph.generator.config import Domain
-from nnunet_textomorph.generator.crops import Crop, cache_crops, load_crop, random_window, without_noise
+from nnunet_textomorph.generator.crops import (
+    HOST_HU,
+    HOST_SHELL_MM,
+    SHIFT,
+    SIDES,
+    Crop,
+    cache_crops,
+    load_crop,
+    random_window,
+    without_noise,
+)
 from nnunet_textomorph.generator.diffusion import noise_schedule
 from nnunet_textomorph.generator.divergence import LossWatch, watched_loss
 from nnunet_textomorph.generator.files import replacing
 from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
 from nnunet_textomorph.generator.generator import load_autoencoder
-from nnunet_textomorph.generator.latents import CachedExamples, cache_latents, weights_hash
+from nnunet_textomorph.generator.latents import CachedExamples, cache_latents, save_tensors, weights_hash
 from nnunet_textomorph.generator.manifest import ManifestLine, digest, read_manifest
+from nnunet_textomorph.generator.parallel import ahead
 from nnunet_textomorph.generator.train_diffusion import rate
 from nnunet_textomorph.generator.training_set import (
     Windows,
@@ -58,6 +74,11 @@ LICENCE = "Apache-2.0; attribution of the CT data as named under data (CC BY 3.0
 QUANTILES = np.linspace(0.05, 0.95, 16)  # of a lesion's histogram
 LOG_SECONDS = 30.0
 EMA_DECAY = 0.999
+GAN_EMA_DECAY = 0.995
+TUMOR, HOST = 1, 2  # labels of a GAN's window
+GAN_SIDES = (40, 56)  # voxels of its windows: of the smallest crops, and of the others, whose tumors are seen in part
+OTHER_TISSUE = 0.6  # units from the host's level
+FEATURES, LOOKING, COARSE = 5.0, 2.0, 5.0  # weights beside the adversarial loss
 
 
 class Pace:
@@ -222,12 +243,168 @@ def train_lefusion(lines: list[ManifestLine], out: Path, cache: Path, args: argp
             average.restore(plain.parameters())
 
 
+# the conditional GAN
+
+
+def prepared(crop: Crop, noisy: bool, domain: Domain, folder: Path) -> Path:
+    """A crop as the GAN is to see it, cached: ``ct`` int16 HU without noise and ``labels``, uint8 (S, S, S).
+
+    Labels: ``TUMOR``, and ``HOST`` for the tissue that the host's level is taken from.
+    """
+    path = folder / f"{crop.path.stem}.safetensors"
+    if not path.is_file():
+        ct, mask = load_crop(crop.path)
+        ct = without_noise(ct, domain) if noisy else ct
+        outside = ndimage.distance_transform_edt(~mask, domain.spacing_mm)
+        tissue = (ct > HOST_HU[0]) & (ct < HOST_HU[1])
+        host = tissue & (outside > HOST_SHELL_MM[0]) & (outside < HOST_SHELL_MM[1])
+        labels = np.where(mask, TUMOR, np.where(host, HOST, 0)).astype(np.uint8)
+        save_tensors(path, {"ct": torch.from_numpy(np.rint(ct).astype(np.int16)), "labels": torch.from_numpy(labels)})
+    return path
+
+
+def gan_window(path: Path, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(CT relative to the host's level, in units of ``UNIT_HU``; mask) of a random window, both (side, side, side)."""
+    arrays = load_file(path)
+    margin = (arrays["ct"].shape[0] - side) // 2 - SHIFT
+    middle = (slice(margin, -margin or None),) * 3  # so that the tumor is seen
+    ct, labels = random_window(arrays["ct"][middle].float().numpy(), arrays["labels"][middle].numpy(), rng, side)
+    tumor, host = labels == TUMOR, labels == HOST
+    level = np.median(ct[host] if host.any() else ct[~tumor] if not tumor.all() else ct)
+    return ((ct - level) / UNIT_HU).astype(np.float32), tumor.astype(np.float32)
+
+
+def gan_batch(buckets: dict[int, list[Path]], batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """(CT, mask), both (B, 1, D, H, W), of windows of one side; larger windows come in smaller batches."""
+    sides = sorted(buckets)
+    sizes = [max(1, round(batch * (sides[0] / side) ** 3)) for side in sides]
+    shares = np.array([len(buckets[side]) / size for side, size in zip(sides, sizes, strict=True)])
+    chosen = int(rng.choice(len(sides), p=shares / shares.sum()))
+    bucket = buckets[sides[chosen]]
+    windows = [gan_window(bucket[int(rng.integers(len(bucket)))], sides[chosen], rng) for _ in range(sizes[chosen])]
+    ct, mask = (torch.from_numpy(np.stack(arrays))[:, None] for arrays in zip(*windows, strict=True))
+    return ct, mask
+
+
+def real_tumor(ct: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(surroundings, what the tumor adds to them, where that is seen) of windows; all (B, 1, D, H, W).
+
+    Beside the mask, what is far from the host's level is other tissue, not the tumor's margin.
+    """
+    seen = torch.maximum(mask, (ct.abs() < OTHER_TISSUE).to(mask.dtype))
+    surroundings = masked_out(ct, mask)
+    added = (ct.clamp(-FARTHEST, FARTHEST) - surroundings) * reach(mask) * seen
+    return surroundings, added, seen
+
+
+def measured_looks(buckets: dict[int, list[Path]], seed: int) -> Tensor:
+    """Looks of ``LOOKS`` training windows, (LOOKS, LOOK)."""
+    rng, found = np.random.default_rng([seed, 2]), []
+    while sum(map(len, found)) < LOOKS:
+        ct, mask = gan_batch(buckets, 4, rng)
+        _, added, seen = real_tumor(ct, mask)
+        found.append(looks(added, mask, seen)[mask.flatten(1).sum(1) > 0])
+    return torch.cat(found)[:LOOKS]
+
+
+def judged(surroundings: Tensor, added: Tensor, mask: Tensor, look: Tensor, painter: Painter) -> Tensor:
+    """What the discriminator sees: image, mask, and the look as constant images."""
+    told = ((look - painter.look_mean) / painter.look_sd)[:, :, None, None, None]
+    return torch.cat([surroundings + added, mask, told.expand(-1, -1, *mask.shape[2:])], dim=1)
+
+
+def coarse(added: Tensor) -> Tensor:
+    """An image as means of 8 voxels' side."""
+    return F.avg_pool3d(added, 8)
+
+
+def train_cgan(lines: list[ManifestLine], out: Path, cache: Path, args: argparse.Namespace) -> None:
+    """Section 3 of pix2pix, with least squares (Mao et al., ICCV 2017) and the terms that the module ``cgan`` names."""
+    facts = {"batch": args.batch, "learning_rate": args.learning_rate, "seed": args.seed}
+    facts |= {"manifest": digest(lines), "lines": len(lines), "channels": list(CHANNELS)}
+    resumed = prepare_out(out, True, facts)
+    domain = Domain()
+    crops = cache_crops(lines, cache / "crops", domain)
+    noisy, folder = {line.id for line in lines if line.noisy}, cache / "gan"
+    folder.mkdir(parents=True, exist_ok=True)
+    buckets: dict[int, list[Path]] = {}
+    for crop in tqdm(crops, desc="windows", mininterval=30):
+        path = prepared(crop, crop.line in noisy, domain, folder)
+        with safe_open(path, "pt") as content:
+            side = GAN_SIDES[0] if content.get_slice("ct").get_shape()[0] == SIDES[0] + 2 * SHIFT else GAN_SIDES[1]
+        buckets.setdefault(side, []).append(path)
+    accelerator = start_accelerator(out, args.mixed_precision)
+    set_seed(args.seed)
+    painter = Painter()
+    known = measured_looks(buckets, args.seed)
+    painter.known.copy_(known)
+    painter.look_mean.copy_(known.mean(0))
+    painter.look_sd.copy_(known.std(0).clamp(min=1e-3))
+    judge = PatchDiscriminator(3, 32, 2 + LOOK, num_layers_d=2, norm="INSTANCE")
+    average = EMAModel(painter.parameters(), decay=GAN_EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
+    plain = painter
+    optimizers = [torch.optim.Adam(n.parameters(), args.learning_rate, betas=(0.5, 0.99)) for n in (painter, judge)]
+    painter, judge, paints, judges = accelerator.prepare(painter, judge, *optimizers)
+    watch = LossWatch(out, lambda losses: losses)
+    accelerator.register_for_checkpointing(average, watch)
+    done = load_checkpoint(accelerator, out, args.steps) if resumed else 0
+    adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
+    pace = Pace("cgan", args.steps, args.checkpoint_seconds)
+    windows = ahead(
+        lambda step: gan_batch(buckets, args.batch, np.random.default_rng([args.seed, 1, step])),
+        range(done, args.steps),
+    )
+    for step, (ct, mask) in zip(range(done, args.steps), windows, strict=True):
+        for group in (*paints.param_groups, *judges.param_groups):
+            group["lr"] = args.learning_rate * rate(step, args.steps)
+        ct, mask = ct.to(accelerator.device), mask.to(accelerator.device)
+        surroundings, added, seen = real_tumor(ct, mask)
+        look = looks(added, mask, seen)
+        source = torch.Generator().manual_seed(int(np.random.default_rng([args.seed, 3, step]).integers(2**62)))
+        noise = torch.randn(len(ct), NOISES, *(n // 2 for n in ct.shape[2:]), generator=source).to(ct.device)
+        with accelerator.autocast():
+            painted = painter(surroundings, mask, look, noise) * seen
+            real, made = (judged(surroundings, a, mask, look, plain) for a in (added, painted))
+            on_real, on_made = judge(real), judge(made.detach())
+        judge_loss = (
+            adversarial(on_real[-1].float(), True, True) + adversarial(on_made[-1].float(), False, True)
+        ) / 2.0
+        judges.zero_grad()
+        accelerator.backward(judge_loss)
+        judges.step()
+        with accelerator.autocast():
+            on_made = judge(made)
+        fooling = adversarial(on_made[-1].float(), True, False)
+        features = torch.stack(
+            [(a.float() - b.detach().float()).abs().mean() for a, b in zip(on_made[:-1], on_real[:-1], strict=True)]
+        ).mean()
+        looking = ((looks(painted, mask, seen) - look) / plain.look_sd).abs().mean()
+        near = coarse(reach(mask)).clamp(min=1e-3)
+        blurred = ((coarse(painted) - coarse(added)).abs()).sum() / near.sum()
+        loss = fooling + FEATURES * features + LOOKING * looking + COARSE * blurred
+        paints.zero_grad()
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(plain.parameters(), 10.0)
+        paints.step()
+        average.step(plain.parameters())
+        watch.add(watched_loss(loss, norm, args.mixed_precision))
+        told = {"adversarial": fooling, "features": features, "look": looking, "coarse": blurred, "judge": judge_loss}
+        pace.tell(step + 1, {name: value.detach() for name, value in told.items()})
+        if pace.due(step + 1):
+            watch.look(step)
+            save_checkpoint(accelerator, out, step + 1)
+            average.store(plain.parameters())
+            average.copy_to(plain.parameters())
+            write_weights(out.parent, "cgan", plain, {**of_run(args, step + 1), **facts})
+            average.restore(plain.parameters())
+
+
 def of_run(args: argparse.Namespace, step: int) -> dict[str, Any]:
     """What is to be known of a run's weights after ``step`` steps."""
     return {"steps": step, "mixed_precision": args.mixed_precision, "data": args.data_note, "licence": LICENCE}
 
 
-TRAINERS = {"lefusion": (train_lefusion, 16, 1e-3)}
+TRAINERS = {"lefusion": (train_lefusion, 16, 1e-3), "cgan": (train_cgan, 4, 4e-4)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,8 +415,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="where crops and latents are kept; OUT/cache by default")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, help="windows of 48 voxels' side; by default 16 (lefusion), 4 (cgan)")
-    parser.add_argument("--learning-rate", type=float, help="by default 1e-3 (lefusion), 2e-4 (cgan)")
+    parser.add_argument("--batch", type=int, help="windows of the smallest size; by default 16 (lefusion), 4 (cgan)")
+    parser.add_argument("--learning-rate", type=float, help="by default 1e-3 (lefusion), 4e-4 (cgan)")
     parser.add_argument("--lines", type=int, help="train on so many of the manifest's lines, drawn at random")
     parser.add_argument("--views", type=int, default=1, help="random windows of each lesion")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="by default the GPU where there is one")
