@@ -121,9 +121,14 @@ def write_weights(out: Path, name: str, network: nn.Module, facts: dict[str, Any
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     with replacing(out / f"{name}.safetensors") as temporary:
         save_file(half, temporary, metadata={"format": "pt"})
-    sha256 = hashlib.sha256((out / f"{name}.safetensors").read_bytes()).hexdigest()
     with replacing(out / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps({**facts, "sha256": sha256}, indent=2) + "\n")
+        told = {**facts, "sha256": sha256(out / f"{name}.safetensors")}
+        temporary.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # LeFusion
