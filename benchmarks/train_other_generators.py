@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,8 @@ from nnunet_textomorph.generator.divergence import LossWatch, watched_loss
 from nnunet_textomorph.generator.files import replacing
 from nnunet_textomorph.generator.folder import DEFAULT_FOLDER
 from nnunet_textomorph.generator.generator import load_autoencoder
-from nnunet_textomorph.generator.latents import CachedExamples, cache_latents, save_tensors, weights_hash
+from nnunet_textomorph.generator.latents import CachedExamples, Example, cache_latents, save_tensors, weights_hash
 from nnunet_textomorph.generator.manifest import ManifestLine, digest, read_manifest
-from nnunet_textomorph.generator.parallel import ahead
 from nnunet_textomorph.generator.train_diffusion import rate
 from nnunet_textomorph.generator.training_set import (
     Windows,
@@ -78,11 +77,12 @@ GAN_EMA_DECAY = 0.995
 TUMOR, HOST = 1, 2  # labels of a GAN's window
 GAN_SIDES = (40, 56)  # voxels of its windows: of the smallest crops, and of the others, whose tumors are seen in part
 OTHER_TISSUE = 0.6  # units from the host's level
-FEATURES, LOOKING, COARSE = 5.0, 2.0, 5.0  # weights beside the adversarial loss
+WEIGHTS = {"adversarial": 1.0, "features": 5.0, "look": 2.0, "coarse": 5.0}  # of the painter's losses
+ADVERSARIAL = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
 
 
 class Pace:
-    """Says when it is time for a checkpoint, and tells the loss now and then."""
+    """Says when it is time for a checkpoint, and tells the losses now and then."""
 
     def __init__(self, name: str, steps: int, every_s: float) -> None:
         self.name, self.steps, self.every_s = name, steps, every_s
@@ -106,6 +106,62 @@ class Pace:
             return False
         self.saved = time.monotonic()
         return True
+
+
+class Run:
+    """A training of ``name`` in ``out``: averaged weights, checkpoints, the files beside ``out``, and the log.
+
+    ``facts``: what a resumed run must share with its beginning.
+    """
+
+    def __init__(self, name: str, out: Path, facts: dict[str, Any], args: argparse.Namespace) -> None:
+        self.name, self.out, self.facts, self.args = name, out, facts, args
+        self.resumed = prepare_out(out, True, facts)
+        self.accelerator = start_accelerator(out, args.mixed_precision)
+        self.watch = LossWatch(out, lambda losses: losses)
+        self.pace = Pace(name, args.steps, args.checkpoint_seconds)
+        set_seed(args.seed)
+
+    def prepare(self, network: nn.Module, decay: float, *others: Any) -> tuple[Any, ...]:
+        """``network``, whose weights are averaged, and the other networks and optimizers, on the device."""
+        self.network = network
+        self.average = EMAModel(network.parameters(), decay=decay, use_ema_warmup=True, power=0.75, foreach=True)
+        ready: tuple[Any, ...] = self.accelerator.prepare(network, *others)
+        self.average.to(self.accelerator.device)
+        self.accelerator.register_for_checkpointing(self.average, self.watch)
+        return ready
+
+    def steps(self, *optimizers: torch.optim.Optimizer) -> Iterator[int]:
+        """The steps that are left, from 0, each at its learning rate."""
+        done = load_checkpoint(self.accelerator, self.out, self.args.steps) if self.resumed else 0
+        for step in range(done, self.args.steps):
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = self.args.learning_rate * rate(step, self.args.steps)
+            yield step
+
+    def optimize(self, optimizer: torch.optim.Optimizer, loss: Tensor, most: float) -> None:
+        """A step of the averaged network, its gradient's norm at ``most``."""
+        optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), most)
+        optimizer.step()
+        self.average.step(self.network.parameters())
+        self.watch.add(watched_loss(loss, norm, self.args.mixed_precision))
+
+    def finish(self, step: int, losses: dict[str, Tensor], shipped: nn.Module) -> None:
+        """Tell the losses of ``step``; when it is time, a checkpoint and the averaged weights of ``shipped``."""
+        self.pace.tell(step + 1, {name: value.detach() for name, value in losses.items()})
+        if not self.pace.due(step + 1):
+            return
+        self.watch.look(step)
+        save_checkpoint(self.accelerator, self.out, step + 1)
+        self.average.store(self.network.parameters())
+        self.average.copy_to(self.network.parameters())
+        told = {"steps": step + 1, "mixed_precision": self.args.mixed_precision}
+        told |= {"data": self.args.data_note, "licence": LICENCE}
+        write_weights(self.out.parent, self.name, shipped, {**told, **self.facts})
+        self.average.restore(self.network.parameters())
 
 
 def chosen_lines(manifest: Path, most: int | None, seed: int) -> list[ManifestLine]:
@@ -184,68 +240,51 @@ class Trained(nn.Module):
         return predicted
 
 
+def lesion_windows(chosen: Sequence[Example], steps: int, rng: np.random.Generator) -> Windows:
+    """Windows without texts, at timesteps of ``steps``."""
+    number = len(chosen)
+    return Windows(
+        latents=stacked(chosen),
+        tokens=torch.zeros(number, 1, 1),
+        token_mask=torch.ones(number, 1, dtype=torch.bool),
+        t=torch.from_numpy(rng.integers(0, steps, number)),
+        drop=torch.zeros(number, dtype=torch.bool),
+        noise_seed=int(rng.integers(2**62)),
+        lines=[],
+        said=[],
+    )
+
+
 def train_lefusion(lines: list[ManifestLine], out: Path, cache: Path, args: argparse.Namespace) -> None:
     """Section 3 of the paper: the noise's loss, in the lesion only."""
     config = lefusion_config()
     assert config.denoiser is not None
+    vqgan = load_autoencoder(DEFAULT_FOLDER)[1]
     facts = {"batch": args.batch, "learning_rate": args.learning_rate, "seed": args.seed, "views": args.views}
     facts |= {"manifest": digest(lines), "lines": len(lines), "network": config.denoiser.model_dump(mode="json")}
-    resumed = prepare_out(out, True, facts)
-    vqgan = load_autoencoder(DEFAULT_FOLDER)[1]
-    facts["autoencoder"] = weights_hash(vqgan)
+    run = Run("lefusion", out, {**facts, "autoencoder": weights_hash(vqgan)}, args)
     crops = cache_crops(lines, cache / "crops", config.domain)
     noisy = {line.id for line in lines if line.noisy}
     cached = cache_latents(crops, noisy, vqgan, config.domain, cache, views=args.views, seed=args.seed)
     cluster, frequency = histogram_clusters(crops, args.seed)
-    accelerator = start_accelerator(out, args.mixed_precision)
-    set_seed(args.seed)
-    network = Trained(LesionDenoiser(config))
-    network.denoiser.tumor_sd.copy_(tumor_sd(cached))
-    network.denoiser.clusters.frequency.copy_(frequency)
-    average = EMAModel(network.parameters(), decay=EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
-    optimizer = torch.optim.AdamW(network.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
-    plain = network
-    network, optimizer = accelerator.prepare(network, optimizer)
-    watch = LossWatch(out, lambda losses: losses)
-    accelerator.register_for_checkpointing(average, watch)
-    done = load_checkpoint(accelerator, out, args.steps) if resumed else 0
+    plain = Trained(LesionDenoiser(config))
+    denoiser = plain.denoiser
+    denoiser.tumor_sd.copy_(tumor_sd(cached))
+    denoiser.clusters.frequency.copy_(frequency)
+    optimizer = torch.optim.AdamW(plain.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2)
+    network, optimizer = run.prepare(plain, EMA_DECAY, optimizer)
     schedule, buckets = noise_schedule(config.diffusion), cached.by_size()
-    pace = Pace("lefusion", args.steps, args.checkpoint_seconds)
-    for step in range(done, args.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = args.learning_rate * rate(step, args.steps)
+    for step in run.steps(optimizer):
         rng = np.random.default_rng([args.seed, 1, step])
         chosen = draw_examples(buckets, args.batch, rng)
-        given = Windows(
-            latents=stacked(chosen),
-            tokens=torch.zeros(len(chosen), 1, 1),
-            token_mask=torch.ones(len(chosen), 1, dtype=torch.bool),
-            t=torch.from_numpy(rng.integers(0, config.diffusion.steps, len(chosen))),
-            drop=torch.zeros(len(chosen), dtype=torch.bool),
-            noise_seed=int(rng.integers(2**62)),
-            lines=[],
-            said=[],
-        )
-        drawn = noised(given, plain.denoiser, schedule)
-        of = torch.tensor([cluster[example.line] for example in chosen], device=accelerator.device)
-        with accelerator.autocast():
+        drawn = noised(lesion_windows(chosen, config.diffusion.steps, rng), denoiser, schedule)
+        of = torch.tensor([cluster[example.line] for example in chosen], device=drawn.t.device)
+        with run.accelerator.autocast():
             predicted = network(drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, of)
         error = (predicted.float() - drawn.target) ** 2
         loss = weighted_mean(error, lesion_region(drawn.mask)).mean()
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(plain.parameters(), 1.0)
-        optimizer.step()
-        average.step(plain.parameters())
-        watch.add(watched_loss(loss, norm, args.mixed_precision))
-        pace.tell(step + 1, {"loss": loss.detach()})
-        if pace.due(step + 1):
-            watch.look(step)
-            save_checkpoint(accelerator, out, step + 1)
-            average.store(plain.parameters())
-            average.copy_to(plain.parameters())
-            write_weights(out.parent, "lefusion", plain.denoiser, {**of_run(args, step + 1), **facts})
-            average.restore(plain.parameters())
+        run.optimize(optimizer, loss, 1.0)
+        run.finish(step, {"loss": loss}, denoiser)
 
 
 # the conditional GAN
@@ -323,90 +362,79 @@ def coarse(added: Tensor) -> Tensor:
     return F.avg_pool3d(added, 8)
 
 
+def gan_buckets(lines: list[ManifestLine], cache: Path) -> dict[int, list[Path]]:
+    """The prepared crops of a manifest's lines, by the side of their windows."""
+    domain, noisy, folder = Domain(), {line.id for line in lines if line.noisy}, cache / "gan"
+    folder.mkdir(parents=True, exist_ok=True)
+    buckets: dict[int, list[Path]] = {}
+    for crop in tqdm(cache_crops(lines, cache / "crops", domain), desc="windows", mininterval=30):
+        path = prepared(crop, crop.line in noisy, domain, folder)
+        with safe_open(path, "pt") as content:
+            smallest = content.get_slice("ct").get_shape()[0] == SIDES[0] + 2 * SHIFT
+        buckets.setdefault(GAN_SIDES[0] if smallest else GAN_SIDES[1], []).append(path)
+    return buckets
+
+
+def new_painter(known: Tensor) -> Painter:
+    """An untrained one, with the training's looks."""
+    painter = Painter()
+    painter.known.copy_(known)
+    painter.look_mean.copy_(known.mean(0))
+    painter.look_sd.copy_(known.std(0).clamp(min=1e-3))
+    return painter
+
+
+def painter_losses(
+    painted: Tensor, added: Tensor, look_error: Tensor, on_made: list[Tensor], on_real: list[Tensor], mask: Tensor
+) -> dict[str, Tensor]:
+    """What the painter is to lessen, each before its weight.
+
+    ``painted`` and ``added``: what tumors add, made and real; ``look_error``: of the looks, in SD; ``on_made`` and
+    ``on_real``: the discriminator's features, last its verdicts.
+    """
+    pairs = zip(on_made[:-1], on_real[:-1], strict=True)
+    near = coarse(reach(mask)).sum().clamp(min=1e-3)
+    return {
+        "adversarial": ADVERSARIAL(on_made[-1].float(), True, False),
+        "features": torch.stack([(made.float() - real.detach().float()).abs().mean() for made, real in pairs]).mean(),
+        "look": look_error.abs().mean(),
+        "coarse": (coarse(painted) - coarse(added)).abs().sum() / near,
+    }
+
+
 def train_cgan(lines: list[ManifestLine], out: Path, cache: Path, args: argparse.Namespace) -> None:
     """Section 3 of pix2pix, with least squares (Mao et al., ICCV 2017) and the terms that the module ``cgan`` names."""
     facts = {"batch": args.batch, "learning_rate": args.learning_rate, "seed": args.seed}
     facts |= {"manifest": digest(lines), "lines": len(lines), "channels": list(CHANNELS)}
-    resumed = prepare_out(out, True, facts)
-    domain = Domain()
-    crops = cache_crops(lines, cache / "crops", domain)
-    noisy, folder = {line.id for line in lines if line.noisy}, cache / "gan"
-    folder.mkdir(parents=True, exist_ok=True)
-    buckets: dict[int, list[Path]] = {}
-    for crop in tqdm(crops, desc="windows", mininterval=30):
-        path = prepared(crop, crop.line in noisy, domain, folder)
-        with safe_open(path, "pt") as content:
-            side = GAN_SIDES[0] if content.get_slice("ct").get_shape()[0] == SIDES[0] + 2 * SHIFT else GAN_SIDES[1]
-        buckets.setdefault(side, []).append(path)
-    accelerator = start_accelerator(out, args.mixed_precision)
-    set_seed(args.seed)
-    painter = Painter()
-    known = measured_looks(buckets, args.seed)
-    painter.known.copy_(known)
-    painter.look_mean.copy_(known.mean(0))
-    painter.look_sd.copy_(known.std(0).clamp(min=1e-3))
+    run = Run("cgan", out, facts, args)
+    buckets = gan_buckets(lines, cache)
+    plain = new_painter(measured_looks(buckets, args.seed))
     judge = PatchDiscriminator(3, 32, 2 + LOOK, num_layers_d=2, norm="INSTANCE")
-    average = EMAModel(painter.parameters(), decay=GAN_EMA_DECAY, use_ema_warmup=True, power=0.75, foreach=True)
-    plain = painter
-    optimizers = [torch.optim.Adam(n.parameters(), args.learning_rate, betas=(0.5, 0.99)) for n in (painter, judge)]
-    painter, judge, paints, judges = accelerator.prepare(painter, judge, *optimizers)
-    watch = LossWatch(out, lambda losses: losses)
-    accelerator.register_for_checkpointing(average, watch)
-    done = load_checkpoint(accelerator, out, args.steps) if resumed else 0
-    adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
-    pace = Pace("cgan", args.steps, args.checkpoint_seconds)
-    windows = ahead(
-        lambda step: gan_batch(buckets, args.batch, np.random.default_rng([args.seed, 1, step])),
-        range(done, args.steps),
-    )
-    for step, (ct, mask) in zip(range(done, args.steps), windows, strict=True):
-        for group in (*paints.param_groups, *judges.param_groups):
-            group["lr"] = args.learning_rate * rate(step, args.steps)
-        ct, mask = ct.to(accelerator.device), mask.to(accelerator.device)
+    adams = [torch.optim.Adam(n.parameters(), args.learning_rate, betas=(0.5, 0.99)) for n in (plain, judge)]
+    painter, judge, paints, judges = run.prepare(plain, GAN_EMA_DECAY, judge, *adams)
+    device, autocast = run.accelerator.device, run.accelerator.autocast
+    for step in run.steps(paints, judges):
+        rng = np.random.default_rng([args.seed, 1, step])
+        ct, mask = (given.to(device) for given in gan_batch(buckets, args.batch, rng))
         surroundings, added, seen = real_tumor(ct, mask)
         look = looks(added, mask, seen)
-        source = torch.Generator().manual_seed(int(np.random.default_rng([args.seed, 3, step]).integers(2**62)))
-        noise = torch.randn(len(ct), NOISES, *(n // 2 for n in ct.shape[2:]), generator=source).to(ct.device)
-        with accelerator.autocast():
+        source = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(len(ct), NOISES, *(n // 2 for n in ct.shape[2:]), generator=source).to(device)
+        with autocast():
             painted = painter(surroundings, mask, look, noise) * seen
-            real, made = (judged(surroundings, a, mask, look, plain) for a in (added, painted))
+            real, made = (judged(surroundings, tumor, mask, look, plain) for tumor in (added, painted))
             on_real, on_made = judge(real), judge(made.detach())
-        judge_loss = (
-            adversarial(on_real[-1].float(), True, True) + adversarial(on_made[-1].float(), False, True)
-        ) / 2.0
+        right_on_real = ADVERSARIAL(on_real[-1].float(), True, True)
+        judge_loss = (right_on_real + ADVERSARIAL(on_made[-1].float(), False, True)) / 2.0
         judges.zero_grad()
-        accelerator.backward(judge_loss)
+        run.accelerator.backward(judge_loss)
         judges.step()
-        with accelerator.autocast():
+        with autocast():
             on_made = judge(made)
-        fooling = adversarial(on_made[-1].float(), True, False)
-        features = torch.stack(
-            [(a.float() - b.detach().float()).abs().mean() for a, b in zip(on_made[:-1], on_real[:-1], strict=True)]
-        ).mean()
-        looking = ((looks(painted, mask, seen) - look) / plain.look_sd).abs().mean()
-        near = coarse(reach(mask)).clamp(min=1e-3)
-        blurred = ((coarse(painted) - coarse(added)).abs()).sum() / near.sum()
-        loss = fooling + FEATURES * features + LOOKING * looking + COARSE * blurred
-        paints.zero_grad()
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(plain.parameters(), 10.0)
-        paints.step()
-        average.step(plain.parameters())
-        watch.add(watched_loss(loss, norm, args.mixed_precision))
-        told = {"adversarial": fooling, "features": features, "look": looking, "coarse": blurred, "judge": judge_loss}
-        pace.tell(step + 1, {name: value.detach() for name, value in told.items()})
-        if pace.due(step + 1):
-            watch.look(step)
-            save_checkpoint(accelerator, out, step + 1)
-            average.store(plain.parameters())
-            average.copy_to(plain.parameters())
-            write_weights(out.parent, "cgan", plain, {**of_run(args, step + 1), **facts})
-            average.restore(plain.parameters())
-
-
-def of_run(args: argparse.Namespace, step: int) -> dict[str, Any]:
-    """What is to be known of a run's weights after ``step`` steps."""
-    return {"steps": step, "mixed_precision": args.mixed_precision, "data": args.data_note, "licence": LICENCE}
+        look_error = (looks(painted, mask, seen) - look) / plain.look_sd
+        losses = painter_losses(painted, added, look_error, on_made, on_real, mask)
+        run.optimize(paints, torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum(), 10.0)
+        run.finish(step, {**losses, "judge": judge_loss}, plain)
 
 
 TRAINERS = {"lefusion": (train_lefusion, 16, 1e-3), "cgan": (train_cgan, 4, 4e-4)}
