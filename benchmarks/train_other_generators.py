@@ -76,6 +76,7 @@ EMA_DECAY = 0.999
 GAN_EMA_DECAY = 0.995
 TUMOR, HOST = 1, 2  # labels of a GAN's window
 GAN_SIDES = (40, 56)  # voxels of its windows: of the smallest crops, and of the others, whose tumors are seen in part
+LOOKS_OF_EACH = 4
 OTHER_TISSUE = 0.6  # units from the host's level
 WEIGHTS = {"adversarial": 1.0, "features": 5.0, "look": 2.0, "coarse": 5.0}  # of the painter's losses
 ADVERSARIAL = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
@@ -342,13 +343,15 @@ def real_tumor(ct: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def measured_looks(buckets: dict[int, list[Path]], seed: int) -> Tensor:
-    """Looks of ``LOOKS`` training windows, (LOOKS, LOOK)."""
-    rng, found = np.random.default_rng([seed, 2]), []
-    while sum(map(len, found)) < LOOKS:
+    """Looks of training windows, (LOOKS, LOOK); of few lesions several windows, and these more than once."""
+    rng = np.random.default_rng([seed, 2])
+    most = min(LOOKS, LOOKS_OF_EACH * sum(map(len, buckets.values())))
+    found: list[Tensor] = []
+    while len(found) < most:
         ct, mask = gan_batch(buckets, 4, rng)
         _, added, seen = real_tumor(ct, mask)
-        found.append(looks(added, mask, seen)[mask.flatten(1).sum(1) > 0])
-    return torch.cat(found)[:LOOKS]
+        found += looks(added, mask, seen)[mask.flatten(1).sum(1) > 0]
+    return torch.stack([found[number % most] for number in range(LOOKS)])
 
 
 def judged(surroundings: Tensor, added: Tensor, mask: Tensor, look: Tensor, painter: Painter) -> Tensor:
@@ -375,9 +378,9 @@ def gan_buckets(lines: list[ManifestLine], cache: Path) -> dict[int, list[Path]]
     return buckets
 
 
-def new_painter(known: Tensor) -> Painter:
+def new_painter(buckets: dict[int, list[Path]], seed: int) -> Painter:
     """An untrained one, with the training's looks."""
-    painter = Painter()
+    painter, known = Painter(), measured_looks(buckets, seed)
     painter.known.copy_(known)
     painter.look_mean.copy_(known.mean(0))
     painter.look_sd.copy_(known.std(0).clamp(min=1e-3))
@@ -408,7 +411,7 @@ def train_cgan(lines: list[ManifestLine], out: Path, cache: Path, args: argparse
     facts |= {"manifest": digest(lines), "lines": len(lines), "channels": list(CHANNELS)}
     run = Run("cgan", out, facts, args)
     buckets = gan_buckets(lines, cache)
-    plain = new_painter(measured_looks(buckets, args.seed))
+    plain = Painter() if run.resumed else new_painter(buckets, args.seed)  # a checkpoint holds the looks too
     judge = PatchDiscriminator(3, 32, 2 + LOOK, num_layers_d=2, norm="INSTANCE")
     adams = [torch.optim.Adam(n.parameters(), args.learning_rate, betas=(0.5, 0.99)) for n in (plain, judge)]
     painter, judge, paints, judges = run.prepare(plain, GAN_EMA_DECAY, judge, *adams)

@@ -121,14 +121,13 @@ def _doubled(x: Tensor) -> Tensor:
 
 def masked_out(ct: Tensor, mask: Tensor) -> Tensor:
     """The CT relative to its host's level (B, 1, D, H, W), in units, with the level in and around the tumor."""
-    near = F.max_pool3d(mask, 2 * REACH + 1, 1, REACH)
+    near = _widened(mask, REACH)
     return ct.clamp(-FARTHEST, FARTHEST) * (1.0 - near)
 
 
 def reach(mask: Tensor) -> Tensor:
     """1 in the mask (B, 1, D, H, W), and falling to 0 within ``REACH`` voxels of it."""
-    wide = F.max_pool3d(mask, 5, 1, 2)
-    return F.avg_pool3d(F.avg_pool3d(wide, 3, 1, 1), 3, 1, 1)
+    return _around(_around(_widened(mask, 2), 1), 1)
 
 
 def looks(added: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
@@ -137,11 +136,11 @@ def looks(added: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
     Mean and SD deep in it, the SD there of what is finer than 5 mm, and the means within and beyond its border, 2 mm
     each. ``seen``: 1 where ``added`` is the tumor's and not other tissue beside it, else 0.
     """
-    around = F.avg_pool3d(mask, 5, 1, 2)
+    around = _around(mask, 2)
     deep = mask * around**4
-    beyond = (F.max_pool3d(mask, 5, 1, 2) - mask) * seen
+    beyond = (_widened(mask, 2) - mask) * seen
     mean = _mean(added, deep)
-    fine = added - F.avg_pool3d(added, 5, 1, 2)
+    fine = added - _around(added, 2)
     numbers = [
         mean,
         (_mean((added - _spread(mean)) ** 2, deep) + 1e-4).sqrt(),
@@ -150,6 +149,27 @@ def looks(added: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
         _mean(added, beyond),
     ]
     return torch.stack(numbers, dim=1)
+
+
+def _widened(mask: Tensor, by: int) -> Tensor:
+    """The largest value within ``by`` voxels along each axis, one axis after the other: a tenth of the time."""
+    for axis in range(3):
+        size, padding = _along(axis, 2 * by + 1, 1), _along(axis, by, 0)
+        mask = F.max_pool3d(mask, size, 1, padding)
+    return mask
+
+
+def _around(image: Tensor, within: int) -> Tensor:
+    """The mean within so many voxels along each axis; beyond the image is 0."""
+    for axis in range(3):
+        size, padding = _along(axis, 2 * within + 1, 1), _along(axis, within, 0)
+        image = F.avg_pool3d(image, size, 1, padding)
+    return image
+
+
+def _along(axis: int, value: int, others: int) -> tuple[int, int, int]:
+    d, h, w = (value if number == axis else others for number in range(3))
+    return d, h, w
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
