@@ -11,6 +11,8 @@ from nnunet_textomorph.cli_common import FILE, ListOptions, one_line_errors, wit
 from nnunet_textomorph.cli_evidence import benchmark, radiomics, turing
 from nnunet_textomorph.cli_reports import Asked, Endpoint, model_options, reports
 
+GENERATOR_HELP = "A folder or a name (syntumor, pixel2cancer, difftumor, lefusion, cgan); the shipped one by default."
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="nnunet-textomorph")
@@ -178,9 +180,7 @@ def distillation(data: Path, generator: Path | None, out: Path, **settings: Any)
 @click.option("--seed", type=int, help="0 by default.")
 @click.option("--tumor-value", type=click.IntRange(1, 32767), help="Of the tumor in label.nii.gz; 100 by default.")
 @click.option("--batch", type=FILE, help="Instead of all these: many tumors, a JSON line each (docs/formats.md).")
-@click.option(
-    "--generator", type=FILE, help="A folder or a name (syntumor, pixel2cancer, difftumor); the shipped one by default."
-)
+@click.option("--generator", type=FILE, help=GENERATOR_HELP)
 @click.option("--out", type=FILE, required=True, help="A new folder; with --batch also one to go on in.")
 @one_line_errors
 def synthesize(batch: Path | None, generator: Path | None, out: Path, **settings: Any) -> None:
@@ -213,9 +213,7 @@ def synthesize(batch: Path | None, generator: Path | None, out: Path, **settings
 @click.argument("dataset")
 @click.option("-c", "--configuration", default="3d_fullres")
 @click.option("-p", "--plans", default="nnUNetPlans", help="nnU-Net's plans, to check the configuration against.")
-@click.option(
-    "--generator", type=FILE, help="A folder or a name (syntumor, pixel2cancer, difftumor); the shipped one by default."
-)
+@click.option("--generator", type=FILE, help=GENERATOR_HELP)
 @click.option("--bank", type=FILE, help="A description bank; the shipped one by default.")
 @click.option("--host-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")
 @click.option("--tumor-label", multiple=True, help="Name in dataset.json, where it cannot be inferred.")

@@ -35,7 +35,7 @@ _NEIGHBOURS[1, 1, 1] = 0.0
 
 
 class HandCrafted:
-    """What the generators without weights share: no settings of sampling, and a text that is not looked at."""
+    """What the generators in one pass share: no settings of sampling, and a text that is not looked at."""
 
     config = GeneratorConfig(sampling=SamplingConfig(steps=1, guidance=0.0))
     region_multiple = 1

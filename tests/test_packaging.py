@@ -54,6 +54,10 @@ def test_every_module_is_in_the_wheel(wheel: set[str], folder: str) -> None:
         "nnunet_textomorph/llm_reports/data/calibration_pairs.jsonl",
         "nnunet_textomorph/data/reader_study.html",
         "nnunet_textomorph/data/descriptions.jsonl",
+        "nnunet_textomorph/data/lefusion.safetensors",
+        "nnunet_textomorph/data/lefusion.json",
+        "nnunet_textomorph/data/cgan.safetensors",
+        "nnunet_textomorph/data/cgan.json",
         "nnunet_textomorph/py.typed",
     ],
 )

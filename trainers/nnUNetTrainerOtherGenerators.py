@@ -24,3 +24,17 @@ class nnUNetTrainerDiffTumor(TextoMorphMixin, nnUNetTrainer):
 
     textomorph_mix = {"random": 1.0}  # noqa: RUF012
     textomorph_generator = "difftumor"
+
+
+class nnUNetTrainerLeFusion(TextoMorphMixin, nnUNetTrainer):
+    """Diffusion of the lesion alone, in the real background."""
+
+    textomorph_mix = {"random": 1.0}  # noqa: RUF012
+    textomorph_generator = "lefusion"
+
+
+class nnUNetTrainerCGAN(TextoMorphMixin, nnUNetTrainer):
+    """A conditional GAN's tumors."""
+
+    textomorph_mix = {"random": 1.0}  # noqa: RUF012
+    textomorph_generator = "cgan"
