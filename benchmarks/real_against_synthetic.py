@@ -9,7 +9,8 @@ is the mean over its windows. 18 of the CT were in the generator's training, so 
 well. The goal is an AUC of 0.75 or less.
 
 What gives the implants away: the same network's AUC on windows without a part of what it sees (fine detail, the
-inside, the border, what is around), the mean gradient by depth, and the AUC of simple measurements alone. DIR keeps the
+inside, the border, what is around), the mean gradient by depth, and the AUC of simple measurements, alone and together.
+The last column tells in how many pairs the implant scores higher than the real tumor in its place. DIR keeps the
 implants (``pairs``) and gets saliency.png and pairs.png; given again, the command makes only what is missing.
 """
 
@@ -28,6 +29,9 @@ from matplotlib.figure import Figure
 from monai.networks.nets import Classifier
 from scipy import ndimage
 from seams_and_noise import ratios_to_host
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from text_control import measure
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -43,7 +47,6 @@ from nnunet_textomorph.stats import auc, bootstrap_interval
 
 WINDOW = (8, 48, 48)
 AROUND_MM = 40.0  # kept of the CT about a tumor: what a window can reach
-WINDOW_HU = (-175.0, 250.0)
 WINDOWS = 24  # of a tumor, for its score
 DEPTHS_MM = np.arange(-14.0, 22.0, 2.0)
 
@@ -60,6 +63,7 @@ class Pair:
     host: np.ndarray
     depth: np.ndarray
     spacing: Spacing
+    host_hu: float
 
     @property
     def held_out(self) -> bool:
@@ -92,8 +96,9 @@ def load_pair(path: Path) -> Pair:
         z, y, x = (float(s) for s in kept["spacing"])
         mask = kept["mask"]
         depth = ndimage.distance_transform_edt(mask, (z, y, x)) - ndimage.distance_transform_edt(~mask, (z, y, x))
+        level = float(np.median(kept["real"][kept["host"] & (depth > -25.0)]))
         arrays = (kept["real"], kept["implants"], mask, kept["host"], depth.astype(np.float32))
-        return Pair(path.stem, str(kept["text"]), *arrays, (z, y, x))
+        return Pair(path.stem, str(kept["text"]), *arrays, (z, y, x), level)
 
 
 def pairs(folder: Path, load: Callable[[], Generator], seeds: int) -> list[Pair]:
@@ -128,10 +133,11 @@ def _slice(start: int, length: int, step: int) -> slice:
     return slice(start + length - 1, start - 1 if start else None, -1)
 
 
-def network_input(ct: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(2, D, H, W), the CT in [-1, 1] and the mask."""
-    low, high = WINDOW_HU
-    return np.stack([np.clip(2 * (ct - low) / (high - low) - 1, -1, 1), mask]).astype(np.float32)
+def network_input(ct: np.ndarray, pair: Pair, box: tuple[slice, slice, slice], level_hu: float = 0.0) -> np.ndarray:
+    """(2, D, H, W): the CT against the host's median plus ``level_hu``, 1 for 100 HU, and the mask."""
+    return np.stack([np.clip((ct[box] - pair.host_hu - level_hu) / 100.0, -2.0, 2.0), pair.mask[box]]).astype(
+        np.float32
+    )
 
 
 def train(of: Sequence[Pair], steps: int, seed: int, batch: int = 16) -> torch.nn.Module:
@@ -147,7 +153,7 @@ def train(of: Sequence[Pair], steps: int, seed: int, batch: int = 16) -> torch.n
             pair = of[int(rng.integers(len(of)))]
             ct = pair.implants[int(rng.integers(len(pair.implants)))] if i % 2 else pair.real
             (box,) = windows(pair, 1, rng, flip=True)
-            inputs.append(network_input(ct[box] + np.float32(rng.uniform(-10, 10)), pair.mask[box]))
+            inputs.append(network_input(ct, pair, box, float(rng.uniform(-10, 10))))
             truth.append(float(i % 2))
         loss = F.binary_cross_entropy_with_logits(
             network(torch.from_numpy(np.stack(inputs)))[:, 0], torch.tensor(truth)
@@ -190,14 +196,14 @@ HIDDEN: dict[str, Hide] = {
 def score(network: torch.nn.Module, pair: Pair, ct: np.ndarray) -> float:
     """Mean logit over the same windows for every CT of a pair."""
     boxes = windows(pair, WINDOWS, np.random.default_rng(5), flip=False)
-    given = np.stack([network_input(ct[box], pair.mask[box]) for box in boxes])
+    given = np.stack([network_input(ct, pair, box) for box in boxes])
     return float(network(torch.from_numpy(given)).mean())
 
 
 def saliency(network: torch.nn.Module, pair: Pair, ct: np.ndarray) -> np.ndarray:
     """Mean absolute gradient of the logit by HU, in windows, over bins of ``DEPTHS_MM``, (bins,); NaN in empty ones."""
     boxes = windows(pair, WINDOWS, np.random.default_rng(5), flip=False)
-    given = torch.from_numpy(np.stack([network_input(ct[box], pair.mask[box]) for box in boxes])).requires_grad_()
+    given = torch.from_numpy(np.stack([network_input(ct, pair, box) for box in boxes])).requires_grad_()
     network(given).sum().backward()
     assert given.grad is not None
     strength = given.grad[:, 0].abs().numpy().ravel()
@@ -242,45 +248,67 @@ def with_interval(scores: Sequence[float], synthetic: Sequence[bool], patients: 
 
 @dataclass
 class Scored:
-    """One CT of a pair."""
+    """One CT of a pair. ``together``: the logit of all simple measurements."""
 
     pair: Pair
     synthetic: bool
     logits: dict[str, float]
     simple: dict[str, float]
     gradient: np.ndarray
+    together: float = 0.0
 
 
 def scored(found: Sequence[Pair], folds: int, steps: int) -> list[Scored]:
-    """Every tumor by a network that was trained on other patients."""
+    """Every tumor by a network and a logistic regression that were trained on other patients."""
     order = np.random.default_rng(3).permutation(len(found))
-    rows = []
-    for fold in tqdm(range(folds), desc="folds"):
-        tested = [found[i] for i in order[fold::folds]]
-        names = {pair.name for pair in tested}
+    tested = [{found[i].name for i in order[fold::folds]} for fold in range(folds)]
+    rows: list[Scored] = []
+    for fold, names in enumerate(tqdm(tested, desc="folds")):
         network = train([pair for pair in found if pair.name not in names], steps, fold)
-        for pair in tested:
+        for pair in found:
+            if pair.name not in names:
+                continue
             for ct in (pair.real, *pair.implants):
                 logits = {name: score(network, pair, hide(ct, pair)) for name, hide in HIDDEN.items()}
                 simple = measurements(pair, ct)
                 rows.append(Scored(pair, ct is not pair.real, logits, simple, saliency(network, pair, ct)))
+    for names in tested:
+        learned = [row for row in rows if row.pair.name not in names]
+        machine = make_pipeline(StandardScaler(), LogisticRegression(C=0.3))
+        machine.fit([list(row.simple.values()) for row in learned], [row.synthetic for row in learned])
+        for row in rows:
+            if row.pair.name in names:
+                row.together = float(machine.decision_function([list(row.simple.values())])[0])
     return rows
+
+
+def recognized(rows: Sequence[Scored], value: Callable[[Scored], float]) -> str:
+    """In how many pairs the implant's value is the higher one."""
+    real = {row.pair.name: value(row) for row in rows if not row.synthetic}
+    higher = [value(row) > real[row.pair.name] for row in rows if row.synthetic]
+    return f"{sum(higher)} of {len(higher)}"
 
 
 def report(rows: Sequence[Scored]) -> str:
     """Markdown: AUC of the network, of the network with parts hidden, of simple measurements."""
     synthetic, patients = [r.synthetic for r in rows], [r.pair.name for r in rows]
-    lines = ["| what tells | all 24 CT | the six that the generator never saw |", "|---|---|---|"]
+    lines = [
+        "| what tells | AUC, all 24 CT | AUC, the six that the generator never saw | higher than its own real tumor |",
+        "|---|---|---|---|",
+    ]
     unseen = [i for i, r in enumerate(rows) if r.pair.held_out]
 
-    def add(name: str, values: Sequence[float]) -> None:
+    def add(name: str, value: Callable[[Scored], float]) -> None:
+        values = [value(row) for row in rows]
         apart = [[of[i] for i in unseen] for of in (values, synthetic, patients)]
-        lines.append(f"| {name} | {with_interval(values, synthetic, patients)} | {with_interval(*apart)} |")
+        cells = (with_interval(values, synthetic, patients), with_interval(*apart), recognized(rows, value))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
 
     for name in rows[0].logits:
-        add(f"network, {name}", [r.logits[name] for r in rows])
+        add(f"network, {name}", lambda row, name=name: row.logits[name])  # type: ignore[misc]
+    add("all simple measurements, logistic regression", lambda row: row.together)
     for name in rows[0].simple:
-        add(f"{name} alone", [r.simple[name] for r in rows])
+        add(f"{name} alone", lambda row, name=name: row.simple[name])  # type: ignore[misc]
     lines += ["", "| measured | real, median | implants, median |", "|---|---|---|"]
     for name in rows[0].simple:
         medians = (np.median([r.simple[name] for r in rows if r.synthetic == s]) for s in (False, True))

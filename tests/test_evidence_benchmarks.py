@@ -109,7 +109,7 @@ def pair() -> real_against_synthetic.Pair:
     mask = a_ball(10, 60)
     depth = np.where(mask, 1.0, -1.0).astype(np.float32)
     ct = np.random.default_rng(0).normal(50.0, 5.0, mask.shape).astype(np.float32)
-    return real_against_synthetic.Pair("x_040", "", ct, ct[None], mask, ~mask, depth, (1.0, 1.0, 1.0))
+    return real_against_synthetic.Pair("x_040", "", ct, ct[None], mask, ~mask, depth, (1.0, 1.0, 1.0), 50.0)
 
 
 @pytest.mark.parametrize("flip", [False, True])
