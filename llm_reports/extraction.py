@@ -716,8 +716,9 @@ class _Reader:
             return False
         concluded = s.tokens[0] in _CONCLUDING and at == 1
         shown = s.tokens[0] in ("it", "this") and s.tokens[at - 1] in ("as", "is")
-        ends = noun.end == len(s.tokens) or s.tokens[noun.end] in ("that", "which", "without", "with")
-        fragment = at == 0 and ends and bool(f.statements)
+        rest = s.tokens[noun.end :]
+        ends = not rest or rest[0] in ("that", "which") or (rest[0] in ("without", "with") and "is" not in rest)
+        fragment = at == 0 and ends and bool(f.statements)  # and not "a lesion without enhancement is seen"
         return concluded or shown or fragment
 
     def _apply(self, s: Sentence, loose: Facts, nouns: Sequence[Noun], context: Context) -> None:

@@ -1616,6 +1616,18 @@ _ABOUT = words("about regarding concerning whether assess assessment")  # "no st
 _OUTSIDE = words("wall walls margin margins edge edges border borders shell")
 
 
+def _is_subject(tokens: Sequence[str], edge: int) -> bool:
+    """Whether an edge is what a clause is about: *its outer margin*, and not *a mass with an irregular margin*."""
+    for i in range(edge - 1, max(-1, edge - 5), -1):
+        if tokens[i] in ("the", "its", "their", "whose"):
+            return i == 0 or tokens[i - 1] not in ("with", "of", "by", "has", "shows", "and")
+        if tokens[i] in _PUNCTUATION:
+            return True
+        if tokens[i] in ("a", "an", "with", "of", "by", "and"):
+            return False
+    return edge < 5
+
+
 def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     """The wall that is the subject of a verb: *the wall is thick and enhances*."""
     if s.tokens[0] in ("periphery", "wall", "walls", "rim") and s.tokens[1] == ":" and not s.is_negated(head):
@@ -1633,7 +1645,7 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         return None
     for i in range(head.start - 1, max(-1, head.start - 6), -1):
         if s.tokens[i] in _EDGES and i == head.start - 1 and not predicate:
-            return i  # "the margin enhances"
+            return i if _is_subject(s.tokens, i) else None  # "the margin enhances"
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
                 return i  # "with a thick wall that enhances"

@@ -558,3 +558,26 @@ def test_any_text_is_read_without_error(text: str) -> None:
 
 def test_a_huge_report_without_sentences_is_read() -> None:
     assert extract_lesions("hypodense low attenuation no " * 4_000) is not None
+
+
+@pytest.mark.parametrize(
+    ("report", "enhancement"),
+    [
+        ("A mass with an irregular margin enhances avidly in the liver.", "hyper"),
+        (
+            "In the liver, a 4.8 cm solid tumour of heterogeneous make-up and irregular outline enhances strongly.",
+            "hyper",
+        ),
+        ("A 20 mm pancreatic tumour with smooth edges enhances less than the gland.", "hypo"),
+        ("A 3 cm liver mass; its outer margin enhances.", "rim"),
+        ("A renal mass whose border enhances.", "rim"),
+    ],
+)
+def test_an_edge_enhances_where_it_is_the_subject(report: str, enhancement: str) -> None:
+    (lesion,) = extract_lesions(report)
+    assert lesion.descriptors.enhancement == enhancement
+
+
+def test_a_second_lesion_without_enhancement_is_no_word_for_the_first() -> None:
+    found = extract_lesions("A 30 mm mass in the pancreatic tail. A lesion without enhancement is seen in the head.")
+    assert [x.descriptors.enhancement for x in found] == [None, "none"]
