@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Context:
 def contexts(phantoms: int = 2, data: Path = DATA) -> list[Context]:
     """The six held-out cases of Dataset901, liver and kidneys of abdomen_ct, ``phantoms`` per organ."""
     found = list(_sarcoma(data)) + list(_abdomen(data / "abdomen_ct"))
+    if not found:
+        print(f"{data}: holds no real CT; phantoms alone are measured.", file=sys.stderr)
     for organ in ORGANS:
         for index in range(phantoms):
             case = phantom_case(organ, PHANTOM_SEED, index, with_lesions=False)
