@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
-from text_control import FIELDS, measure
+from text_control import FIELDS, measure, slice_through
 from tqdm import tqdm
 from unseen import Context, contexts
 
@@ -98,13 +98,6 @@ def peak_mib() -> float:
     """The most memory since :func:`reset_peak`, resident."""
     status = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
-
-
-def slice_through(ct: np.ndarray, mask: np.ndarray, spacing: Spacing, side_mm: float) -> np.ndarray:
-    """One axial slice through the tumor's centre, ``side_mm`` wide where the CT is: (1, h, w)."""
-    z, y, x = (int(v) for v in np.argwhere(mask).mean(axis=0))
-    h, w = (int(side_mm / 2 / s) for s in spacing[1:])
-    return ct[z : z + 1, max(0, y - h) : y + h, max(0, x - w) : x + w]
 
 
 @dataclass(frozen=True)

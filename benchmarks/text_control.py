@@ -44,7 +44,7 @@ from nnunet_textomorph.generator.config import SOLVERS
 from nnunet_textomorph.generator.crops import without_noise
 from nnunet_textomorph.generator.implant import implant
 from nnunet_textomorph.generator.sheets import save_sheet
-from nnunet_textomorph.generator.volumes import box_around
+from nnunet_textomorph.generator.volumes import Spacing, box_around
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
@@ -267,10 +267,15 @@ def main() -> None:
 
 def slice_pair(context: Context, ct: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """One axial slice through the tumor, before and after, 72 mm wide."""
+    pair = {"before": context.ct_hu, "after": ct}
+    return {name: slice_through(image, mask, context.spacing, 72.0) for name, image in pair.items()}
+
+
+def slice_through(ct: np.ndarray, mask: np.ndarray, spacing: Spacing, side_mm: float) -> np.ndarray:
+    """One axial slice through the tumor's centre, ``side_mm`` wide where the CT is: (1, h, w)."""
     z, y, x = (int(v) for v in np.argwhere(mask).mean(axis=0))
-    h, w = (int(36 / s) for s in context.spacing[1:])
-    cut = (slice(z, z + 1), slice(max(0, y - h), y + h), slice(max(0, x - w), x + w))
-    return {"before": context.ct_hu[cut], "after": ct[cut]}
+    h, w = (int(side_mm / 2 / s) for s in spacing[1:])
+    return ct[z : z + 1, max(0, y - h) : y + h, max(0, x - w) : x + w]
 
 
 if __name__ == "__main__":

@@ -208,12 +208,8 @@ class Generator:
         float32 HU (B, D, H, W) as decoded, for :func:`sharpened`.
         """
         distilled = self.distilled if sampling.solver == "distilled" else None
-        m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
-        plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
-        images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), self.domain)
         with self._precision():
-            encoded = self.networks.autoencoder.encode(images[:, None].to(self.device)).float()
-        z_healthy, z_plain = encoded.chunk(2)
+            z_healthy, z_plain, share = encoded_regions(self.networks.autoencoder, healthy, mask, self.domain)
         seeds = [seed] if isinstance(seed, int) else list(seed)
         sources = [torch.Generator().manual_seed(each) for each in seeds]
         size = (len(z_healthy) // len(sources), *z_healthy.shape[1:])
@@ -225,7 +221,7 @@ class Generator:
                 self.config.diffusion,
                 z_healthy,
                 z_plain,
-                latent_mask(m, self.domain.latent_factor),
+                share,
                 tokens.to(self.device),
                 token_mask.to(self.device),
                 noise,
@@ -245,6 +241,22 @@ class Generator:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def encoded_regions(
+    autoencoder: Autoencoder, healthy: np.ndarray, mask: np.ndarray, domain: Domain
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a denoiser sees of regions (B, D, H, W): float32 latents of the healthy CT and of it with a plain tumor,
+    both (B, C, d, h, w), and the mask at their size (B, 1, d, h, w); on the autoencoder's device.
+
+    ``healthy``: from :func:`healthy_regions`.
+    """
+    device = next(autoencoder.parameters()).device
+    plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
+    images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), domain)
+    z_healthy, z_plain = autoencoder.encode(images[:, None].to(device)).float().chunk(2)
+    m = torch.from_numpy(np.ascontiguousarray(mask)).to(device, torch.float32)[:, None]
+    return z_healthy, z_plain, latent_mask(m, domain.latent_factor)
 
 
 def region_multiple(config: GeneratorConfig) -> int:

@@ -132,12 +132,9 @@ _OTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows?|measures?|not|an
 def with_verb(sentence: str, before: str) -> str:
     """The sentence with the verb of the one before it: *The first does not enhance. The second does.*"""
     does = _DOES.match(sentence)
-    if does is None or _OTHER_VERB.search(does.group()) or not _ENHANCE.search(before):
+    if does is None or _OTHER_VERB.search(does.group()) or not _ENHANCING.search(before):
         return sentence
     return f"{sentence[: does.start('verb')]}enhances{sentence[does.end() :].replace(':', '', 1)}"
-
-
-_ENHANCE = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
 
 
 def with_noun(clause: str, noun: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nnunet_textomorph.generator.autoencoder import denormalize, normalize
+from nnunet_textomorph.generator.autoencoder import denormalize
 from nnunet_textomorph.generator.config import (
     DenoiserConfig,
     DiffusionConfig,
@@ -33,13 +33,13 @@ from nnunet_textomorph.generator.config import (
     Solver,
     TextConfig,
 )
-from nnunet_textomorph.generator.crops import plain_tumor
-from nnunet_textomorph.generator.denoiser import Denoiser, latent_mask
+from nnunet_textomorph.generator.denoiser import Denoiser
 from nnunet_textomorph.generator.diffusion import build_solver
 from nnunet_textomorph.generator.folder import DEFAULT_FOLDER, read_config, read_weights
 from nnunet_textomorph.generator.generator import (
     check_regions,
     chosen_sampling,
+    encoded_regions,
     healthy_regions,
     load_autoencoder,
     region_multiple,
@@ -188,19 +188,16 @@ class LeFusion:
         assert sampling.solver != "distilled"  # this configuration has none: refused above
         check_regions(self.config, context_hu, mask, host, texts)
         healthy = healthy_regions(context_hu, mask, host, self.domain)
-        plain = [plain_tumor(ct, tumor) for ct, tumor in zip(healthy, mask.astype(bool), strict=True)]
-        images = normalize(torch.from_numpy(np.stack([*healthy, *plain])), self.domain)
-        z_healthy, z_plain = self.autoencoder.encode(images[:, None].to(self.device)).chunk(2)
+        z_healthy, z_plain, share = encoded_regions(self.autoencoder, healthy, mask, self.domain)
         source = torch.Generator().manual_seed(seed)
         shares = self.denoiser.clusters.frequency.float().cpu()
         cluster = torch.multinomial(shares, len(mask), replacement=True, generator=source)
-        m = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device, torch.float32)[:, None]
         z = sample_lesions(
             self.denoiser,
             self.config.diffusion,
             z_healthy,
             z_plain,
-            latent_mask(m, self.domain.latent_factor),
+            share,
             cluster.to(self.device),
             torch.randn(z_healthy.shape, generator=source).to(self.device),
             source=source,
