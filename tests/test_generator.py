@@ -235,6 +235,13 @@ def test_half_precision_changes_a_tumor_by_little(generator, monkeypatch):
     assert 0.0 < np.abs(rounded - exact).mean() < 0.1 * exact.std()
 
 
+@pytest.mark.parametrize("able", [None, "amx_tile", "avx512_bf16"])
+def test_half_precision_is_used_where_the_cpu_multiplies_in_it(encoder, monkeypatch, able):
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name == able, raising=False)
+    assert Generator.untrained(tiny.config(encoder)).bfloat16 == (able is not None)
+
+
 def test_untrained_generators_differ_by_seed_alone(encoder):
     config = tiny.config(encoder)
     first, same, other = (Generator.untrained(config, seed).networks.state_dict() for seed in (0, 0, 1))

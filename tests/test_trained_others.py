@@ -122,6 +122,16 @@ def test_lesions_are_diffused_in_an_untouched_background() -> None:
     assert (by_cluster[0] - by_cluster[1])[~outside].abs().max() > 1e-4
 
 
+def test_the_loss_of_lefusion_looks_at_the_lesion_alone() -> None:
+    mask = torch.zeros(1, 1, 32, 32, 32)
+    mask[:, :, 12:20, 12:20, 12:20] = 1.0
+    mask = latent_mask(mask, 4)
+    inside = lesion_region(mask)
+    target = torch.zeros(1, 3, 8, 8, 8)
+    assert float(train_other_generators.lesion_loss(target + (1.0 - inside), target, mask)) == 0.0
+    assert float(train_other_generators.lesion_loss(target + inside, target, mask)) == pytest.approx(1.0)
+
+
 def test_a_painter_adds_nothing_away_from_the_mask_and_hears_look_and_noise() -> None:
     torch.manual_seed(0)
     painter = Painter().eval()

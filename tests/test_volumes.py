@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from nnunet_textomorph.generator.volumes import Volume, read_volume, write_volume
 
@@ -50,3 +52,16 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.splitlines() == [f"{path} cannot be written whole; the disk may be full" for path in paths]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -100.0)])
+def test_nifti_voxels_are_those_that_simpleitk_reads(tmp_path, dtype, slope, intercept):
+    image = nibabel.Nifti1Image(np.arange(60).reshape(3, 4, 5).astype(dtype), np.diag([1.0, 2.0, 3.0, 1.0]))
+    image.header["scl_slope"], image.header["scl_inter"] = slope, intercept
+    path = tmp_path / "scaled.nii"
+    nibabel.save(image, path)
+    told, known = read_volume(path), sitk.ReadImage(str(path))
+    np.testing.assert_allclose(told.array, sitk.GetArrayFromImage(known))
+    assert told.spacing == known.GetSpacing()[::-1]
+    assert (told.origin, told.direction) == (known.GetOrigin(), known.GetDirection())
