@@ -36,24 +36,30 @@ from nnunet_textomorph.shapes import equivalent_diameter, random_diameter, rando
 HELD_OUT = ("040", "044", "047", "048", "050", "051")
 PHANTOM_SEED = 7_000_000
 SPACING = (1.0, 1.0, 1.0)
-SIZE_MIX = {"small": 0.35, "medium": 0.5, "large": 0.15}
-SMALLEST_MM, LARGEST_MM = 7.0, 62.0
+SIZE_MIX = {"small": 0.5, "medium": 0.38, "large": 0.12}
+SMALLEST_MM, LARGEST_MM = 4.5, 62.0
+SMALLEST_INNER_MM = 12.0
+COMPOSITIONS = {"solid": 0.44, "cystic": 0.12, "mixed": 0.08, "necrotic": 0.16, "calcified": 0.2}
+SMALL_COMPOSITIONS = {"solid": 0.85, "cystic": 0.15}
+DRIFT_HU = 5.0  # real homogeneous tumors are no flatter (benchmarks/real_against_synthetic.py)
 MARGIN_MM = 20  # and voxels: context around a tumor, what the largest training window needs, and room to shift
 INSIDE_SHARE = 0.85
 TEXTS = 10
 PHANTOM_SPACINGS = ((2.5, 2.2, 2.2), (3.0, 1.5, 1.5), (1.5, 1.8, 1.8))
 
 
-def random_descriptors(organ: str, rng: np.random.Generator) -> Descriptors:
-    """Every combination of attenuation, texture and margin equally often, so that the text alone tells them."""
+def random_descriptors(organ: str, rng: np.random.Generator, diameter: float = LARGEST_MM) -> Descriptors:
+    """Every combination of attenuation, texture and margin equally often, so that the text alone tells them.
+
+    A lesion under ``SMALLEST_INNER_MM`` has no inner structure: specks of calcium would fill it.
+    """
+    compositions = COMPOSITIONS if diameter >= SMALLEST_INNER_MM else SMALL_COMPOSITIONS
     values: dict[str, Any] = {
         "organ": organ,
         "attenuation": rng.choice(["hypo", "iso", "hyper"], p=[0.4, 0.2, 0.4]),
         "texture": rng.choice(["homogeneous", "heterogeneous"]),
         "margin": rng.choice(["well-defined", "ill-defined"]),
-        "composition": rng.choice(
-            ["solid", "cystic", "mixed", "necrotic", "calcified"], p=[0.7, 0.08, 0.07, 0.09, 0.06]
-        ),
+        "composition": rng.choice(list(compositions), p=list(compositions.values())),
     }
     if values["composition"] == "cystic":
         values.update(attenuation="hypo", texture="homogeneous")
@@ -106,7 +112,6 @@ def drawn_lesions(
     """Yield (CT crop with one drawn lesion, its mask, its descriptors)."""
     centres = np.argwhere(host)
     for _ in range(number if len(centres) else 0):
-        d = random_descriptors(organ, rng)
         diameter = random_diameter(SIZE_MIX, rng, smallest_mm=SMALLEST_MM, largest_mm=LARGEST_MM)
         placed = place(host, centres, diameter, rng)
         while placed is None and diameter > SMALLEST_MM:
@@ -114,6 +119,7 @@ def drawn_lesions(
             placed = place(host, centres, diameter, rng)
         if placed is None:
             continue
+        d = random_descriptors(organ, rng, diameter)
         tight, shape = placed
         box = tuple(
             slice(max(0, t.start - MARGIN_MM), min(n, t.stop + MARGIN_MM))
@@ -123,7 +129,8 @@ def drawn_lesions(
         mask[tuple(slice(t.start - b.start, t.stop - b.start) for t, b in zip(tight, box, strict=True))] = shape
         size = round(equivalent_diameter(mask, SPACING) * rng.uniform(1.0, 1.15), 1)
         d = d.model_copy(update={"size_mm": size})
-        yield render_lesion(ct[box], mask, SPACING, d, rng, noise_mm=0.0), mask, d
+        drift = rng.uniform(0.0, DRIFT_HU)
+        yield render_lesion(ct[box], mask, SPACING, d, rng, noise_mm=0.0, drift_hu=drift), mask, d
 
 
 def real_names(folder: Path) -> list[str]:

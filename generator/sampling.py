@@ -106,7 +106,8 @@ def trajectory(
 
     share = (mask + 1.0) / 2.0
     scheduler = build_solver("ddim" if solver == "distilled" else solver, config, steps)
-    shared_level = config.prediction_type == "v_prediction" and solver not in ("ddpm", "distilled")
+    # without text the noise is all that can tell the level
+    shared_level = config.prediction_type == "v_prediction" and solver not in ("ddpm", "distilled") and guidance != 0.0
     drawing = {"generator": source} if solver == "ddpm" else {}
     z, z0 = noise, torch.zeros_like(noise)
     for t in scheduler.timesteps.tolist():

@@ -16,6 +16,7 @@ SHELL_MM = 6.0  # how far around the tumor the host's level is measured, and whe
 SOFT_TISSUE_HU = (-30.0, 220.0)  # what counts as host around a tumor: no fat, gas or bone
 CONTRAST_HU = (30.0, 70.0)  # |tumor - host| of hypo- and hyperattenuating lesions
 EDGE_MM = {"well-defined": (1.0, 2.0), "ill-defined": (7.0, 10.0)}  # width of the border from 0 to 100 %
+DRIFT_MM = 5.0  # Gaussian scale of the slow variation, at least: more than a texture's grain
 TEXTURE_SD_HU = {"homogeneous": (0.0, 2.5), "heterogeneous": (16.0, 26.0)}
 
 
@@ -28,6 +29,7 @@ def render_lesion(
     *,
     noise_mm: float = 3.0,
     host: np.ndarray | None = None,
+    drift_hu: float = 0.0,
 ) -> np.ndarray:
     """Draw one lesion into a CT; the host's noise stays, its structures go.
 
@@ -40,6 +42,7 @@ def render_lesion(
         noise_mm: Gaussian scale below which a pattern is taken for noise and stays; 0 for a CT without noise, where
             thin strands of fat would otherwise shine through a homogeneous lesion.
         host: the organ's voxels, (D, H, W) bool, whose level is the host's; None: the soft tissue around the tumor.
+        drift_hu: SD of a slow variation of its level, in HU, which no descriptor speaks of.
 
     Returns:
         A new float32 array (D, H, W) in HU, equal to ``ct_hu`` farther than about 6 mm from the tumor.
@@ -59,6 +62,8 @@ def render_lesion(
     host_hu = _host_level(ct, depth, None if host is None else host[box])
     level = host_hu + _contrast(descriptors, host_hu, rng) + _texture(descriptors, depth, spacing, diameter, rng)
     level += _composition(descriptors, inside, depth, spacing, rng)
+    if drift_hu:
+        level += drift_hu * _smooth_noise(depth.shape, max(DRIFT_MM, 0.2 * diameter), spacing, rng, inside)
     weight = _border(descriptors, depth, diameter, spacing, rng)
     drawn[box] = ct + weight * (level - smooth)
     if descriptors.composition == "calcified":

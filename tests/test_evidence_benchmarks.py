@@ -13,6 +13,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import ablations
 import composition_control
+import default_training_data
 import real_against_synthetic
 import region_sizes
 import targeted_loop
@@ -142,3 +143,18 @@ def test_unseen_cases_are_in_no_training_fold(tmp_path):
     assert not set(judged["val"]) & {*first["train"], *first["val"], *second["train"], *second["val"], *judged["train"]}
     assert first["train"] == second["val"]
     assert sorted(first["val"] + second["val"]) == judged["train"]
+
+
+def test_training_lesions_have_an_inside_only_where_there_is_room():
+    """Small ones too, of every attenuation; larger ones of every composition, calcified ones among them."""
+    rng = np.random.default_rng(0)
+    ct, host = np.full((64, 64, 64), 60.0, np.float32), np.ones((64, 64, 64), bool)
+    drawn = list(default_training_data.drawn_lesions(ct, host, "liver", 80, rng))
+    sizes = [(6.0 / np.pi * mask.sum()) ** (1 / 3) for _, mask, _ in drawn]
+    small, large = (
+        [d for size, (_, _, d) in zip(sizes, drawn, strict=True) if low < size < high]
+        for low, high in ((4.0, 10.0), (15.0, 60.0))
+    )
+    assert {d.composition for d in small} <= {"solid", "cystic"}
+    assert {d.attenuation for d in small} == {"hypo", "iso", "hyper"}
+    assert {d.composition for d in large} == {"solid", "cystic", "mixed", "necrotic", "calcified"}

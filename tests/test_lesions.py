@@ -54,3 +54,16 @@ def test_contrast_is_that_to_the_organ_where_one_is_given() -> None:
     drawn = render_lesion(ct, TUMOR, SPACING, d, np.random.default_rng(0), noise_mm=0.0, host=organ)
     below = 110.0 - float(drawn[DEPTH > 4.0].mean())
     assert CONTRAST_HU[0] - 8.0 < below < CONTRAST_HU[1] + 8.0
+
+
+def test_a_drift_varies_slowly_and_leaves_the_level() -> None:
+    ct = np.full(SHAPE, 60.0, np.float32)
+    d = looks(attenuation="hypo", texture="homogeneous")
+    flat, drifting = (
+        render_lesion(ct, TUMOR, SPACING, d, np.random.default_rng(0), noise_mm=0.0, drift_hu=sd) for sd in (0.0, 5.0)
+    )
+    added = drifting - flat
+    assert not added[DEPTH < -1.0].any()
+    assert abs(added[TUMOR].mean()) < 0.5
+    assert 3.5 < added[DEPTH > 1.0].std() < 6.0
+    assert np.abs(np.diff(added, axis=0))[DEPTH[1:] > 2.0].mean() < 1.0  # HU per mm: no texture
