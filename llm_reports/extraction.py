@@ -506,9 +506,7 @@ class _Reader:
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
             count = count or 2
         uncertain = _is_doubted(s, noun) if noun.pathology is None else _is_not_excluded(s, noun)
-        after = s.tokens[noun.end : noun.end + 1]
-        numbered = bool(after) and ((after[0].isdigit() and len(after[0]) < 3) or _is_lettered(s, noun))
-        name = after[0] if numbered and not noun.pathology else ""
+        name = "" if noun.pathology else _name_of(s, noun)
         head = s.tokens[noun.end - 1]
         whole = self.current[-1] if self.current and s.tokens[noun.end : noun.end + 2] == ["of", "them"] else None
         return Facts(
@@ -668,6 +666,9 @@ class _Reader:
         bare = not new and not f.sizes
         if self._is_apposed(s, f, noun):
             return self.current
+        numbered = self._numbered(f)
+        if numbered:
+            return numbered
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
@@ -880,6 +881,14 @@ class _Reader:
             or named.called in (None, "cyst")
         )
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
+
+    def _numbered(self, f: Facts) -> list[Lesion]:
+        """*Lesion 2* of a report that names none of them so is the second that it tells of."""
+        live = [x for x in self.recent if not x.dropped]
+        names = {x.name: x for x in live if x.name} or {str(i + 1): x for i, x in enumerate(live)}
+        found = [names[name] for name in f.name.split() if name in names]
+        fits = all(_fits(replace(f, name="", organ=None), x) for x in found)
+        return found if fits and len(found) == len(f.name.split()) else []
 
     def _ranked(self, word: str) -> list[Lesion]:
         """The lesion that *the former* or *the latter* is."""
@@ -1222,11 +1231,22 @@ def _is_another(s: Sentence, noun: Noun) -> bool:
     return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
 
 
-def _is_lettered(s: Sentence, noun: Noun) -> bool:
-    """Whether a lesion has a letter: *Lesion B is a cyst*."""
-    letter, after = s.tokens[noun.end], s.tokens[noun.end + 1 : noun.end + 2]
-    begins = noun.start == 0 and letter in tuple("abcdef") and s.tokens[noun.hit.start] in ("lesion", "mass", "nodule")
-    return begins and bool(after) and after[0] in (*_LINKS, "in", "(", ":", ",", "-")
+def _name_of(s: Sentence, noun: Noun) -> str:
+    """The number or letter of a lesion: *lesion 2*, *lesions 1 and 2*, *lesion (B)*; but *lesion 60 HU* has none."""
+    after = s.tokens[noun.end : noun.end + 3]
+    if is_plural(s, noun.hit):
+        return f"{after[0]} {after[2]}" if after[1:2] == ["and"] and {after[0], after[2]} <= _NAMES else ""
+    if after[:1] == ["("] and after[2:] == [")"] and after[1] in _NAMES:
+        return after[1]
+    if after and after[0].isdigit() and len(after[0]) < 3 and after[1:2] != ["hu"]:
+        return after[0]
+    begins = noun.start == 0 and s.tokens[noun.hit.start] in ("lesion", "mass", "nodule")
+    lettered = begins and after[:1] and after[0] in _LETTERS and after[1:2] and after[1] in _AFTER_LETTER
+    return after[0] if lettered else ""
+
+
+_LETTERS = "abcdef"
+_NAMES = frozenset((*_LETTERS, *map(str, range(1, 10))))
 
 
 def _is_finding(s: Sentence) -> bool:
@@ -1350,6 +1370,7 @@ def _is_of_next(s: Sentence, noun: Noun, cue: Hit) -> bool:
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
+_AFTER_LETTER = _LINKS | {"in", "(", ":", ",", "-"}
 
 
 def _owners(

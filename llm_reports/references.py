@@ -48,6 +48,7 @@ _LEAD = re.compile(
 )
 _KIND = r"(?:\w+[ -]){1,2}(?:lesion|mass|tumou?r|nodule|one)"
 _OF_ONE = re.compile(rf"the {_KIND}\b", re.IGNORECASE)
+_NUMBERED_NEXT = re.compile(r"; lesion \d", re.IGNORECASE)
 _ELLIPSIS = re.compile(
     rf"(?:,| and|,? while|,? whereas|, and) the (?P<subject>{_KIND}) (?=(?:probably |likely )?an? )", re.IGNORECASE
 )
@@ -184,7 +185,7 @@ def clauses_of(sentence: str) -> Iterator[str]:
     sentence = completed(sentence)
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
     sentence = _LEAD.sub("", sentence)
-    if "; the " in sentence:
+    if "; the " in sentence or _NUMBERED_NEXT.search(sentence):
         for part in sentence.split("; "):
             yield from clauses_of(part)
         return
