@@ -406,7 +406,7 @@ class _Reader:
         facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
-        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _holds_sizes(s, n) else n.end)]
+        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _sizes_within(s, n) > 1 else n.end)]
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
@@ -499,7 +499,8 @@ class _Reader:
         before = s.tokens[noun.start : noun.hit.start]
         plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
-        if not plural and _in_both_organs(s):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
+        both_parts = s.tokens[0] == "both" and len(location.parts) == 2  # "both the head and the tail contain a cyst"
+        if not plural and (both_parts or _in_both_organs(s)):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
             plural, count = True, 2
         if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
             count = 2  # "both kidneys contain masses"
@@ -520,7 +521,7 @@ class _Reader:
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
-            epithets=_EPITHETS & set(s.tokens[noun.start : noun.end]),
+            epithets=(_EPITHETS | _COUNTED) & set(s.tokens[noun.start : noun.end]),
         )
 
     def _organ(
@@ -660,10 +661,12 @@ class _Reader:
             return self._ranked(s.tokens[noun.hit.start])
         phrase = s.tokens[max(0, noun.start - 1) : noun.hit.start]
         pointed = set(phrase) & words("this that these those")
-        counted = set(phrase) & words("new second third another") and not pointed
+        counted = set(phrase) & _COUNTED and not pointed
         definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
         new = bool(set(phrase) & _NEW) and not definite
-        bare = not new and not f.sizes
+        unsized = len(self.current) == 1 and not (self.current[0].sizes or self.current[0].plural or f.plural)
+        sizes_it = unsized and s.tokens[noun.end : noun.end + 1] in (["size"], ["diameter"])  # "Lesion size is 33 mm."
+        bare = not new and (not f.sizes or sizes_it)
         if self._is_apposed(s, f, noun):
             return self.current
         numbered = self._numbered(f)
@@ -675,9 +678,17 @@ class _Reader:
             named = [x for x in self.recent if x.concluded and self._is_only_named(f, x)]
             if len(named) == 1 and named[0].location.equals(f.location):
                 return named  # "Impression: Left renal AML. Findings: The left kidney has a nodule ..."
+        if counted and "the" in phrase and not f.plural:
+            known = self._known_as(set(phrase), f)
+            if known:
+                return known
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
+        placed = bool(f.location) and f.location != self.location
+        if not fitting and definite and not (f.epithets or placed) and _measures(s, noun):
+            # "the mass measures 45 mm craniocaudally", after 41 mm
+            fitting = [x for x in self.current if not (x.dropped or x.plural) and _fits(replace(f, sizes=[]), x)]
         if not fitting:
             return []
         organs = {p.organ for p in places_of(s) if p.explicit and p.organ in HOSTS and not p.reference}
@@ -889,6 +900,16 @@ class _Reader:
         found = [names[name] for name in f.name.split() if name in names]
         fits = all(_fits(replace(f, name="", organ=None), x) for x in found)
         return found if fits and len(found) == len(f.name.split()) else []
+
+    def _known_as(self, phrase: set[str], f: Facts) -> list[Lesion]:
+        """*The new lesion*, *the second nodule*: the one that was introduced as such, or else the second in the row."""
+        live = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
+        found = [x for x in live if phrase & _COUNTED & x.epithets]
+        ordinal = next((i for i, word in enumerate(("first", "second", "third")) if word in phrase), None)
+        complete = not any(x.plural for x in live)
+        if not found and ordinal is not None and complete:
+            found = live[ordinal : ordinal + 1]
+        return found[-1:] if found and _fits(f, found[-1]) else []
 
     def _ranked(self, word: str) -> list[Lesion]:
         """The lesion that *the former* or *the latter* is."""
@@ -1205,8 +1226,10 @@ _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
 _EPITHETS = words(
-    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal"
+    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal "
+    "dominant"
 )
+_COUNTED = words("new second third another")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
@@ -1572,9 +1595,15 @@ def _are_parts(s: Sentence, noun: Noun) -> bool:
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
 
 
-def _holds_sizes(s: Sentence, noun: Noun) -> bool:
-    """*The 8 mm and 10 mm hepatic cysts*."""
-    return sum(noun.start <= z.token < noun.hit.start for z in s.sizes) > 1
+def _measures(s: Sentence, noun: Noun) -> bool:
+    """Whether a size is what the sentence says of one lesion: *the mass measures 45 mm*; not *the mass of 45 mm*."""
+    last = max((z.token for z in s.sizes), default=0)
+    return not is_plural(s, noun.hit) and bool({"measures", "measured"} & set(s.tokens[noun.end : last]))
+
+
+def _sizes_within(s: Sentence, noun: Noun) -> int:
+    """How many sizes a noun phrase holds: *the 8 mm and 10 mm hepatic cysts*."""
+    return sum(noun.start <= z.token < noun.hit.start for z in s.sizes)
 
 
 def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
