@@ -270,6 +270,8 @@ class Lesion(Facts):
     """A lesion of the report."""
 
     evidence: list[str] = field(default_factory=list)
+    shared: list[Statement] = field(default_factory=list)
+    """What a plural says of each of its lesions, were the largest told of since: *three cysts; the largest ...*."""
     members: int = 0
     """How many lesions of a plural have since been described one by one."""
     dropped: bool = False
@@ -497,7 +499,8 @@ class _Reader:
         if not location and self.location and organ == self.organ and not summary:
             location = self.location
         before = s.tokens[noun.start : noun.hit.start]
-        plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
+        gapped = s.tokens[noun.start + 2 : noun.start + 3] == ["and"]  # "a 12 mm and a 27 mm lesion"
+        plural = is_plural(s, noun.hit) or (gapped and _sizes_within(s, noun) > 1) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
         both_parts = s.tokens[0] == "both" and len(location.parts) == 2  # "both the head and the tail contain a cyst"
         if not plural and (both_parts or _in_both_organs(s)):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
@@ -616,7 +619,7 @@ class _Reader:
         for f, noun in told:
             found = self._same(s, f, noun, context)
             if not found:
-                found = [self._opened(f, s.text)]
+                found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
                 if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
                     kept = [st for st in self.current[-1].statements if not st.negated]
@@ -629,8 +632,11 @@ class _Reader:
             current += [lesion for lesion in found if lesion not in current]
         self.current = current
 
-    def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
-        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
+    def _opened(self, f: Facts, text: str, listed: bool = False, one_of: bool = False) -> Lesion:
+        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them.
+
+        ``one_of``: it is only called *the smallest* or *another one*.
+        """
         lesion = Lesion(
             f.organ,
             f.location,
@@ -640,9 +646,15 @@ class _Reader:
             name=f.name,
             noun=f.noun,
             epithets=f.epithets,
+            shared=[st for st in f.statements if f.plural and not st.negated],
         )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
-        if template:
+        whole = next((t for t in reversed(self.recent) if one_of and _has_next(t, f)), None)
+        if whole:
+            whole.members += 1
+            lesion.statements += whole.shared
+            lesion.called = whole.called
+        elif template:
             template.members += 1
             template.dropped = True
             lesion.statements += template.statements
@@ -952,7 +964,7 @@ class _Reader:
             return list(row[-max(1, reference.number) :])
         if reference.by_size:
             sized = sorted((x for x in row if x.sizes), key=lambda x: reference.by_size * max(x.sizes))
-            return sized[-1:] if len(sized) > 1 else []
+            return sized[-max(1, reference.number) :] if len(sized) > max(1, reference.number) else []
         if reference.place:
             placed = [x for x in live if reference.place in f"{x.location}".split()]
             return placed if len(placed) == 1 or (reference.plural and placed) else []
@@ -1651,6 +1663,11 @@ def _has_member(template: Lesion, f: Facts, listed: bool) -> bool:
         and template.organ == f.organ
         and f.called in (None, template.called)
     )
+
+
+def _has_next(whole: Lesion, f: Facts) -> bool:
+    """Whether a further lesion is one of a plural whose largest has been told of."""
+    return whole.plural and bool(whole.sizes) and whole.members + 1 < whole.count and whole.organ == f.organ
 
 
 def _fits(f: Facts, lesion: Lesion) -> bool:

@@ -171,6 +171,9 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         if token == ",":
             comma = comma or i
         if token in ("a", "an", "the"):
+            lead = s.tokens[max(0, i - 3) : i]
+            if token != "the" and s.tokens[i + 1][0] == "@" and lead[2:] == ["and"] and lead[1][0] == "@":
+                return i - 3 if lead[0] in ("a", "an") else i  # "a 12 mm and a 27 mm lesion"
             break
     if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
         return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
@@ -325,6 +328,8 @@ def nouns_of(
             continue
         if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
             continue
+        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"]:  # "renal mass protocol CT"
+            continue
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
@@ -431,7 +436,7 @@ _WHICH_ONE = words(
     "upper lower left right cranial caudal medial lateral dorsal ventral "
     "first second third other larger smaller anterior posterior"
 )
-_PRONOUNS = words("one another other first second third fourth larger smaller latter former")
+_PRONOUNS = words("one another other first second third fourth larger smaller smallest latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
 

@@ -24,7 +24,7 @@ _WORD = (
 _THINGS = "ones?|lesions?|mass(?:es)?|tumou?rs?|nodules?|cysts?|foc(?:us|i)"
 _THING_IN_PLURAL = re.compile(r"(?:[^su]s|foci)$")
 _SUBJECT = re.compile(
-    rf"\bthe (?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
+    rf"\bthe (?:(?P<few>two|three) )?(?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
     rf"(?: (?P<noun>{_THINGS}))?(?= |,|$)",
     re.IGNORECASE,
 )
@@ -250,8 +250,9 @@ def reference_of(clause: str) -> Reference | None:
     after = clause[match.end() :]
     word = match.group("word").lower().removesuffix("-sided")
     noun = (match.group("noun") or "").lower()
-    plural = bool(match.group("count")) or word == "others" or _THING_IN_PLURAL.search(noun) is not None
-    count = {"two": 2, "three": 3}.get((match.group("count") or "").lower(), 0)
+    said = match.group("count") or match.group("few") or ""
+    plural = bool(said) or word == "others" or _THING_IN_PLURAL.search(noun) is not None
+    count = {"two": 2, "three": 3}.get(said.lower(), 0)
     subject = "They" if plural else "It"
     verb = "" if _VERB.match(after) or after.startswith((",", " (")) else (" are" if plural else " is")
     return Reference(word, count, plural, f"{subject}{verb}{after}")
