@@ -888,7 +888,7 @@ class _Reader:
         at = live.index(lesion) if lesion in live else 0
         if at and s.text in lesion.evidence:
             kept = [st for st in live[at - 1].statements if not st.negated and not lesion.says(st.field)]
-            if "behav" in found.group() or "enhance" in found.group():
+            if re.search("behav|enhance|attenuation|density", found.group()):
                 kept = [st for st in kept if st.field in ("attenuation", "enhancement")]
             lesion.add(Facts(statements=kept, uncertain=True), s.text)
 
@@ -984,8 +984,10 @@ class _Reader:
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)
-        if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
-            return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
+        none_of = first == ["none", "of"] and {"the", "these", "them", "those"} & set(s.tokens[2:3])
+        if (none_of or {"all", "they", "these", "those", "lesions"} & set(first)) and self.current:
+            count = next((COUNTS[t] for t in s.tokens[1:5] if t in COUNTS), 0)
+            return [lesion for lesion in live if lesion.organ == self.current[-1].organ][-count:]
         return [lesion for lesion in self.current if not lesion.dropped]
 
     def _diagnosed(
@@ -1126,6 +1128,7 @@ _ALIKE = re.compile(
     r"\b(?:(?:behaves?|enhances?|appears?|looks?) "
     r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
     r"|of the same (?:kind|type|nature)"
+    r"|(?:shows?|has|have|with) (?:the same|identical|similar) (?:enhancement|attenuation|density)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"

@@ -41,8 +41,13 @@ _VERB = re.compile(
 _FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
 
 
+_LEAD_OF_PHASE = re.compile(
+    r"(?:on|in|at|during|after) [^,;.]{0,40}\b(?:phases?|images?|imaging|series|scans?|acquisitions?|contrast),? "
+    rf"(?=the (?:{_WORD})\b)",
+    re.IGNORECASE,
+)
 _LEAD = re.compile(
-    r"^(?:(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    r"^(?:(?:(?:of|among) (?:these|those|them|which)|in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
     rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
     re.IGNORECASE,
 )
@@ -70,7 +75,7 @@ _OTHER_ONE = (
 )
 _CONJUNCTION = r"(?:[,;] (?:and |but |while |whereas )?| (?:and|but|while|whereas) )"
 _VALUE = (
-    r"(?:(?:clearly|rather|slightly|only|probably|(?:most )?likely|strongly|predominantly) )*(?:an? |\d|well\b|ill\b|"
+    r"(?:(?:clearly|rather|slightly|only|probably|possibly|presumably|(?:most )?likely|strongly|predominantly) )*(?:an? |\d|well\b|ill\b|"
     r"sharply|poorly|hypo|hyper|iso|solid|cystic|homogen|heterogen|inhomogen|enhancing|calcified|necrotic|unchanged|"
     r"stable)"
 )
@@ -182,6 +187,10 @@ class Reference(NamedTuple):
 
 def clauses_of(sentence: str) -> Iterator[str]:
     """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
+    lead = _LEAD_OF_PHASE.match(sentence)
+    if lead:
+        yield from (lead.group() + clause for clause in clauses_of(sentence[lead.end() :]))
+        return
     sentence = completed(sentence)
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
     sentence = _LEAD.sub("", sentence)
@@ -236,6 +245,10 @@ def reference_of(clause: str) -> Reference | None:
     if found:
         return Reference(found.group("word").lower(), 0, False, clause[: found.start()])
     clause = clause.lstrip()
+    lead = _LEAD_OF_PHASE.match(clause)
+    if lead:  # "on the venous phase the larger one shows washout"
+        of_rest = reference_of(clause[lead.end() :])
+        return of_rest and of_rest._replace(clause=lead.group() + of_rest.clause)
     if _PLACED.match(clause):
         rest = next((clause[m.start() :] for m in _END_OF_PLACE.finditer(clause) if _VERB.match(clause[m.end() :])), "")
         bracket = re.search(r" \(|, ", clause)
