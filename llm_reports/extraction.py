@@ -1631,10 +1631,15 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
     starts = [begin] + [z.token for z in sizes[:-1]]
     after = bool(location_in(s, sizes[-1].token, len(s.tokens), f.organ))
+    first = location_in(s, 0, sizes[0].token, f.organ)
+    # "in segments 5 and 8 there are nodules of 19 and 31 mm"
+    listed = list(first.parts) if not after and len(first.parts) == len(sizes) else []
+    listed = [] if any(location_in(s, z.token, end, f.organ) for z, end in zip(sizes, ends, strict=True)) else listed
     found = []
-    for z, start, end in zip(sizes, starts, ends, strict=True):
+    for i, (z, start, end) in enumerate(zip(sizes, starts, ends, strict=True)):
         span = (z.token, end) if after else (start, z.token)
         location = location_in(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
+        location = Location(first.side, (listed[i],)) if listed else location
         found.append(
             Facts(
                 f.organ,
