@@ -270,6 +270,8 @@ class Lesion(Facts):
     """A lesion of the report."""
 
     evidence: list[str] = field(default_factory=list)
+    kind: list[Statement] = field(default_factory=list)
+    """The adjectives of the noun that it was introduced with, which *another one* shares."""
     shared: list[Statement] = field(default_factory=list)
     """What a plural says of each of its lesions, were the largest told of since: *three cysts; the largest ...*."""
     members: int = 0
@@ -621,6 +623,12 @@ class _Reader:
             if not found:
                 found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
+                before = (current or self.current)[-1:]
+                of_kind = _is_one_more(s, noun) and before
+                kind = list(before[0].kind) if of_kind else [st for st in f.statements if _is_within(st, noun)]
+                found[0].kind = [st for st in kind if not st.negated]
+                if of_kind:
+                    f.statements = [*f.statements, *(st for st in kind if not f.says(st.field))]
                 if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
                     kept = [st for st in self.current[-1].statements if not st.negated]
                     f.statements = [*f.statements, *(st for st in kept if not f.says(st.field))]
@@ -1267,6 +1275,16 @@ def _is_another(s: Sentence, noun: Noun) -> bool:
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
     return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
+
+
+def _is_within(st: Statement, noun: Noun) -> bool:
+    """Whether it is an adjective of the noun that says it."""
+    return noun.start <= st.start and st.end <= noun.end
+
+
+def _is_one_more(s: Sentence, noun: Noun) -> bool:
+    """Whether only *another*, *a second one* introduces a lesion, which is then of the kind of the one before."""
+    return _is_another(s, noun) or (noun.hit.name("lesion") == "pronoun" and s.tokens[noun.hit.start] == "another")
 
 
 def _name_of(s: Sentence, noun: Noun) -> str:
