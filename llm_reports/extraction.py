@@ -732,7 +732,8 @@ class _Reader:
         best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
         if definite or context.conclusion:
             return [best]
-        told = best in self.current and not f.location
+        inherited = not context.label and f.location == self.location
+        told = best in self.current and (not f.location or inherited)
         label = len(s.tokens) <= 4 and not f.plural  # "Benign hepatic cyst."
         label = label and (not best.diagnoses or f.called in best.diagnoses)
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
@@ -1160,7 +1161,7 @@ _FORM = re.compile(
     re.IGNORECASE,
 )
 _EARLIER = re.compile(
-    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?"
+    r"^(?:(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
     r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"

@@ -406,10 +406,16 @@ def _sizes(s: Sentence) -> list[Size]:
 
 
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
+    alone = sum(t[0] == "@" for t in tokens) == 1
+    after = next((i for i in range(at + 1, len(tokens)) if tokens[i][0] == "@"), 0)
+    if after and tokens[after - 1] == "to" and _CHANGED & set(tokens[at + 1 : after]):
+        return True  # "the 35 mm abscess has decreased to 18 mm"
     for i in range(at - 1, max(-1, at - 6), -1):
         ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@" or tokens[i] in ("unchanged", "stable"):
             break
+        if alone and tokens[i] == "previously" and tokens[i + 1] in _TOLD:
+            break  # "the previously described 19 mm lesion is stable"
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
     if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
@@ -422,11 +428,15 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
         return True
     if at > 1 and tokens[at - 1] == "(" and (tokens[at - 2][0] == "@" or tokens[at - 2] in _GROWN):  # 23 mm (20 mm)
         return tokens[at - 2] not in _GROWN or "compared" in tokens[: at - 2]  # "compared to ... it is smaller (92 mm)"
-    after = tokens[at + 1 : at + 4]
-    if not after or after[0] not in _PRIOR_AFTER:
+    follow = tokens[at + 1 : at + 4]
+    if not follow or follow[0] not in _PRIOR_AFTER:
         return False
     # "20 mm in 2020", "18 mm on the prior study", "12 mm previously"; but not "3 cm in segment 4"
-    return after[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in after[1:])
+    return follow[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in follow[1:])
+
+
+_CHANGED = words("decreased increased grown shrunk shrunken regressed enlarged progressed reduced")
+_TOLD = words("described seen noted known reported demonstrated identified mentioned documented")
 
 
 def _is_year(token: str) -> bool:
