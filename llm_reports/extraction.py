@@ -994,9 +994,11 @@ class _Reader:
         if ranked:
             return self._ranked(ranked)
         none_of = first == ["none", "of"] and {"the", "these", "them", "those"} & set(s.tokens[2:3])
-        if (none_of or {"all", "they", "these", "those", "lesions"} & set(first)) and self.current:
+        every = none_of or first == ["all", "of"]
+        if every or ({"all", "they", "these", "those", "lesions"} & set(first) and self.current):
             count = next((COUNTS[t] for t in s.tokens[1:5] if t in COUNTS), 0)
-            return [lesion for lesion in live if lesion.organ == self.current[-1].organ][-count:]
+            organ = self.current[-1].organ if self.current else self.organ
+            return [lesion for lesion in live if lesion.organ == organ][-count:]
         return [lesion for lesion in self.current if not lesion.dropped]
 
     def _diagnosed(
@@ -1360,13 +1362,15 @@ def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
 
 def _is_background(lesion: Lesion) -> bool:
     """Whether a cancer is only what the patient is known to have: *Metastatic pancreatic NET. Liver: ...*."""
-    said = lesion.statements or lesion.sizes or lesion.plural or lesion.location or lesion.concluded
-    if said or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
+    said = lesion.statements or lesion.sizes or lesion.plural or lesion.concluded
+    operated = any(_AFTER_SURGERY.search(text) for text in lesion.evidence)  # whose side is that of the operation
+    if said or (lesion.location and not operated) or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
         return False
     return _OF_PATIENT.search(lesion.evidence[0]) is not None
 
 
 _CANCERS = words("RCC PNET PDAC HCC cholangiocarcinoma UC lymphoma sarcoma")
+_AFTER_SURGERY = re.compile(r"\b(?:after|post|s/p|following) [^.;]*(?:ectomy|resection|surgery)\b", re.IGNORECASE)
 _OF_PATIENT = re.compile(
     r"^(?:metastatic|metastasi[sz]ed|recurrent)\b|\b(?:recurrent|metastasi[sz]ed|metastatic)\.?$", re.I
 )
