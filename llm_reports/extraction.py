@@ -526,7 +526,7 @@ class _Reader:
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
-            epithets=(_EPITHETS | _COUNTED) & set(s.tokens[noun.start : noun.end]),
+            epithets=frozenset(_epithets(s, noun)),
         )
 
     def _organ(
@@ -1251,10 +1251,6 @@ _CONCLUDING = words("thus hence therefore so accordingly altogether overall ie")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
-_EPITHETS = words(
-    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal "
-    "dominant"
-)
 _COUNTED = words("new second third another")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
@@ -1278,6 +1274,21 @@ def _is_another(s: Sentence, noun: Noun) -> bool:
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
     return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
+
+
+def _epithets(s: Sentence, noun: Noun) -> list[str]:
+    """The words that tell a lesion from others: *exophytic*, *large*, *new*, *dominant*; its organ and size do not."""
+    of_organs = {i for h in s.hits if h.has("organ", "site") for i in range(h.start, h.end)}
+    phrase = (t for i, t in enumerate(s.tokens[noun.start : noun.end], noun.start) if i not in of_organs)
+    return [t for t in phrase if t.isalpha() and t not in _NO_EPITHETS]
+
+
+_NO_EPITHETS = (
+    _DEFINITE
+    | words("a an and focal single solitary left right other all none lesion mass nodule tumor focus cyst metastasis")
+    | words("lesions masses nodules tumors foci cysts metastases")
+    | frozenset(COUNTS)
+)
 
 
 def _is_within(st: Statement, noun: Noun) -> bool:
