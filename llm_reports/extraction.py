@@ -402,7 +402,12 @@ class _Reader:
         labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
         self.label = context.label
         nouns = nouns_of(
-            s, lambda x: self._open_to(x, labelled), lambda hit: self._suits(s, hit), counted, self._is_in_cyst()
+            s,
+            lambda x: self._open_to(x, labelled),
+            lambda hit: self._suits(s, hit),
+            counted,
+            self._is_in_cyst(),
+            {x.called for x in self.recent if x.called and not x.dropped},
         )
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
@@ -624,7 +629,7 @@ class _Reader:
                 found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
                 before = (current or self.current)[-1:]
-                of_kind = _is_one_more(s, noun) and before
+                of_kind = _is_another(s, noun) and before
                 kind = list(before[0].kind) if of_kind else [st for st in f.statements if _is_within(st, noun)]
                 found[0].kind = [st for st in kind if not st.negated]
                 if of_kind:
@@ -682,7 +687,7 @@ class _Reader:
         phrase = s.tokens[max(0, noun.start - 1) : noun.hit.start]
         pointed = set(phrase) & words("this that these those")
         counted = set(phrase) & _COUNTED and not pointed
-        definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
+        definite = bool(f.name or set(phrase) & _DEFINITE or (f.plural and "all" in phrase)) and not counted
         new = bool(set(phrase) & _NEW) and not definite
         unsized = len(self.current) == 1 and not (self.current[0].sizes or self.current[0].plural or f.plural)
         sizes_it = unsized and s.tokens[noun.end : noun.end + 1] in (["size"], ["diameter"])  # "Lesion size is 33 mm."
@@ -1136,8 +1141,8 @@ def _compared_with(s: Sentence) -> str | None:
 
 _NOT_BEFORE = r"(?! (?:to|as|compared|on|than|with) (?:the |in )?(?:before|prior|previous|last|earlier))"
 _ALIKE = re.compile(
-    r"\b(?:(?:behaves?|enhances?|appears?|looks?) "
-    r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
+    r"\b(?:(?:behaves?|enhances?|appears?|looks?) (?:just |exactly |much |quite )?"
+    r"(?:the same|identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
     r"|of the same (?:kind|type|nature)"
     r"|(?:shows?|has|have|with) (?:the same|identical|similar) (?:enhancement|attenuation|density)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
@@ -1268,10 +1273,12 @@ def _in_both_organs(s: Sentence) -> bool:
 
 
 def _is_another(s: Sentence, noun: Noun) -> bool:
-    """Whether a pronoun stands for one more of the same: *a second one has formed*."""
+    """Whether a pronoun stands for one more of the same kind: *a second one has formed*, *another in the tail*."""
     if noun.hit.name("lesion") != "pronoun":
         return False
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    if s.tokens[noun.hit.start] == "another":
+        return True
     sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
     return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
 
@@ -1294,11 +1301,6 @@ _NO_EPITHETS = (
 def _is_within(st: Statement, noun: Noun) -> bool:
     """Whether it is an adjective of the noun that says it."""
     return noun.start <= st.start and st.end <= noun.end
-
-
-def _is_one_more(s: Sentence, noun: Noun) -> bool:
-    """Whether only *another*, *a second one* introduces a lesion, which is then of the kind of the one before."""
-    return _is_another(s, noun) or (noun.hit.name("lesion") == "pronoun" and s.tokens[noun.hit.start] == "another")
 
 
 def _name_of(s: Sentence, noun: Noun) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -308,6 +308,7 @@ def nouns_of(
     suits: Callable[[Hit], bool],
     counted: bool,
     in_cyst: bool = False,
+    called: Set[str] = frozenset(),
 ) -> list[Noun]:
     """The nouns of a sentence in order.
 
@@ -349,6 +350,8 @@ def nouns_of(
             )
         elif (s.is_negated(hit) and not (_is_one_of_none(s, hit) and not open_to(None))) or hit.start in past:
             noun.role = "nothing"
+        elif pathology in called and _is_subject_again(s, noun):
+            pass
         elif _is_diagnosis(s, noun, nouns, open_to(pathology)) or (
             pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
         ):
@@ -373,6 +376,12 @@ def nouns_of(
     if diffuse and any(n.role == "nothing" and {"focal", "discrete"} & set(s.tokens[n.start : n.end]) for n in nouns):
         nouns[0].role = "nothing"  # "hypoattenuation of the medulla without a focal mass"
     return nouns
+
+
+def _is_subject_again(s: Sentence, noun: Noun) -> bool:
+    """*The hyperdense cyst does not enhance*, after a cyst was told of: no diagnosis of another lesion."""
+    begins = noun.start == 0 and s.tokens[0] in ("the", "this", "both", "these")
+    return begins and s.tokens[noun.end : noun.end + 1] != ["is"] and not cue_after(s, noun)
 
 
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
@@ -494,7 +503,8 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     if between[-1:] == ["as"] and between[-2:-1] != ["well"] and _is_one_noun(s, first, second):
         return True  # "and was only seen on the arterial phase as a bright spot"
     apart = {"and", ";"} if pronoun or between[-1:] == ["as"] else {"and", ",", ";"}
-    if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
+    same = between and (between[-1] in ("as", "is", "represents") or between[-2:] == ["corresponds", "to"])
+    if same and not apart & set(between):
         return True
     if not first.pathology:
         # "echogenic focus, segment 7: CT shows a 17 mm lesion"
@@ -570,6 +580,10 @@ def _own_size(s: Sentence, noun: Noun) -> bool:
 def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
     """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
     lesions = [n for n in before if n.role == "lesion"]
+    if _own_size(s, noun) and lesions and lesions[-1].hit.name("lesion") == "pronoun":
+        between = s.tokens[lesions[-1].end : noun.start]
+        if noun.pathology and between[-1:] == ["is"] and not {"and", ";"} & set(between):
+            return True  # "the other, in segment 2, is a 12 mm cyst"
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
     named = (
@@ -855,7 +869,7 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
                 continue
             if re.match(r"^s[1-8][ab]?$", token):
                 parts.append(f"segment {token[1:]}")
-            elif token in ("left", "right") and "lobe" in tokens[i + 1 : i + 4]:
+            elif token in ("left", "right") and ("lobe" in tokens[i + 1 : i + 4] or _is_of_lesion(s, i)):
                 parts.append(f"{token} lobe")
             elif token in ("caudate", "dome"):
                 parts.append(token)
@@ -869,6 +883,12 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
             parts.append(token)
         i += 1
     return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
+
+
+def _is_of_lesion(s: Sentence, i: int) -> bool:
+    """*The left nodule*, *the right-sided hepatic mass*."""
+    following = [t for t in s.tokens[i + 1 : i + 4] if t not in ("sided", "hepatic", "liver")]
+    return following[:1] != [] and following[0] in _PLAIN_LESIONS
 
 
 _POLE_WORDS = words("pole third polar region portion")

@@ -48,6 +48,7 @@ _LEAD_OF_PHASE = re.compile(
 )
 _LEAD = re.compile(
     r"^(?:(?:(?:of|among) (?:these|those|them|which)|in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    r"(?:unlike|in contrast to|as opposed to|contrary to) [^,;]{3,60}, (?=(?:the|this|it)\b)|"
     rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
     re.IGNORECASE,
 )
