@@ -503,9 +503,10 @@ class _Reader:
         organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
         summary = context.conclusion and not context.label
-        if not location and self.location and organ == self.organ and not summary:
-            location = self.location
         before = s.tokens[noun.start : noun.hit.start]
+        of_all = {"all", "both", "these"} & set(before)
+        if not location and self.location and organ == self.organ and not (summary or of_all):
+            location = self.location
         gapped = s.tokens[noun.start + 2 : noun.start + 3] == ["and"]  # "a 12 mm and a 27 mm lesion"
         plural = is_plural(s, noun.hit) or (gapped and _sizes_within(s, noun) > 1) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
@@ -734,7 +735,9 @@ class _Reader:
                 ]
                 wanted = open_ones or [lesion for lesion in wanted if lesion.plural]
             return wanted
-        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
+        plain = not (f.sizes or f.location or f.pathology or f.epithets)  # "the lesion" is the one just spoken of
+        spoken = self.current if plain and len(self.current) == 1 else []
+        best = max(fitting, key=lambda x: (_likeness(f, x) + 2 * (x in spoken), self.recent.index(x)))
         if definite or context.conclusion:
             return [best]
         inherited = not context.label and f.location == self.location
@@ -999,7 +1002,7 @@ class _Reader:
         if ranked:
             return self._ranked(ranked)
         none_of = first == ["none", "of"] and {"the", "these", "them", "those"} & set(s.tokens[2:3])
-        every = none_of or first == ["all", "of"]
+        every = none_of or first in (["all", "of"], ["each", "of"])
         if every or ({"all", "they", "these", "those", "lesions"} & set(first) and self.current):
             count = next((COUNTS[t] for t in s.tokens[1:5] if t in COUNTS), 0)
             organ = self.current[-1].organ if self.current else self.organ
@@ -1287,7 +1290,10 @@ def _epithets(s: Sentence, noun: Noun) -> list[str]:
     """The words that tell a lesion from others: *exophytic*, *large*, *new*, *dominant*; its organ and size do not."""
     of_organs = {i for h in s.hits if h.has("organ", "site") for i in range(h.start, h.end)}
     phrase = (t for i, t in enumerate(s.tokens[noun.start : noun.end], noun.start) if i not in of_organs)
-    return [t for t in phrase if t.isalpha() and t not in _NO_EPITHETS]
+    return [_POSITIVE.get(t, t) for t in phrase if t.isalpha() and t not in _NO_EPITHETS]
+
+
+_POSITIVE = {"larger": "large", "smaller": "small", "bigger": "large", "big": "large"}
 
 
 _NO_EPITHETS = (

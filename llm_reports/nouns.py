@@ -473,6 +473,10 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
         exists = exists and (
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
+        one_more = s.tokens[max(0, i - 3) : i] == ["there", "is", "a"] and s.tokens[i + 1] in (",", "in", "measuring")
+        if token in ("second", "third", "fourth") and one_more:  # "there is a third, 1 cm, in segment 2"
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+            continue
         exists = exists or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
         if token == "one" and s.tokens[i + 1 : i + 3] in _OF_THEM and begins and not counted:
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
