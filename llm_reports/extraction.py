@@ -507,11 +507,10 @@ class _Reader:
         of_all = {"all", "both", "these"} & set(before)
         if not location and self.location and organ == self.organ and not (summary or of_all):
             location = self.location
-        gapped = s.tokens[noun.start + 2 : noun.start + 3] == ["and"]  # "a 12 mm and a 27 mm lesion"
-        plural = is_plural(s, noun.hit) or (gapped and _sizes_within(s, noun) > 1) or bool({"bilateral", "multiple"} & set(before))
+        plural = is_plural(s, noun.hit) or _is_gapped(s, noun) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
         both_parts = s.tokens[0] == "both" and len(location.parts) == 2  # "both the head and the tail contain a cyst"
-        if not plural and (both_parts or _in_both_organs(s)):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
+        if not plural and (both_parts or _in_both_organs(s)):  # "each kidney has a cyst: 4 cm left, 2 cm right"
             plural, count = True, 2
         if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
             count = 2  # "both kidneys contain masses"
@@ -1650,6 +1649,11 @@ def _own_place(s: Sentence, noun: Noun) -> str | None:
 def _are_parts(s: Sentence, noun: Noun) -> bool:
     """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
+
+
+def _is_gapped(s: Sentence, noun: Noun) -> bool:
+    """*A 12 mm and a 27 mm lesion* are two."""
+    return s.tokens[noun.start + 2 : noun.start + 3] == ["and"] and _sizes_within(s, noun) > 1
 
 
 def _measures(s: Sentence, noun: Noun) -> bool:

@@ -24,7 +24,8 @@ _WORD = (
 _THINGS = "ones?|lesions?|mass(?:es)?|tumou?rs?|nodules?|cysts?|foc(?:us|i)"
 _THING_IN_PLURAL = re.compile(r"(?:[^su]s|foci)$")
 _SUBJECT = re.compile(
-    rf"\bthe (?:(?P<few>two|three) )?(?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
+    rf"\bthe (?:(?P<few>two|three) )?(?P<word>{_WORD})(?: (?P<count>two|three))?"
+    r"(?: of (?:the|these|those) (?:two|three|lesions))?"
     rf"(?: (?P<noun>{_THINGS}))?(?= |,|$)",
     re.IGNORECASE,
 )
@@ -47,7 +48,8 @@ _LEAD_OF_PHASE = re.compile(
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"^(?:(?:(?:of|among) (?:these|those|them|which)|in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    r"^(?:(?:(?:of|among) (?:these|those|them|which)|in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|"
+    r"consequently),? (?=the )|"
     r"(?:unlike|in contrast to|as opposed to|contrary to) [^,;]{3,60}, (?=(?:the|this|it)\b)|"
     rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
     re.IGNORECASE,
@@ -76,7 +78,8 @@ _OTHER_ONE = (
 )
 _CONJUNCTION = r"(?:[,;] (?:and |but |while |whereas )?| (?:and|but|while|whereas) )"
 _VALUE = (
-    r"(?:(?:clearly|rather|slightly|only|probably|possibly|presumably|(?:most )?likely|strongly|predominantly) )*(?:an? |\d|well\b|ill\b|"
+    r"(?:(?:clearly|rather|slightly|only|probably|possibly|presumably|(?:most )?likely|strongly|predominantly) )*"
+    r"(?:an? |\d|well\b|ill\b|"
     r"sharply|poorly|hypo|hyper|iso|solid|cystic|homogen|heterogen|inhomogen|enhancing|calcified|necrotic|unchanged|"
     r"stable)"
 )
@@ -188,9 +191,9 @@ class Reference(NamedTuple):
 
 def clauses_of(sentence: str) -> Iterator[str]:
     """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
-    lead = _LEAD_OF_PHASE.match(sentence)
-    if lead:
-        yield from (lead.group() + clause for clause in clauses_of(sentence[lead.end() :]))
+    in_phase = _LEAD_OF_PHASE.match(sentence)
+    if in_phase:
+        yield from (in_phase.group() + clause for clause in clauses_of(sentence[in_phase.end() :]))
         return
     sentence = completed(sentence)
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence

@@ -30,6 +30,8 @@ FILES = {
     "development14": "w",
     "development15": "x",
     "development16": "y",
+    "development17": "z",
+    "development18": "p",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
