@@ -40,7 +40,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of, with_noun, with_verb
+from .references import LARGER, SMALLER, Reference, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
@@ -254,7 +254,9 @@ class Facts:
     """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
     epithets: frozenset[str] = frozenset()
     """The adjectives that tell it from others: *the cranial tumor*."""
-    placed: list[Said] = field(default_factory=list)
+    placed: bool = False
+    """Whether its own sentence says where it lies, and not only an earlier one or a heading."""
+    elsewhere: list[Said] = field(default_factory=list)
     """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
 
     @property
@@ -505,6 +507,7 @@ class _Reader:
         summary = context.conclusion and not context.label
         before = s.tokens[noun.start : noun.hit.start]
         of_all = {"all", "both", "these"} & set(before)
+        placed = bool(location)
         if not location and self.location and organ == self.organ and not (summary or of_all):
             location = self.location
         plural = is_plural(s, noun.hit) or _is_gapped(s, noun) or bool({"bilateral", "multiple"} & set(before))
@@ -532,6 +535,7 @@ class _Reader:
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
             epithets=frozenset(_epithets(s, noun)),
+            placed=placed,
         )
 
     def _organ(
@@ -603,9 +607,11 @@ class _Reader:
                 if elsewhere is not None and elsewhere not in HOSTS:
                     continue  # "RCC, suspected pulmonary metastases"
                 if elsewhere and "with" in s.tokens[max(0, noun.start - 2) : noun.start + 1] and loose.diagnoses:
-                    loose.placed.append((noun.pathology, elsewhere))
+                    loose.elsewhere.append((noun.pathology, elsewhere))
                     continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
+                if target and target.called not in (None, noun.pathology) and s.tokens[noun.start - 1] == "and":
+                    target = None  # "stable cyst and hemangioma"
                 if target and target.organ is None and target.sizes:  # "a collection in the lesser sac: pseudocyst"
                     target.organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology)
                 if target and not target.plural and _are_parts(s, noun):
@@ -707,11 +713,16 @@ class _Reader:
             known = self._known_as(set(phrase), f)
             if known:
                 return known
+        ranked = self._by_size(set(phrase), f) if definite and not f.plural else []
+        if ranked:
+            return ranked
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
-        placed = bool(f.location) and f.location != self.location
-        if not fitting and definite and not (f.epithets or placed) and _measures(s, noun):
+        if not fitting and definite and not f.placed:  # "Segment 8 is free. The lesion ...", after one in segment 7
+            fitting = [x for x in self.current if not x.dropped and _fits(replace(f, location=Location()), x)]
+            f.location = Location() if fitting else f.location
+        if not fitting and definite and not (f.epithets or f.placed) and _measures(s, noun):
             # "the mass measures 45 mm craniocaudally", after 41 mm
             fitting = [x for x in self.current if not (x.dropped or x.plural) and _fits(replace(f, sizes=[]), x)]
         if not fitting:
@@ -807,7 +818,7 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
-        for pathology, organ in loose.placed:
+        for pathology, organ in loose.elsewhere:
             for lesion in [x for x in self.recent if not x.dropped and x.organ == organ and x.pathology is None]:
                 lesion.add(Facts(diagnoses=[pathology], uncertain=True), s.text)
         self._name_primary(s)
@@ -938,6 +949,15 @@ class _Reader:
         if not found and ordinal is not None and complete:
             found = live[ordinal : ordinal + 1]
         return found[-1:] if found and _fits(f, found[-1]) else []
+
+    def _by_size(self, phrase: set[str], f: Facts) -> list[Lesion]:
+        """*Rim enhancement of the larger lesion*: the largest told of in the organ; not where a plural counts more."""
+        row = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
+        sizes = sorted((x for x in row if x.sizes), key=lambda x: max(x.sizes))
+        if len(sizes) < 2 or any(x.plural for x in row):
+            return []
+        found = sizes[-1:] if phrase & LARGER else sizes[:1] if phrase & SMALLER else []
+        return [x for x in found if _fits(f if f.placed else replace(f, location=Location()), x)]
 
     def _ranked(self, word: str) -> list[Lesion]:
         """The lesion that *the former* or *the latter* is."""

@@ -368,7 +368,8 @@ def nouns_of(
             told = _has_size(s, before.start, start) or {"the", "this"} & set(
                 s.tokens[max(0, before.start - 1) : before.start + 1]
             )
-            whole = s.tokens[start - 1] == "as" and told and not _own_size(s, noun)
+            defined = s.tokens[start - 1] == "is" and s.tokens[before.start] in ("the", "this")
+            whole = (s.tokens[start - 1] == "as" or defined) and told and not _own_size(s, noun)
             (noun if whole else before).role = "diagnosis"  # "two nodules, 13 and 18 mm, seen as bright spots"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))
@@ -485,6 +486,9 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
             continue
+        of_noun = s.tokens[i + 1] == "," and s.tokens[i + 2 : i + 3] and s.tokens[i + 2][0] == "@"
+        if token == "another" and of_noun and set(s.tokens[i + 3 : i + 5]) & _LESION_WORDS:
+            continue  # "another, 7 mm lesion"
         if (
             token == "another"
             and s.tokens[i + 1] == "one"
@@ -769,7 +773,8 @@ def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
         return True
     if before and before[-1].role == "diagnosis":
         between = s.tokens[before[-1].end : noun.start]
-        return len(between) <= 4 and "with" not in between
+        own = noun.pathology is None and _organ_within(s, noun.start, noun.hit.start) is not None
+        return len(between) <= 4 and "with" not in between and not own  # "is an FNH, segment 6 lesion a cyst"
     return False
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from .lexicon import words
 
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-_LARGER = words("larger bigger greater largest biggest")
-_SMALLER = words("smaller lesser smallest")
+LARGER = words("larger bigger greater largest biggest")
+SMALLER = words("smaller lesser smallest")
 _REST = words("other others remaining")
 _PLACES = words("left right upper lower superior inferior")
 _WORD = (
@@ -178,7 +178,7 @@ class Reference(NamedTuple):
     @property
     def by_size(self) -> int:
         """1: the larger one, -1: the smaller one."""
-        return (self.word in _LARGER) - (self.word in _SMALLER)
+        return (self.word in LARGER) - (self.word in SMALLER)
 
     @property
     def rest(self) -> bool:
