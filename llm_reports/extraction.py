@@ -610,7 +610,8 @@ class _Reader:
                     loose.elsewhere.append((noun.pathology, elsewhere))
                     continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
-                if target and target.called not in (None, noun.pathology) and s.tokens[noun.start - 1] == "and":
+                joined = "and" in s.tokens[noun.start - 1 : noun.start + 1]
+                if joined and target and target.called not in (None, noun.pathology):
                     target = None  # "stable cyst and hemangioma"
                 if target and target.organ is None and target.sizes:  # "a collection in the lesser sac: pseudocyst"
                     target.organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology)
@@ -1371,6 +1372,8 @@ def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
 
 
 def _is_doubted(s: Sentence, noun: Noun) -> bool:
+    if s.tokens[0] == "there" and s.tokens[1:3] in (["may", "be"], ["might", "be"], ["could", "be"]):
+        return True
     for cue in s.cues:
         if cue.has("doubt"):
             if s.tokens[cue.start] == "suspected" and s.sizes:

@@ -603,6 +603,9 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return False
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
+        listed = lesions and "," in s.tokens[max(0, noun.start - 1) : noun.start + 1]
+        if listed and not is_plural(s, noun.hit) and _organ_within(s, noun.start, noun.hit.start):
+            return False  # "segment 4 lesion consistent with FNH, segment 6 lesion with hemangioma"
         lead = s.tokens[noun.start - 1] if noun.start else ""
         if lead == ":" and lesions and _has_size(s, 0, noun.start) and s.tokens[noun.start] not in ("a", "an", "the"):
             return not (is_plural(s, noun.hit) or _has_size(s, noun.end, len(s.tokens)))
@@ -773,8 +776,7 @@ def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
         return True
     if before and before[-1].role == "diagnosis":
         between = s.tokens[before[-1].end : noun.start]
-        own = noun.pathology is None and _organ_within(s, noun.start, noun.hit.start) is not None
-        return len(between) <= 4 and "with" not in between and not own  # "is an FNH, segment 6 lesion a cyst"
+        return len(between) <= 4 and "with" not in between
     return False
 
 

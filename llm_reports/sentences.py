@@ -620,8 +620,10 @@ _RELATIVES = words("where when whose")  # "a lesion where enhancement could not 
 
 
 def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
-    """*Not seen on the prior CT*, *not present in 2018*: it is there now."""
+    """*Not seen on the prior CT*, *not present in 2018*, *not seen before*: it is there now."""
     after = tokens[cue.end : cue.end + 5]
+    if cue.has("absent") and after[:1] in (["before"], ["previously"]):
+        return True
     begins = cue.has("absent") and after[:1] in (["on"], ["in"], ["at"])
     return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
 
