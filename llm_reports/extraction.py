@@ -720,7 +720,7 @@ class _Reader:
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
-        if not fitting and definite and not f.placed:  # "Segment 8 is free. The lesion ...", after one in segment 7
+        if not fitting and definite and not (f.placed or context.label):  # "Segment 8 is free. The lesion ...", after one in segment 7
             fitting = [x for x in self.current if not x.dropped and _fits(replace(f, location=Location()), x)]
             f.location = Location() if fitting else f.location
         if not fitting and definite and not (f.epithets or f.placed) and _measures(s, noun):
@@ -916,8 +916,9 @@ class _Reader:
         at = live.index(lesion) if lesion in live else 0
         if at and s.text in lesion.evidence:
             kept = [st for st in live[at - 1].statements if not st.negated and not lesion.says(st.field)]
-            if re.search("behav|enhance|attenuation|density", found.group()):
-                kept = [st for st in kept if st.field in ("attenuation", "enhancement")]
+            for word, fields in _ALIKE_IN.items():
+                if word in found.group():
+                    kept = [st for st in kept if st.field in fields]
             lesion.add(Facts(statements=kept, uncertain=True), s.text)
 
     def _is_only_named(self, f: Facts, named: Lesion) -> bool:
@@ -1021,11 +1022,11 @@ class _Reader:
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)
-        none_of = first == ["none", "of"] and {"the", "these", "them", "those"} & set(s.tokens[2:3])
-        every = none_of or first in (["all", "of"], ["each", "of"])
+        every = _is_of_each(s)
         if every or ({"all", "they", "these", "those", "lesions"} & set(first) and self.current):
             count = next((COUNTS[t] for t in s.tokens[1:5] if t in COUNTS), 0)
-            organ = self.current[-1].organ if self.current else self.organ
+            named = organ_of([p for p in places_of(s) if p.start < 6 and not p.reference]) if every else None
+            organ = named or (self.current[-1].organ if self.current else self.organ)
             return [lesion for lesion in live if lesion.organ == organ][-count:]
         return [lesion for lesion in self.current if not lesion.dropped]
 
@@ -1172,6 +1173,13 @@ _ALIKE = re.compile(
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
+_ALIKE_IN = {
+    "behav": ("attenuation", "enhancement"),
+    "enhances": ("attenuation", "enhancement"),
+    "enhancement": ("enhancement",),
+    "attenuation": ("attenuation",),
+    "density": ("attenuation",),
+}
 _SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
 """What is not called a cyst."""
 
@@ -1389,6 +1397,14 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
             if cue.start >= noun.end and s.chunks[cue.start] == s.chunks[noun.hit.start] and cue.end - cue.start >= 3:
                 return True
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
+
+
+def _is_of_each(s: Sentence) -> bool:
+    """*All of them*, *none of the three liver lesions*, *each of these*; but *none of the nodes* speaks of others."""
+    if s.tokens[:2] not in (["all", "of"], ["none", "of"], ["each", "of"]):
+        return False
+    nouns = (h for h in s.hits if is_lesion_noun(h) and h.end <= 7 and is_plural(s, h))
+    return s.tokens[2:3] in (["them"], ["these"], ["those"]) or any(nouns)
 
 
 _EXCLUDED = words("excluded exclude ruled rule")
@@ -1785,7 +1801,7 @@ def _likeness(f: Facts, lesion: Lesion) -> float:
     if f.noun and f.noun == lesion.noun:
         points += 1
     if f.epithets and lesion.epithets:
-        points += 3 if f.epithets & lesion.epithets else -1
+        points += 3 if f.epithets & lesion.epithets else -0.5
     for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
         mine, its = f.says(name), lesion.says(name)
         if mine and its:

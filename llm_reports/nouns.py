@@ -382,7 +382,7 @@ def nouns_of(
 def _is_subject_again(s: Sentence, noun: Noun) -> bool:
     """*The hyperdense cyst does not enhance*, after a cyst was told of: no diagnosis of another lesion."""
     begins = noun.start == 0 and s.tokens[0] in ("the", "this", "both", "these")
-    return begins and s.tokens[noun.end : noun.end + 1] != ["is"] and not cue_after(s, noun)
+    return begins and not cue_after(s, noun)
 
 
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:

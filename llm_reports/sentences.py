@@ -408,13 +408,14 @@ def _sizes(s: Sentence) -> list[Size]:
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
     alone = sum(t[0] == "@" for t in tokens) == 1
     after = next((i for i in range(at + 1, len(tokens)) if tokens[i][0] == "@"), 0)
-    if after and tokens[after - 1] == "to" and _CHANGED & set(tokens[at + 1 : after]):
+    between = set(tokens[at + 1 : after])
+    if after and tokens[after - 1] == "to" and _CHANGED & between and not between & _OF_ANOTHER_CLAUSE:
         return True  # "the 35 mm abscess has decreased to 18 mm"
     for i in range(at - 1, max(-1, at - 6), -1):
         ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@" or tokens[i] in ("unchanged", "stable"):
             break
-        if alone and tokens[i] == "previously" and tokens[i + 1] in _TOLD:
+        if alone and tokens[i] == "previously" and tokens[i + 1] in _TOLD and not _CHANGED & set(tokens):
             break  # "the previously described 19 mm lesion is stable"
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
@@ -435,7 +436,8 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
     return follow[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in follow[1:])
 
 
-_CHANGED = words("decreased increased grown shrunk shrunken regressed enlarged progressed reduced")
+_CHANGED = words("decreased increased grown shrunk shrunken regressed enlarged progressed reduced smaller larger")
+_OF_ANOTHER_CLAUSE = words("and but while whereas , ;")
 _TOLD = words("described seen noted known reported demonstrated identified mentioned documented")
 
 
