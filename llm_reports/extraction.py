@@ -635,6 +635,9 @@ class _Reader:
             if not found:
                 found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
+                if f.plural:
+                    largest = next((i for i, t in enumerate(s.tokens) if t in LARGER), len(s.tokens))
+                    found[0].shared = [st for st in f.statements if not st.negated and st.start < largest]
                 before = (current or self.current)[-1:]
                 of_kind = _is_another(s, noun) and before
                 kind = list(before[0].kind) if of_kind else [st for st in f.statements if _is_within(st, noun)]
@@ -666,7 +669,6 @@ class _Reader:
             name=f.name,
             noun=f.noun,
             epithets=f.epithets,
-            shared=[st for st in f.statements if f.plural and not st.negated],
         )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
         whole = next((t for t in reversed(self.recent) if one_of and _has_next(t, f)), None)
@@ -720,7 +722,9 @@ class _Reader:
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
-        if not fitting and definite and not (f.placed or context.label):  # "Segment 8 is free. The lesion ...", after one in segment 7
+        if (
+            not fitting and definite and not (f.placed or context.label)
+        ):  # "Segment 8 is free. The lesion ...", after one in segment 7
             fitting = [x for x in self.current if not x.dropped and _fits(replace(f, location=Location()), x)]
             f.location = Location() if fitting else f.location
         if not fitting and definite and not (f.epithets or f.placed) and _measures(s, noun):

@@ -32,6 +32,7 @@ FILES = {
     "development16": "y",
     "development17": "z",
     "development18": "p",
+    "development19": "o",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
