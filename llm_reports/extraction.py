@@ -40,7 +40,7 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import Reference, clauses_of, reference_of, with_noun, with_verb
+from .references import LARGER, SMALLER, Reference, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
 
@@ -254,7 +254,9 @@ class Facts:
     """The noun that it was introduced with, were it *mass* or *tumor*; not *lesion*, which any may be called."""
     epithets: frozenset[str] = frozenset()
     """The adjectives that tell it from others: *the cranial tumor*."""
-    placed: list[Said] = field(default_factory=list)
+    placed: bool = False
+    """Whether its own sentence says where it lies, and not only an earlier one or a heading."""
+    elsewhere: list[Said] = field(default_factory=list)
     """Diagnoses of lesions of another organ, and that organ: *carcinoma with suspected liver metastasis*."""
 
     @property
@@ -270,6 +272,10 @@ class Lesion(Facts):
     """A lesion of the report."""
 
     evidence: list[str] = field(default_factory=list)
+    kind: list[Statement] = field(default_factory=list)
+    """The adjectives of the noun that it was introduced with, which *another one* shares."""
+    shared: list[Statement] = field(default_factory=list)
+    """What a plural says of each of its lesions, were the largest told of since: *three cysts; the largest ...*."""
     members: int = 0
     """How many lesions of a plural have since been described one by one."""
     dropped: bool = False
@@ -398,7 +404,12 @@ class _Reader:
         labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
         self.label = context.label
         nouns = nouns_of(
-            s, lambda x: self._open_to(x, labelled), lambda hit: self._suits(s, hit), counted, self._is_in_cyst()
+            s,
+            lambda x: self._open_to(x, labelled),
+            lambda hit: self._suits(s, hit),
+            counted,
+            self._is_in_cyst(),
+            {x.called for x in self.recent if x.called and not x.dropped},
         )
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
@@ -406,7 +417,7 @@ class _Reader:
         facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
         told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
-        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _holds_sizes(s, n) else n.end)]
+        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _sizes_within(s, n) > 1 else n.end)]
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
@@ -494,21 +505,22 @@ class _Reader:
         organ = self._organ(s, noun, (start, end), apart, context)
         location = location_in(s, start, end, organ)
         summary = context.conclusion and not context.label
-        if not location and self.location and organ == self.organ and not summary:
-            location = self.location
         before = s.tokens[noun.start : noun.hit.start]
-        plural = is_plural(s, noun.hit) or bool({"bilateral", "multiple"} & set(before))
+        of_all = {"all", "both", "these"} & set(before)
+        placed = bool(location)
+        if not location and self.location and organ == self.organ and not (summary or of_all):
+            location = self.location
+        plural = is_plural(s, noun.hit) or _is_gapped(s, noun) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
-        if not plural and _in_both_organs(s):  # "each kidney has a cyst: 4 cm on the left, 2 cm on the right"
+        both_parts = s.tokens[0] == "both" and len(location.parts) == 2  # "both the head and the tail contain a cyst"
+        if not plural and (both_parts or _in_both_organs(s)):  # "each kidney has a cyst: 4 cm left, 2 cm right"
             plural, count = True, 2
         if plural and not count and not before and "both" in s.tokens[:2] and not s.sizes:
             count = 2  # "both kidneys contain masses"
         if plural and s.tokens[noun.end : noun.end + 2] == [":", "one"]:
             count = count or 2
         uncertain = _is_doubted(s, noun) if noun.pathology is None else _is_not_excluded(s, noun)
-        after = s.tokens[noun.end : noun.end + 1]
-        numbered = bool(after) and ((after[0].isdigit() and len(after[0]) < 3) or _is_lettered(s, noun))
-        name = after[0] if numbered and not noun.pathology else ""
+        name = "" if noun.pathology else _name_of(s, noun)
         head = s.tokens[noun.end - 1]
         whole = self.current[-1] if self.current and s.tokens[noun.end : noun.end + 2] == ["of", "them"] else None
         return Facts(
@@ -522,7 +534,8 @@ class _Reader:
             uncertain=uncertain,
             name=name,
             noun="" if head in ("lesion", "lesions") or noun.pathology else head,
-            epithets=_EPITHETS & set(s.tokens[noun.start : noun.end]),
+            epithets=frozenset(_epithets(s, noun)),
+            placed=placed,
         )
 
     def _organ(
@@ -594,9 +607,12 @@ class _Reader:
                 if elsewhere is not None and elsewhere not in HOSTS:
                     continue  # "RCC, suspected pulmonary metastases"
                 if elsewhere and "with" in s.tokens[max(0, noun.start - 2) : noun.start + 1] and loose.diagnoses:
-                    loose.placed.append((noun.pathology, elsewhere))
+                    loose.elsewhere.append((noun.pathology, elsewhere))
                     continue
                 target = _diagnosed(s, noun, lesion_nouns, by_noun)
+                joined = "and" in s.tokens[noun.start - 1 : noun.start + 1]
+                if joined and target and target.called not in (None, noun.pathology):
+                    target = None  # "stable cyst and hemangioma"
                 if target and target.organ is None and target.sizes:  # "a collection in the lesser sac: pseudocyst"
                     target.organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology)
                 if target and not target.plural and _are_parts(s, noun):
@@ -617,8 +633,17 @@ class _Reader:
         for f, noun in told:
             found = self._same(s, f, noun, context)
             if not found:
-                found = [self._opened(f, s.text)]
+                found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
+                if f.plural:
+                    largest = next((i for i, t in enumerate(s.tokens) if t in LARGER), len(s.tokens))
+                    found[0].shared = [st for st in f.statements if not st.negated and st.start < largest]
+                before = (current or self.current)[-1:]
+                of_kind = _is_another(s, noun) and before
+                kind = list(before[0].kind) if of_kind else [st for st in f.statements if _is_within(st, noun)]
+                found[0].kind = [st for st in kind if not st.negated]
+                if of_kind:
+                    f.statements = [*f.statements, *(st for st in kind if not f.says(st.field))]
                 if _is_similar(s, noun) and self.current and not self.current[-1].dropped:
                     kept = [st for st in self.current[-1].statements if not st.negated]
                     f.statements = [*f.statements, *(st for st in kept if not f.says(st.field))]
@@ -630,8 +655,11 @@ class _Reader:
             current += [lesion for lesion in found if lesion not in current]
         self.current = current
 
-    def _opened(self, f: Facts, text: str, listed: bool = False) -> Lesion:
-        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them."""
+    def _opened(self, f: Facts, text: str, listed: bool = False, one_of: bool = False) -> Lesion:
+        """A new lesion, with what was said of the plural that counted it. ``listed``: it stands in a list of them.
+
+        ``one_of``: it is only called *the smallest* or *another one*.
+        """
         lesion = Lesion(
             f.organ,
             f.location,
@@ -643,7 +671,12 @@ class _Reader:
             epithets=f.epithets,
         )
         template = next((t for t in reversed(self.recent) if _has_member(t, f, listed)), None)
-        if template:
+        whole = next((t for t in reversed(self.recent) if one_of and _has_next(t, f)), None)
+        if whole:
+            whole.members += 1
+            lesion.statements += whole.shared
+            lesion.called = whole.called
+        elif template:
             template.members += 1
             template.dropped = True
             lesion.statements += template.statements
@@ -662,21 +695,41 @@ class _Reader:
             return self._ranked(s.tokens[noun.hit.start])
         phrase = s.tokens[max(0, noun.start - 1) : noun.hit.start]
         pointed = set(phrase) & words("this that these those")
-        counted = set(phrase) & words("new second third another") and not pointed
-        definite = bool(f.name or set(phrase) & _DEFINITE) and not counted
+        counted = set(phrase) & _COUNTED and not pointed
+        definite = bool(f.name or set(phrase) & _DEFINITE or (f.plural and "all" in phrase)) and not counted
         new = bool(set(phrase) & _NEW) and not definite
-        bare = not new and not f.sizes
+        unsized = len(self.current) == 1 and not (self.current[0].sizes or self.current[0].plural or f.plural)
+        sizes_it = unsized and s.tokens[noun.end : noun.end + 1] in (["size"], ["diameter"])  # "Lesion size is 33 mm."
+        bare = not new and (not f.sizes or sizes_it)
         if self._is_apposed(s, f, noun):
             return self.current
+        numbered = self._numbered(f)
+        if numbered:
+            return numbered
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
             named = [x for x in self.recent if x.concluded and self._is_only_named(f, x)]
             if len(named) == 1 and named[0].location.equals(f.location):
                 return named  # "Impression: Left renal AML. Findings: The left kidney has a nodule ..."
+        if counted and "the" in phrase and not f.plural:
+            known = self._known_as(set(phrase), f)
+            if known:
+                return known
+        ranked = self._by_size(set(phrase), f) if definite and not f.plural else []
+        if ranked:
+            return ranked
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
+        if (
+            not fitting and definite and not (f.placed or context.label)
+        ):  # "Segment 8 is free. The lesion ...", after one in segment 7
+            fitting = [x for x in self.current if not x.dropped and _fits(replace(f, location=Location()), x)]
+            f.location = Location() if fitting else f.location
+        if not fitting and definite and not (f.epithets or f.placed) and _measures(s, noun):
+            # "the mass measures 45 mm craniocaudally", after 41 mm
+            fitting = [x for x in self.current if not (x.dropped or x.plural) and _fits(replace(f, sizes=[]), x)]
         if not fitting:
             return []
         organs = {p.organ for p in places_of(s) if p.explicit and p.organ in HOSTS and not p.reference}
@@ -697,10 +750,13 @@ class _Reader:
                 ]
                 wanted = open_ones or [lesion for lesion in wanted if lesion.plural]
             return wanted
-        best = max(fitting, key=lambda lesion: (_likeness(f, lesion), self.recent.index(lesion)))
+        plain = not (f.sizes or f.location or f.pathology or f.epithets)  # "the lesion" is the one just spoken of
+        spoken = self.current if plain and len(self.current) == 1 else []
+        best = max(fitting, key=lambda x: (_likeness(f, x) + 2 * (x in spoken), self.recent.index(x)))
         if definite or context.conclusion:
             return [best]
-        told = best in self.current and not f.location
+        inherited = not context.label and f.location == self.location
+        told = best in self.current and (not f.location or inherited)
         label = len(s.tokens) <= 4 and not f.plural  # "Benign hepatic cyst."
         label = label and (not best.diagnoses or f.called in best.diagnoses)
         return [best] if f.location.equals(best.location) or (told and (label or not f.called)) else []
@@ -767,7 +823,7 @@ class _Reader:
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
                 facts = Facts(None, location, loose.statements, loose.sizes, denied=loose.denied, uncertain=True)
                 lesion.add(facts, s.text)
-        for pathology, organ in loose.placed:
+        for pathology, organ in loose.elsewhere:
             for lesion in [x for x in self.recent if not x.dropped and x.organ == organ and x.pathology is None]:
                 lesion.add(Facts(diagnoses=[pathology], uncertain=True), s.text)
         self._name_primary(s)
@@ -864,8 +920,9 @@ class _Reader:
         at = live.index(lesion) if lesion in live else 0
         if at and s.text in lesion.evidence:
             kept = [st for st in live[at - 1].statements if not st.negated and not lesion.says(st.field)]
-            if "behav" in found.group() or "enhance" in found.group():
-                kept = [st for st in kept if st.field in ("attenuation", "enhancement")]
+            for word, fields in _ALIKE_IN.items():
+                if word in found.group():
+                    kept = [st for st in kept if st.field in fields]
             lesion.add(Facts(statements=kept, uncertain=True), s.text)
 
     def _is_only_named(self, f: Facts, named: Lesion) -> bool:
@@ -880,6 +937,33 @@ class _Reader:
             or named.called in (None, "cyst")
         )
         return not known and named.organ == f.organ and not named.location.contradicts(f.location)
+
+    def _numbered(self, f: Facts) -> list[Lesion]:
+        """*Lesion 2* of a report that names none of them so is the second that it tells of."""
+        live = [x for x in self.recent if not x.dropped]
+        names = {x.name: x for x in live if x.name} or {str(i + 1): x for i, x in enumerate(live)}
+        found = [names[name] for name in f.name.split() if name in names]
+        fits = all(_fits(replace(f, name="", organ=None), x) for x in found)
+        return found if fits and len(found) == len(f.name.split()) else []
+
+    def _known_as(self, phrase: set[str], f: Facts) -> list[Lesion]:
+        """*The new lesion*, *the second nodule*: the one that was introduced as such, or else the second in the row."""
+        live = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
+        found = [x for x in live if phrase & _COUNTED & x.epithets]
+        ordinal = next((i for i, word in enumerate(("first", "second", "third")) if word in phrase), None)
+        complete = not any(x.plural for x in live)
+        if not found and ordinal is not None and complete:
+            found = live[ordinal : ordinal + 1]
+        return found[-1:] if found and _fits(f, found[-1]) else []
+
+    def _by_size(self, phrase: set[str], f: Facts) -> list[Lesion]:
+        """*Rim enhancement of the larger lesion*: the largest told of in the organ; not where a plural counts more."""
+        row = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
+        sizes = sorted((x for x in row if x.sizes), key=lambda x: max(x.sizes))
+        if len(sizes) < 2 or any(x.plural for x in row):
+            return []
+        found = sizes[-1:] if phrase & LARGER else sizes[:1] if phrase & SMALLER else []
+        return [x for x in found if _fits(f if f.placed else replace(f, location=Location()), x)]
 
     def _ranked(self, word: str) -> list[Lesion]:
         """The lesion that *the former* or *the latter* is."""
@@ -922,7 +1006,7 @@ class _Reader:
             return list(row[-max(1, reference.number) :])
         if reference.by_size:
             sized = sorted((x for x in row if x.sizes), key=lambda x: reference.by_size * max(x.sizes))
-            return sized[-1:] if len(sized) > 1 else []
+            return sized[-max(1, reference.number) :] if len(sized) > max(1, reference.number) else []
         if reference.place:
             placed = [x for x in live if reference.place in f"{x.location}".split()]
             return placed if len(placed) == 1 or (reference.plural and placed) else []
@@ -942,8 +1026,12 @@ class _Reader:
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)
-        if {"all", "they", "these", "those", "lesions"} & set(first) and self.current:
-            return [lesion for lesion in live if lesion.organ == self.current[-1].organ]
+        every = _is_of_each(s)
+        if every or ({"all", "they", "these", "those", "lesions"} & set(first) and self.current):
+            count = next((COUNTS[t] for t in s.tokens[1:5] if t in COUNTS), 0)
+            named = organ_of([p for p in places_of(s) if p.start < 6 and not p.reference]) if every else None
+            organ = named or (self.current[-1].organ if self.current else self.organ)
+            return [lesion for lesion in live if lesion.organ == organ][-count:]
         return [lesion for lesion in self.current if not lesion.dropped]
 
     def _diagnosed(
@@ -1081,13 +1169,21 @@ def _compared_with(s: Sentence) -> str | None:
 
 _NOT_BEFORE = r"(?! (?:to|as|compared|on|than|with) (?:the |in )?(?:before|prior|previous|last|earlier))"
 _ALIKE = re.compile(
-    r"\b(?:(?:behaves?|enhances?|appears?|looks?) "
-    r"(?:identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
+    r"\b(?:(?:behaves?|enhances?|appears?|looks?) (?:just |exactly |much |quite )?"
+    r"(?:the same|identically|identical|similarly|similar|alike|in the same (?:way|manner|fashion))"
     r"|of the same (?:kind|type|nature)"
+    r"|(?:shows?|has|have|with) (?:the same|identical|similar) (?:enhancement|attenuation|density)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
+_ALIKE_IN = {
+    "behav": ("attenuation", "enhancement"),
+    "enhances": ("attenuation", "enhancement"),
+    "enhancement": ("enhancement",),
+    "attenuation": ("attenuation",),
+    "density": ("attenuation",),
+}
 _SOLID = words("PDAC PNET metastasis HCC hemangioma oncocytoma AML FNH adenoma lymphoma UC sarcoma cholangiocarcinoma")
 """What is not called a cyst."""
 
@@ -1107,7 +1203,7 @@ _FORM = re.compile(
     re.IGNORECASE,
 )
 _EARLIER = re.compile(
-    r"^(?:(?:compared to )?(?:in|on|at) (?:the |that |an? |his |her )?"
+    r"^(?:(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
     r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
@@ -1195,9 +1291,7 @@ _CONCLUDING = words("thus hence therefore so accordingly altogether overall ie")
 _DEFINITE = words(
     "index reference the this these that those both its said known previously above aforementioned such same"
 )
-_EPITHETS = words(
-    "cranial caudal anterior posterior medial lateral ventral dorsal proximal distal upper lower satellite multifocal"
-)
+_COUNTED = words("new second third another")
 _NEW = words("a an another second third new additional further one two three four five six several multiple numerous")
 
 
@@ -1214,19 +1308,55 @@ def _in_both_organs(s: Sentence) -> bool:
 
 
 def _is_another(s: Sentence, noun: Noun) -> bool:
-    """Whether a pronoun stands for one more of the same: *a second one has formed*."""
+    """Whether a pronoun stands for one more of the same kind: *a second one has formed*, *another in the tail*."""
     if noun.hit.name("lesion") != "pronoun":
         return False
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
+    if s.tokens[noun.hit.start] == "another":
+        return True
     sided = s.tokens[noun.hit.start] == "one" and bool({"left", "right", "upper", "lower"} & set(before))
     return sided or before[:1] in (["a"], ["another"])  # "a second one", "the right one"
 
 
-def _is_lettered(s: Sentence, noun: Noun) -> bool:
-    """Whether a lesion has a letter: *Lesion B is a cyst*."""
-    letter, after = s.tokens[noun.end], s.tokens[noun.end + 1 : noun.end + 2]
-    begins = noun.start == 0 and letter in tuple("abcdef") and s.tokens[noun.hit.start] in ("lesion", "mass", "nodule")
-    return begins and bool(after) and after[0] in (*_LINKS, "in", "(", ":", ",", "-")
+def _epithets(s: Sentence, noun: Noun) -> list[str]:
+    """The words that tell a lesion from others: *exophytic*, *large*, *new*, *dominant*; its organ and size do not."""
+    of_organs = {i for h in s.hits if h.has("organ", "site") for i in range(h.start, h.end)}
+    phrase = (t for i, t in enumerate(s.tokens[noun.start : noun.end], noun.start) if i not in of_organs)
+    return [_POSITIVE.get(t, t) for t in phrase if t.isalpha() and t not in _NO_EPITHETS]
+
+
+_POSITIVE = {"larger": "large", "smaller": "small", "bigger": "large", "big": "large"}
+
+
+_NO_EPITHETS = (
+    _DEFINITE
+    | words("a an and focal single solitary left right other all none lesion mass nodule tumor focus cyst metastasis")
+    | words("lesions masses nodules tumors foci cysts metastases")
+    | frozenset(COUNTS)
+)
+
+
+def _is_within(st: Statement, noun: Noun) -> bool:
+    """Whether it is an adjective of the noun that says it."""
+    return noun.start <= st.start and st.end <= noun.end
+
+
+def _name_of(s: Sentence, noun: Noun) -> str:
+    """The number or letter of a lesion: *lesion 2*, *lesions 1 and 2*, *lesion (B)*; but *lesion 60 HU* has none."""
+    after = s.tokens[noun.end : noun.end + 3]
+    if is_plural(s, noun.hit):
+        return f"{after[0]} {after[2]}" if after[1:2] == ["and"] and {after[0], after[2]} <= _NAMES else ""
+    if after[:1] == ["("] and after[2:] == [")"] and after[1] in _NAMES:
+        return after[1]
+    if after and after[0].isdigit() and len(after[0]) < 3 and after[1:2] != ["hu"]:
+        return after[0]
+    begins = noun.start == 0 and s.tokens[noun.hit.start] in ("lesion", "mass", "nodule")
+    lettered = begins and after[:1] and after[0] in _LETTERS and after[1:2] and after[1] in _AFTER_LETTER
+    return after[0] if lettered else ""
+
+
+_LETTERS = "abcdef"
+_NAMES = frozenset((*_LETTERS, *map(str, range(1, 10))))
 
 
 def _is_finding(s: Sentence) -> bool:
@@ -1254,6 +1384,8 @@ def _with_place_before(s: Sentence, noun: Noun, bound: int) -> int:
 
 
 def _is_doubted(s: Sentence, noun: Noun) -> bool:
+    if s.tokens[0] == "there" and s.tokens[1:3] in (["may", "be"], ["might", "be"], ["could", "be"]):
+        return True
     for cue in s.cues:
         if cue.has("doubt"):
             if s.tokens[cue.start] == "suspected" and s.sizes:
@@ -1271,6 +1403,14 @@ def _is_doubted(s: Sentence, noun: Noun) -> bool:
     return "?" in (s.tokens[noun.start - 1 : noun.start] + s.tokens[noun.end : noun.end + 1])
 
 
+def _is_of_each(s: Sentence) -> bool:
+    """*All of them*, *none of the three liver lesions*, *each of these*; but *none of the nodes* speaks of others."""
+    if s.tokens[:2] not in (["all", "of"], ["none", "of"], ["each", "of"]):
+        return False
+    nouns = (h for h in s.hits if is_lesion_noun(h) and h.end <= 7 and is_plural(s, h))
+    return s.tokens[2:3] in (["them"], ["these"], ["those"]) or any(nouns)
+
+
 _EXCLUDED = words("excluded exclude ruled rule")
 
 
@@ -1283,13 +1423,15 @@ def _is_not_excluded(s: Sentence, noun: Noun) -> bool:
 
 def _is_background(lesion: Lesion) -> bool:
     """Whether a cancer is only what the patient is known to have: *Metastatic pancreatic NET. Liver: ...*."""
-    said = lesion.statements or lesion.sizes or lesion.plural or lesion.location or lesion.concluded
-    if said or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
+    said = lesion.statements or lesion.sizes or lesion.plural or lesion.concluded
+    operated = any(_AFTER_SURGERY.search(text) for text in lesion.evidence)  # whose side is that of the operation
+    if said or (lesion.location and not operated) or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
         return False
     return _OF_PATIENT.search(lesion.evidence[0]) is not None
 
 
 _CANCERS = words("RCC PNET PDAC HCC cholangiocarcinoma UC lymphoma sarcoma")
+_AFTER_SURGERY = re.compile(r"\b(?:after|post|s/p|following) [^.;]*(?:ectomy|resection|surgery)\b", re.IGNORECASE)
 _OF_PATIENT = re.compile(
     r"^(?:metastatic|metastasi[sz]ed|recurrent)\b|\b(?:recurrent|metastasi[sz]ed|metastatic)\.?$", re.I
 )
@@ -1350,6 +1492,7 @@ def _is_of_next(s: Sentence, noun: Noun, cue: Hit) -> bool:
 
 
 _LINKS = words("is are was were appears appear shows show measures measuring contains has have enhances")
+_AFTER_LETTER = _LINKS | {"in", "(", ":", ",", "-"}
 
 
 def _owners(
@@ -1551,9 +1694,20 @@ def _are_parts(s: Sentence, noun: Noun) -> bool:
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
 
 
-def _holds_sizes(s: Sentence, noun: Noun) -> bool:
-    """*The 8 mm and 10 mm hepatic cysts*."""
-    return sum(noun.start <= z.token < noun.hit.start for z in s.sizes) > 1
+def _is_gapped(s: Sentence, noun: Noun) -> bool:
+    """*A 12 mm and a 27 mm lesion* are two."""
+    return s.tokens[noun.start + 2 : noun.start + 3] == ["and"] and _sizes_within(s, noun) > 1
+
+
+def _measures(s: Sentence, noun: Noun) -> bool:
+    """Whether a size is what the sentence says of one lesion: *the mass measures 45 mm*; not *the mass of 45 mm*."""
+    last = max((z.token for z in s.sizes), default=0)
+    return not is_plural(s, noun.hit) and bool({"measures", "measured"} & set(s.tokens[noun.end : last]))
+
+
+def _sizes_within(s: Sentence, noun: Noun) -> int:
+    """How many sizes a noun phrase holds: *the 8 mm and 10 mm hepatic cysts*."""
+    return sum(noun.start <= z.token < noun.hit.start for z in s.sizes)
 
 
 def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
@@ -1566,10 +1720,15 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     ends = [z.token for z in sizes[1:]] + [len(s.tokens)]
     starts = [begin] + [z.token for z in sizes[:-1]]
     after = bool(location_in(s, sizes[-1].token, len(s.tokens), f.organ))
+    first = location_in(s, 0, sizes[0].token, f.organ)
+    # "in segments 5 and 8 there are nodules of 19 and 31 mm"
+    listed = list(first.parts) if not after and len(first.parts) == len(sizes) else []
+    listed = [] if any(location_in(s, z.token, end, f.organ) for z, end in zip(sizes, ends, strict=True)) else listed
     found = []
-    for z, start, end in zip(sizes, starts, ends, strict=True):
+    for i, (z, start, end) in enumerate(zip(sizes, starts, ends, strict=True)):
         span = (z.token, end) if after else (start, z.token)
         location = location_in(s, *span, f.organ) or _bare_segment(s, z.token, f.organ) or Location(f.location.side)
+        location = Location(first.side, (listed[i],)) if listed else location
         found.append(
             Facts(
                 f.organ,
@@ -1601,6 +1760,11 @@ def _has_member(template: Lesion, f: Facts, listed: bool) -> bool:
         and template.organ == f.organ
         and f.called in (None, template.called)
     )
+
+
+def _has_next(whole: Lesion, f: Facts) -> bool:
+    """Whether a further lesion is one of a plural whose largest has been told of."""
+    return whole.plural and bool(whole.sizes) and whole.members + 1 < whole.count and whole.organ == f.organ
 
 
 def _fits(f: Facts, lesion: Lesion) -> bool:
@@ -1641,7 +1805,7 @@ def _likeness(f: Facts, lesion: Lesion) -> float:
     if f.noun and f.noun == lesion.noun:
         points += 1
     if f.epithets and lesion.epithets:
-        points += 3 if f.epithets & lesion.epithets else -1
+        points += 3 if f.epithets & lesion.epithets else -0.5
     for name in ("attenuation", "margin", "composition", "texture", "enhancement"):
         mine, its = f.says(name), lesion.says(name)
         if mine and its:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -171,6 +171,9 @@ def _phrase_start(s: Sentence, hit: Hit, taken: set[int]) -> int:
         if token == ",":
             comma = comma or i
         if token in ("a", "an", "the"):
+            lead = s.tokens[max(0, i - 3) : i]
+            if token != "the" and s.tokens[i + 1][0] == "@" and lead[2:] == ["and"] and lead[1][0] == "@":
+                return i - 3 if lead[0] in ("a", "an") else i  # "a 12 mm and a 27 mm lesion"
             break
     if comma and i and s.tokens[i - 1] in ("is", "are", "was", "were", "appears", "remains"):
         return comma + 1  # *Lesion 1 is isodense, lesion 2 is a cyst*: the adjective before the comma is a predicate
@@ -305,6 +308,7 @@ def nouns_of(
     suits: Callable[[Hit], bool],
     counted: bool,
     in_cyst: bool = False,
+    called: Set[str] = frozenset(),
 ) -> list[Noun]:
     """The nouns of a sentence in order.
 
@@ -325,6 +329,8 @@ def nouns_of(
             continue
         if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
             continue
+        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"]:  # "renal mass protocol CT"
+            continue
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
@@ -344,6 +350,8 @@ def nouns_of(
             )
         elif (s.is_negated(hit) and not (_is_one_of_none(s, hit) and not open_to(None))) or hit.start in past:
             noun.role = "nothing"
+        elif pathology in called and _is_subject_again(s, noun):
+            pass
         elif _is_diagnosis(s, noun, nouns, open_to(pathology)) or (
             pathology and not any(n.role == "lesion" for n in nouns) and _only_names(s, noun) and suits(hit)
         ):
@@ -360,7 +368,8 @@ def nouns_of(
             told = _has_size(s, before.start, start) or {"the", "this"} & set(
                 s.tokens[max(0, before.start - 1) : before.start + 1]
             )
-            whole = s.tokens[start - 1] == "as" and told and not _own_size(s, noun)
+            defined = s.tokens[start - 1] == "is" and s.tokens[before.start] in ("the", "this")
+            whole = (s.tokens[start - 1] == "as" or defined) and told and not _own_size(s, noun)
             (noun if whole else before).role = "diagnosis"  # "two nodules, 13 and 18 mm, seen as bright spots"
         nouns.append(noun)
         taken.update(range(hit.start, hit.end))
@@ -368,6 +377,12 @@ def nouns_of(
     if diffuse and any(n.role == "nothing" and {"focal", "discrete"} & set(s.tokens[n.start : n.end]) for n in nouns):
         nouns[0].role = "nothing"  # "hypoattenuation of the medulla without a focal mass"
     return nouns
+
+
+def _is_subject_again(s: Sentence, noun: Noun) -> bool:
+    """*The hyperdense cyst does not enhance*, after a cyst was told of: no diagnosis of another lesion."""
+    begins = noun.start == 0 and s.tokens[0] in ("the", "this", "both", "these")
+    return begins and not cue_after(s, noun)
 
 
 def _is_property_of(s: Sentence, hit: Hit, start: int, before: Sequence[Noun]) -> bool:
@@ -431,7 +446,7 @@ _WHICH_ONE = words(
     "upper lower left right cranial caudal medial lateral dorsal ventral "
     "first second third other larger smaller anterior posterior"
 )
-_PRONOUNS = words("one another other first second third fourth larger smaller latter former")
+_PRONOUNS = words("one another other first second third fourth larger smaller smallest latter former")
 _AFTER_PRONOUN = words("is in on measures lies shows was one at has appears of that which with a @ , (")
 
 
@@ -459,6 +474,10 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
         exists = exists and (
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
+        one_more = s.tokens[max(0, i - 3) : i] == ["there", "is", "a"] and s.tokens[i + 1] in (",", "in", "measuring")
+        if token in ("second", "third", "fourth") and one_more:  # "there is a third, 1 cm, in segment 2"
+            found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
+            continue
         exists = exists or (token == "one" and i > 1 and s.tokens[i - 2] == "a" and s.tokens[i - 1] in _FURTHER)
         if token == "one" and s.tokens[i + 1 : i + 3] in _OF_THEM and begins and not counted:
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
@@ -467,6 +486,9 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             found.append(Hit(0, 1, (lexicon.Term("lesion", "pronoun"),)))
         if token not in (_PRONOUNS if counted else ("another", "former", "latter")) and not (token == "one" and exists):
             continue
+        of_noun = s.tokens[i + 1] == "," and s.tokens[i + 2 : i + 3] and s.tokens[i + 2][0] == "@"
+        if token == "another" and of_noun and set(s.tokens[i + 3 : i + 5]) & _LESION_WORDS:
+            continue  # "another, 7 mm lesion"
         if (
             token == "another"
             and s.tokens[i + 1] == "one"
@@ -489,7 +511,8 @@ def _is_apposed(s: Sentence, first: Noun, second: Noun) -> bool:
     if between[-1:] == ["as"] and between[-2:-1] != ["well"] and _is_one_noun(s, first, second):
         return True  # "and was only seen on the arterial phase as a bright spot"
     apart = {"and", ";"} if pronoun or between[-1:] == ["as"] else {"and", ",", ";"}
-    if between and between[-1] in ("as", "is", "represents") and not apart & set(between):
+    same = between and (between[-1] in ("as", "is", "represents") or between[-2:] == ["corresponds", "to"])
+    if same and not apart & set(between):
         return True
     if not first.pathology:
         # "echogenic focus, segment 7: CT shows a 17 mm lesion"
@@ -565,6 +588,10 @@ def _own_size(s: Sentence, noun: Noun) -> bool:
 def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions: bool) -> bool:
     """Whether a noun only says what a lesion is: *consistent with metastasis*, *a cyst is favored*."""
     lesions = [n for n in before if n.role == "lesion"]
+    if _own_size(s, noun) and lesions and lesions[-1].hit.name("lesion") == "pronoun":
+        between = s.tokens[lesions[-1].end : noun.start]
+        if noun.pathology and between[-1:] == ["is"] and not {"and", ";"} & set(between):
+            return True  # "the other, in segment 2, is a 12 mm cyst"
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
     named = (
@@ -576,6 +603,9 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         return False
     cue = cue_before(s, noun, before)
     if noun.pathology is None:
+        listed = lesions and "," in s.tokens[max(0, noun.start - 1) : noun.start + 1]
+        if listed and not is_plural(s, noun.hit) and _organ_within(s, noun.start, noun.hit.start):
+            return False  # "segment 4 lesion consistent with FNH, segment 6 lesion with hemangioma"
         lead = s.tokens[noun.start - 1] if noun.start else ""
         if lead == ":" and lesions and _has_size(s, 0, noun.start) and s.tokens[noun.start] not in ("a", "an", "the"):
             return not (is_plural(s, noun.hit) or _has_size(s, noun.end, len(s.tokens)))
@@ -850,7 +880,7 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
                 continue
             if re.match(r"^s[1-8][ab]?$", token):
                 parts.append(f"segment {token[1:]}")
-            elif token in ("left", "right") and "lobe" in tokens[i + 1 : i + 4]:
+            elif token in ("left", "right") and ("lobe" in tokens[i + 1 : i + 4] or _is_of_lesion(s, i)):
                 parts.append(f"{token} lobe")
             elif token in ("caudate", "dome"):
                 parts.append(token)
@@ -864,6 +894,12 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
             parts.append(token)
         i += 1
     return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
+
+
+def _is_of_lesion(s: Sentence, i: int) -> bool:
+    """*The left nodule*, *the right-sided hepatic mass*."""
+    following = [t for t in s.tokens[i + 1 : i + 4] if t not in ("sided", "hepatic", "liver")]
+    return following[:1] != [] and following[0] in _PLAIN_LESIONS
 
 
 _POLE_WORDS = words("pole third polar region portion")

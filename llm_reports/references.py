@@ -12,8 +12,8 @@ from typing import NamedTuple
 from .lexicon import words
 
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-_LARGER = words("larger bigger greater largest biggest")
-_SMALLER = words("smaller lesser smallest")
+LARGER = words("larger bigger greater largest biggest")
+SMALLER = words("smaller lesser smallest")
 _REST = words("other others remaining")
 _PLACES = words("left right upper lower superior inferior")
 _WORD = (
@@ -24,7 +24,8 @@ _WORD = (
 _THINGS = "ones?|lesions?|mass(?:es)?|tumou?rs?|nodules?|cysts?|foc(?:us|i)"
 _THING_IN_PLURAL = re.compile(r"(?:[^su]s|foci)$")
 _SUBJECT = re.compile(
-    rf"\bthe (?P<word>{_WORD})(?: (?P<count>two|three))?(?: of (?:the|these|those) (?:two|three|lesions))?"
+    rf"\bthe (?:(?P<few>two|three) )?(?P<word>{_WORD})(?: (?P<count>two|three))?"
+    r"(?: of (?:the|these|those) (?:two|three|lesions))?"
     rf"(?: (?P<noun>{_THINGS}))?(?= |,|$)",
     re.IGNORECASE,
 )
@@ -41,13 +42,21 @@ _VERB = re.compile(
 _FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
 
 
+_LEAD_OF_PHASE = re.compile(
+    r"(?:on|in|at|during|after) [^,;.]{0,40}\b(?:phases?|images?|imaging|series|scans?|acquisitions?|contrast),? "
+    rf"(?=the (?:{_WORD})\b)",
+    re.IGNORECASE,
+)
 _LEAD = re.compile(
-    r"^(?:(?:in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|consequently),? (?=the )|"
+    r"^(?:(?:(?:of|among) (?:these|those|them|which)|in (?:summary|conclusion|synopsis)|overall|therefore|thus|hence|"
+    r"consequently),? (?=the )|"
+    r"(?:unlike|in contrast to|as opposed to|contrary to) [^,;]{3,60}, (?=(?:the|this|it)\b)|"
     rf"(?:while|whereas) (?=the (?:{_WORD})\b))",
     re.IGNORECASE,
 )
 _KIND = r"(?:\w+[ -]){1,2}(?:lesion|mass|tumou?r|nodule|one)"
 _OF_ONE = re.compile(rf"the {_KIND}\b", re.IGNORECASE)
+_NUMBERED_NEXT = re.compile(r"; lesion \d", re.IGNORECASE)
 _ELLIPSIS = re.compile(
     rf"(?:,| and|,? while|,? whereas|, and) the (?P<subject>{_KIND}) (?=(?:probably |likely )?an? )", re.IGNORECASE
 )
@@ -69,7 +78,8 @@ _OTHER_ONE = (
 )
 _CONJUNCTION = r"(?:[,;] (?:and |but |while |whereas )?| (?:and|but|while|whereas) )"
 _VALUE = (
-    r"(?:(?:clearly|rather|slightly|only|probably|(?:most )?likely|strongly|predominantly) )*(?:an? |\d|well\b|ill\b|"
+    r"(?:(?:clearly|rather|slightly|only|probably|possibly|presumably|(?:most )?likely|strongly|predominantly) )*"
+    r"(?:an? |\d|well\b|ill\b|"
     r"sharply|poorly|hypo|hyper|iso|solid|cystic|homogen|heterogen|inhomogen|enhancing|calcified|necrotic|unchanged|"
     r"stable)"
 )
@@ -168,7 +178,7 @@ class Reference(NamedTuple):
     @property
     def by_size(self) -> int:
         """1: the larger one, -1: the smaller one."""
-        return (self.word in _LARGER) - (self.word in _SMALLER)
+        return (self.word in LARGER) - (self.word in SMALLER)
 
     @property
     def rest(self) -> bool:
@@ -181,10 +191,14 @@ class Reference(NamedTuple):
 
 def clauses_of(sentence: str) -> Iterator[str]:
     """The clauses of a sentence, divided where another of the lesions that it refers to becomes the subject."""
+    in_phase = _LEAD_OF_PHASE.match(sentence)
+    if in_phase:
+        yield from (in_phase.group() + clause for clause in clauses_of(sentence[in_phase.end() :]))
+        return
     sentence = completed(sentence)
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
     sentence = _LEAD.sub("", sentence)
-    if "; the " in sentence:
+    if "; the " in sentence or _NUMBERED_NEXT.search(sentence):
         for part in sentence.split("; "):
             yield from clauses_of(part)
         return
@@ -235,6 +249,10 @@ def reference_of(clause: str) -> Reference | None:
     if found:
         return Reference(found.group("word").lower(), 0, False, clause[: found.start()])
     clause = clause.lstrip()
+    lead = _LEAD_OF_PHASE.match(clause)
+    if lead:  # "on the venous phase the larger one shows washout"
+        of_rest = reference_of(clause[lead.end() :])
+        return of_rest and of_rest._replace(clause=lead.group() + of_rest.clause)
     if _PLACED.match(clause):
         rest = next((clause[m.start() :] for m in _END_OF_PLACE.finditer(clause) if _VERB.match(clause[m.end() :])), "")
         bracket = re.search(r" \(|, ", clause)
@@ -249,8 +267,9 @@ def reference_of(clause: str) -> Reference | None:
     after = clause[match.end() :]
     word = match.group("word").lower().removesuffix("-sided")
     noun = (match.group("noun") or "").lower()
-    plural = bool(match.group("count")) or word == "others" or _THING_IN_PLURAL.search(noun) is not None
-    count = {"two": 2, "three": 3}.get((match.group("count") or "").lower(), 0)
+    said = match.group("count") or match.group("few") or ""
+    plural = bool(said) or word == "others" or _THING_IN_PLURAL.search(noun) is not None
+    count = {"two": 2, "three": 3}.get(said.lower(), 0)
     subject = "They" if plural else "It"
     verb = "" if _VERB.match(after) or after.startswith((",", " (")) else (" are" if plural else " is")
     return Reference(word, count, plural, f"{subject}{verb}{after}")

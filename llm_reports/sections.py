@@ -21,6 +21,9 @@ _CONCLUSIONS = re.compile(
     r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
+_BARE_HEADING = re.compile(
+    r"\s*(?:findings|impression|conclusions?|opinion|summary|assessment|interpretation)\s*", re.IGNORECASE
+)
 _LABEL = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])?\s*([A-Za-z][A-Za-z0-9 ,/&()'\-]{0,60}?)\s*:(?!\d)\s*")
 _NUMBERING = re.compile(r"^\s*(?:[-*\u2022\u00b7]|#\d{1,2}[.):,]?|\(?\d{1,2}[.)]|\(?[a-h]\))\s*(?=\D)", re.IGNORECASE)
 
@@ -85,6 +88,7 @@ def _lines(report: str) -> Iterator[str]:
     """Lines, those joined that only wrap a sentence."""
     held = ""
     for line in report.splitlines():
+        line = f"{line.rstrip()}:" if _BARE_HEADING.fullmatch(line) else line
         wraps = line.strip() and (line.strip()[0].islower() or held.rstrip()[-1:] in (",", "-"))
         if held and wraps and not _NUMBERING.match(line):
             held = f"{held.rstrip()} {line.strip()}"

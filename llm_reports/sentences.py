@@ -406,10 +406,17 @@ def _sizes(s: Sentence) -> list[Size]:
 
 
 def _is_prior(tokens: Sequence[str], at: int) -> bool:
+    alone = sum(t[0] == "@" for t in tokens) == 1
+    after = next((i for i in range(at + 1, len(tokens)) if tokens[i][0] == "@"), 0)
+    between = set(tokens[at + 1 : after])
+    if after and tokens[after - 1] == "to" and _CHANGED & between and not between & _OF_ANOTHER_CLAUSE:
+        return True  # "the 35 mm abscess has decreased to 18 mm"
     for i in range(at - 1, max(-1, at - 6), -1):
         ends = tokens[i] in ".,;)" or (tokens[i] in (":", "-") and tokens[i - 1] not in _PRIOR_BEFORE)
         if tokens[i] in _NOW or ends or tokens[i][0] == "@" or tokens[i] in ("unchanged", "stable"):
             break
+        if alone and tokens[i] == "previously" and tokens[i + 1] in _TOLD and not _CHANGED & set(tokens):
+            break  # "the previously described 19 mm lesion is stable"
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
     if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
@@ -422,11 +429,16 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
         return True
     if at > 1 and tokens[at - 1] == "(" and (tokens[at - 2][0] == "@" or tokens[at - 2] in _GROWN):  # 23 mm (20 mm)
         return tokens[at - 2] not in _GROWN or "compared" in tokens[: at - 2]  # "compared to ... it is smaller (92 mm)"
-    after = tokens[at + 1 : at + 4]
-    if not after or after[0] not in _PRIOR_AFTER:
+    follow = tokens[at + 1 : at + 4]
+    if not follow or follow[0] not in _PRIOR_AFTER:
         return False
     # "20 mm in 2020", "18 mm on the prior study", "12 mm previously"; but not "3 cm in segment 4"
-    return after[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in after[1:])
+    return follow[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in follow[1:])
+
+
+_CHANGED = words("decreased increased grown shrunk shrunken regressed enlarged progressed reduced smaller larger")
+_OF_ANOTHER_CLAUSE = words("and but while whereas , ;")
+_TOLD = words("described seen noted known reported demonstrated identified mentioned documented")
 
 
 def _is_year(token: str) -> bool:
@@ -610,8 +622,10 @@ _RELATIVES = words("where when whose")  # "a lesion where enhancement could not 
 
 
 def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
-    """*Not seen on the prior CT*, *not present in 2018*: it is there now."""
+    """*Not seen on the prior CT*, *not present in 2018*, *not seen before*: it is there now."""
     after = tokens[cue.end : cue.end + 5]
+    if cue.has("absent") and after[:1] in (["before"], ["previously"]):
+        return True
     begins = cue.has("absent") and after[:1] in (["on"], ["in"], ["at"])
     return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
 

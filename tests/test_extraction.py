@@ -221,6 +221,9 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development14", 40, 0.99, 0.93, 0.02),
         ("development15", 120, 0.98, 0.93, 0.02),
         ("development16", 60, 0.99, 0.92, 0.02),
+        ("development17", 100, 0.99, 0.95, 0.04),
+        ("development18", 50, 0.97, 0.91, 0.08),
+        ("development19", 50, 0.98, 0.95, 0.01),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
@@ -581,3 +584,228 @@ def test_an_edge_enhances_where_it_is_the_subject(report: str, enhancement: str)
 def test_a_second_lesion_without_enhancement_is_no_word_for_the_first() -> None:
     found = extract_lesions("A 30 mm mass in the pancreatic tail. A lesion without enhancement is seen in the head.")
     assert [x.descriptors.enhancement for x in found] == [None, "none"]
+
+
+def told(report: str) -> list[dict[str, Any]]:
+    """What a report says of its lesions, without their organ."""
+    return [{k: v for k, v in lesion.items() if k != "organ"} for lesion in lesions(report)]
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (  # a number names a lesion of a numbered list, a density does not
+            "1. Pancreatic neck lesion, 16 mm. 2. Liver lesion, 10 mm. Lesion 1 is hypervascular, lesion 2 a metastasis.",
+            [{"size_mm": 16.0, "enhancement": "hyper"}, {"size_mm": 10.0, "pathology": "metastasis"}],
+        ),
+        (
+            "Liver lesion 1: 18 mm, hypodense.\nLiver lesion 2: 24 mm.\nLiver lesion 3: 9 mm.\nLesions 1 and 2 are metastases.",
+            [
+                {"size_mm": 18.0, "attenuation": "hypo", "pathology": "metastasis"},
+                {"size_mm": 24.0, "pathology": "metastasis"},
+                {"size_mm": 9.0},
+            ],
+        ),
+        (
+            "Renal CT. Unenhanced: 24 mm lesion of the left kidney. Venous phase: lesion 60 HU. Lesion margins smooth.",
+            [{"size_mm": 24.0, "margin": "well-defined"}],
+        ),
+        (  # the new lesion, the second one
+            "Known liver hemangioma of 30 mm. A new lesion of 14 mm in segment 5. Unlike the hemangioma, the new lesion shows rim enhancement.",
+            [{"size_mm": 30.0, "pathology": "hemangioma"}, {"size_mm": 14.0, "enhancement": "rim"}],
+        ),
+        (
+            "The liver shows a 14 mm nodule in segment 2. There is a second nodule of 21 mm in segment 4. Only the second nodule washes out.",
+            [{"size_mm": 14.0}, {"size_mm": 21.0, "enhancement": "washout"}],
+        ),
+        (  # another diameter
+            "Mass in the pancreatic head of 41 mm. Coronal images show that this mass measures 45 mm craniocaudally. It is hypodense.",
+            [{"size_mm": 41.0, "attenuation": "hypo"}],
+        ),
+        (
+            "There is a hypodense mass in segment 6 of the liver. Lesion size is 33 mm. It shows washout.",
+            [{"size_mm": 33.0, "attenuation": "hypo", "enhancement": "washout"}],
+        ),
+        (
+            "A 12 mm and a 27 mm lesion are seen in the liver. The 27 mm lesion is hypodense. Washout of the latter is seen.",
+            [{"size_mm": 12.0}, {"size_mm": 27.0, "attenuation": "hypo", "enhancement": "washout"}],
+        ),
+        (
+            "Both the pancreatic head and the tail contain a cystic lesion. The one in the head measures 10 mm. The one in the tail measures 16 mm.",
+            [{"size_mm": 10.0, "composition": "cystic"}, {"size_mm": 16.0, "composition": "cystic"}],
+        ),
+        (  # what a plural says holds for the largest and for the next
+            "Three hypodense liver lesions. The largest, in segment 7, measures 41 mm and shows rim enhancement. The smallest is in segment 2 and measures 6 mm.",
+            [
+                {"size_mm": 41.0, "attenuation": "hypo", "enhancement": "rim"},
+                {"size_mm": 6.0, "attenuation": "hypo"},
+            ],
+        ),
+        (
+            "Liver lesions of 41 mm in segment 7, 20 mm in segment 5 and 6 mm in segment 2. The two larger lesions are metastases.",
+            [
+                {"size_mm": 41.0, "pathology": "metastasis"},
+                {"size_mm": 20.0, "pathology": "metastasis"},
+                {"size_mm": 6.0},
+            ],
+        ),
+        (
+            "Two liver lesions, segment 5 (15 mm) and segment 7 (24 mm). On the venous phase the larger shows washout.",
+            [{"size_mm": 15.0}, {"size_mm": 24.0, "enhancement": "washout"}],
+        ),
+        (
+            "Liver lesions: 15 mm in segment 5 and 24 mm in segment 7. Of these, the smaller is hypodense.",
+            [{"size_mm": 15.0, "attenuation": "hypo"}, {"size_mm": 24.0}],
+        ),
+        (
+            "Right kidney upper pole lesion 12 mm. Right kidney lower pole lesion 15 mm. None of the two lesions enhances.",
+            [{"size_mm": 12.0, "enhancement": "none"}, {"size_mm": 15.0, "enhancement": "none"}],
+        ),
+        (
+            "Segment 2: 11 mm lesion. Segment 5: 16 mm lesion. All lesions are hypodense. Each of them is well defined.",
+            [
+                {"size_mm": 11.0, "attenuation": "hypo", "margin": "well-defined"},
+                {"size_mm": 16.0, "attenuation": "hypo", "margin": "well-defined"},
+            ],
+        ),
+        (
+            "In segments 5 and 8 there are nodules of 19 mm and 31 mm. The nodule in segment 5 is hypodense.",
+            [{"size_mm": 19.0, "attenuation": "hypo"}, {"size_mm": 31.0}],
+        ),
+        (
+            "There is a hypervascular mass in the pancreatic body, 29 mm, and another in the pancreatic tail, 12 mm.",
+            [{"size_mm": 29.0, "enhancement": "hyper"}, {"size_mm": 12.0, "enhancement": "hyper"}],
+        ),
+        (
+            "Segment 5 shows a lesion with rim enhancement, 23 mm. Segment 6 shows a lesion with the same enhancement, 17 mm.",
+            [{"size_mm": 23.0, "enhancement": "rim"}, {"size_mm": 17.0, "enhancement": "rim"}],
+        ),
+        (  # headings without a colon
+            "FINDINGS\nA 24 mm mass in the pancreatic body.\nIMPRESSION\nHypodense mass in the pancreatic body measuring 2.4 cm.",
+            [{"size_mm": 24.0, "attenuation": "hypo"}],
+        ),
+        (  # sizes of then and now
+            "The 35 mm lesion in the liver has decreased to 18 mm after therapy.",
+            [{"size_mm": 18.0}],
+        ),
+        ("A previously described 19 mm lesion in segment 3 of the liver is stable.", [{"size_mm": 19.0}]),
+        (
+            "Lesion in segment 1 of the liver, 31 mm. On review of the outside CT from 2020 the lesion was already present, 20 mm.",
+            [{"size_mm": 31.0}],
+        ),
+        (
+            "Metastatic renal cell carcinoma after left nephrectomy. There is a 29 mm mass in the pancreatic body.",
+            [{"size_mm": 29.0}],
+        ),
+        (  # the words of its noun
+            "Exophytic mass of the left kidney, 28 mm. Endophytic mass of the left kidney, 19 mm. The exophytic mass is hypodense.",
+            [{"size_mm": 28.0, "attenuation": "hypo"}, {"size_mm": 19.0}],
+        ),
+        (
+            "There is a large mass, 88 mm, in the left hepatic lobe, and a smaller mass, 25 mm, in the right one. The large mass is heterogeneous.",
+            [{"size_mm": 88.0, "texture": "heterogeneous"}, {"size_mm": 25.0}],
+        ),
+        (
+            "A 12 mm hyperdense cyst and a 22 mm solid lesion in the left kidney. The hyperdense cyst does not enhance.",
+            [
+                {
+                    "size_mm": 12.0,
+                    "attenuation": "hyper",
+                    "enhancement": "none",
+                    "composition": "cystic",
+                    "pathology": "cyst",
+                },
+                {"size_mm": 22.0, "composition": "solid"},
+            ],
+        ),
+        (
+            "Two lesions are present in the liver. The one in segment 5 is 23 mm in size. The other, in segment 2, is a 12 mm cyst.",
+            [{"size_mm": 23.0}, {"size_mm": 12.0, "composition": "cystic", "pathology": "cyst"}],
+        ),
+        (
+            "The hepatic lesion described on ultrasound corresponds to a 33 mm lesion in segment 8. It is hypodense.",
+            [{"size_mm": 33.0, "attenuation": "hypo"}],
+        ),
+        (
+            "A nodule in the left lobe of the liver and a nodule in the right lobe. The left nodule is 13 mm. The right nodule is 28 mm and hypodense.",
+            [{"size_mm": 13.0}, {"size_mm": 28.0, "attenuation": "hypo"}],
+        ),
+        (  # the one just spoken of
+            "Solid mass of the right kidney 29 mm. Simple cyst of the right kidney 44 mm. Lesion without enhancement.",
+            [
+                {"size_mm": 29.0, "composition": "solid"},
+                {"size_mm": 44.0, "enhancement": "none", "composition": "cystic", "pathology": "cyst"},
+            ],
+        ),
+        (
+            "In the liver there is a lesion of 40 mm in segment 6, and there is a third, 10 mm, in segment 2.",
+            [{"size_mm": 40.0}, {"size_mm": 10.0}],
+        ),
+        (  # a place that only an earlier sentence named
+            "Segment 7 of the liver shows a 33 mm lesion. Segment 8 is free. The lesion is hypervascular.",
+            [{"size_mm": 33.0, "enhancement": "hyper"}],
+        ),
+        (
+            "Liver lesions: 34 mm in segment 2 and 22 mm in segment 7. Rim enhancement is noted in the larger lesion.",
+            [{"size_mm": 34.0, "enhancement": "rim"}, {"size_mm": 22.0}],
+        ),
+        (
+            "Liver lesion of 26 mm in segment 6. Another, 7 mm lesion in segment 4 is hypodense.",
+            [{"size_mm": 26.0}, {"size_mm": 7.0, "attenuation": "hypo"}],
+        ),
+        (
+            "At the resection margin of the left kidney a 15 mm nodule is seen. The nodule thus is a recurrence.",
+            [{"size_mm": 15.0}],
+        ),
+        (
+            "A 4 cm cyst in segment 4 of the liver. A 15 mm hemangioma in segment 7. Impression: Stable hepatic cyst and hemangioma.",
+            [
+                {"size_mm": 40.0, "composition": "cystic", "pathology": "cyst"},
+                {"size_mm": 15.0, "pathology": "hemangioma"},
+            ],
+        ),
+        (
+            "Liver lesion in segment 4, 22 mm. Liver lesion in segment 6, 31 mm. Conclusion: segment 4 lesion consistent with FNH, segment 6 lesion consistent with hemangioma.",
+            [{"size_mm": 22.0, "pathology": "FNH"}, {"size_mm": 31.0, "pathology": "hemangioma"}],
+        ),
+        ("A liver lesion in segment 6 not seen before measures 10 mm.", [{"size_mm": 10.0}]),
+        (
+            "In the tail of the pancreas an isodense lesion of 14 mm with arterial enhancement. A lesion with similar enhancement, measuring 8 mm, is found in the body.",
+            [
+                {"size_mm": 14.0, "attenuation": "iso", "enhancement": "arterial"},
+                {"size_mm": 8.0, "enhancement": "arterial"},
+            ],
+        ),
+    ],
+)
+def test_what_is_said_of_a_later_mention_goes_to_its_lesion(report: str, expected: list[dict[str, Any]]) -> None:
+    assert told(report) == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (
+            "Liver: 2 cm cyst in segment 4. The second lesion in segment 6 measures 3 cm.",
+            [{"size_mm": 20.0, "composition": "cystic", "pathology": "cyst"}, {"size_mm": 30.0}],
+        ),
+        (
+            "A liver lesion in segment 4 measures 3 cm and that in segment 6 has increased to 5 cm.",
+            [{"size_mm": 30.0}, {"size_mm": 50.0}],
+        ),
+        (
+            "Right kidney: 3 cm mass. Left kidney: The known lesion is hypodense.",
+            [{"size_mm": 30.0}, {"attenuation": "hypo"}],
+        ),
+        (
+            "The right kidney shows a cystic lesion of 7 cm. The posterior lesion of 1.9 cm is solid.",
+            [{"size_mm": 70.0, "composition": "cystic"}, {"size_mm": 19.0, "composition": "solid"}],
+        ),
+        (
+            "Three liver lesions: the largest 4 cm, hypodense; the smallest 1 cm.",
+            [{"size_mm": 40.0, "attenuation": "hypo"}, {"size_mm": 10.0}],
+        ),
+    ],
+)
+def test_another_lesion_is_not_merged_with_the_one_before(report: str, expected: list[dict[str, Any]]) -> None:
+    assert told(report) == expected

@@ -30,6 +30,9 @@ FILES = {
     "development14": "w",
     "development15": "x",
     "development16": "y",
+    "development17": "z",
+    "development18": "p",
+    "development19": "o",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
