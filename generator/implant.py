@@ -25,6 +25,8 @@ from .volumes import Spacing, box_around
 
 CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at least
 SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
+SMALLEST_MM = 12.0  # a smaller tumor is made magnified: within one latent voxel there is no room for a look
+MOST_MAGNIFIED = 2.5
 BORDER_MM = (1.5, 4.0)  # outside the tumor: where the blend begins, and where it ends
 HOST_MM = (3.0, 15.0)  # distance from the tumor of the voxels whose level and noise are taken as the host's
 MOST_OFFSET_HU = 15.0  # the generator's error of level that is put right; more would be a tumor's faint surround
@@ -119,13 +121,19 @@ def implant(
 
 
 def region_shape(
-    voxels: Sequence[int], spacing: Sequence[float], domain: Domain, multiple: int
+    voxels: Sequence[int], spacing: Sequence[float], domain: Domain, multiple: int, magnified: float = 1.0
 ) -> tuple[int, int, int]:
     """The size (D, H, W), in voxels of the generator's grid, of the region for a tumor in a box of ``voxels``."""
     grid = np.asarray(domain.spacing_mm)
-    extent = np.asarray(voxels) * np.asarray(spacing) / grid
+    extent = np.asarray(voxels) * np.asarray(spacing) * magnified / grid
     d, h, w = np.ceil(np.maximum(extent + 2 * CONTEXT_MM / grid, SMALLEST_SIDE) / multiple).astype(int) * multiple
     return int(d), int(h), int(w)
+
+
+def _magnification(tumor_mask: np.ndarray, spacing: Spacing) -> float:
+    """By how much a tumor is magnified before the generator sees it."""
+    diameter = (6.0 / np.pi * tumor_mask.sum() * np.prod(spacing)) ** (1 / 3)
+    return float(np.clip(SMALLEST_MM / diameter, 1.0, MOST_MAGNIFIED))
 
 
 def _check(ct_hu: np.ndarray, tumor_mask: np.ndarray, host_mask: np.ndarray | None) -> None:
@@ -177,12 +185,12 @@ def _generate(
     guidance: float | None,
 ) -> np.ndarray:
     """The generator's image at the CT's voxels ``around`` (beyond its region: its edge values, which get no weight)."""
-    grid = np.asarray(generator.domain.spacing_mm)
+    domain, magnified = generator.domain, _magnification(tumor_mask, spacing)
+    grid = np.asarray(domain.spacing_mm) / magnified
     step = np.asarray(spacing)
     found = ndimage.find_objects(tumor_mask.astype(np.uint8))[0]
-    shape = np.array(
-        region_shape([f.stop - f.start for f in found], spacing, generator.domain, generator.region_multiple)
-    )
+    voxels = [f.stop - f.start for f in found]
+    shape = np.array(region_shape(voxels, spacing, domain, generator.region_multiple, magnified))
     centre = np.array([(f.start + f.stop - 1) / 2 for f in found]) * step  # mm from the first voxel's centre
     first = centre - (shape - 1) / 2 * grid
 
@@ -190,6 +198,9 @@ def _generate(
         return ndimage.affine_transform(array, grid / step, first / step, tuple(shape), order=1, mode="nearest")
 
     region = to_grid(ct_hu.astype(np.float32, copy=False))
+    if magnified > 1.0:  # so is noise, of which the generator smooths out what is left
+        blur = domain.noise_sigma_mm * np.sqrt(magnified**2 - 1.0)
+        region = ndimage.gaussian_filter(region, [blur / s for s in domain.spacing_mm])
     share = to_grid(tumor_mask.astype(np.float32))
     mask = share >= 0.5
     if not mask.any():  # a tumor smaller than a grid voxel has one all the same

@@ -200,7 +200,7 @@ def test_a_tumor_of_one_voxel(spacing):
     fake = Fake(-60.0)
     made = implant(ct, spacing, tumor, TEXT, fake, np.random.default_rng(0))
     assert untouched(ct, made)
-    assert 1 <= fake.seen[0][1].sum() <= max(8, 2 * np.prod(spacing))
+    assert 1 <= fake.seen[0][1].sum() <= 2.5**3 * max(8, 2 * np.prod(spacing))  # magnified
     assert made.ct_hu[20, 20, 20] < 45.0
 
 
@@ -319,6 +319,22 @@ def test_a_tumor_beside_air_gets_the_noise_of_the_tissue(host_is):
     host = {"not given": None, "given": tissue, "too small": tumor}[host_is]
     made = implant(ct, spacing, tumor, TEXT, Fake(-30.0, edge=1.0), rng, host_mask=host)
     assert 0.7 <= noise_ratio(ct, made, tumor, tissue, spacing) <= 1.3
+
+
+@pytest.mark.parametrize("radius", [1.5, 2.5, 4.0, 9.0])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 0.8, 0.8)])
+def test_a_small_tumor_is_made_magnified_and_lands_on_its_mask(radius, spacing):
+    """To 12 mm, by 2.5 at most; its context is as smooth as a large one's."""
+    shape = [round(60 / s) for s in spacing]
+    ct, fake = noisy(shape, spacing, np.random.default_rng(0)), Fake(-60.0)
+    tumor = ball(shape, spacing, middle(shape, spacing), radius)
+    made = implant(ct, spacing, tumor, TEXT, fake, np.random.default_rng(0))
+    context, mask = fake.seen[0][0][0], fake.seen[0][1][0]
+    diameter, seen_mm = ((6.0 / np.pi * volume) ** (1 / 3) for volume in (tumor.sum() * np.prod(spacing), mask.sum()))
+    assert seen_mm == pytest.approx(diameter * np.clip(12.0 / diameter, 1.0, 2.5), rel=0.13)
+    assert ndimage.gaussian_filter(context, 1.5)[~mask].std() < 6.5
+    assert (made.ct_hu - ct)[ndimage.binary_erosion(tumor) if radius > 3 else tumor].mean() < -35.0
+    assert untouched(ct, made)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.8)])
