@@ -81,10 +81,15 @@ def _pancreatic_pathology(values: dict[str, Any]) -> str | None:
 
 
 def texts(d: Descriptors, rng: np.random.Generator, number: int = TEXTS) -> list[str]:
-    """Wordings that state most, not always all, of the descriptors, as reports do; every other one is the grammar's."""
+    """Wordings that state most, not always all, of the descriptors, as reports do; every other one is the grammar's.
+
+    A cyst is always called so: it is far darker than what else is hypoattenuating and homogeneous, and taken for that
+    it made such tumors too dark.
+    """
     found = []
     for i in range(number):
-        keep = {field: value for field, value in d.model_dump().items() if value is not None and rng.random() < 0.8}
+        stated = {field: value for field, value in d.model_dump().items() if value is not None}
+        keep = {field: value for field, value in stated.items() if value == "cystic" or rng.random() < 0.8}
         keep = keep if len(keep) > 1 else d.model_dump()
         found.append((worded if i % 2 else rephrase)(Descriptors.model_validate(keep), rng))
     return found

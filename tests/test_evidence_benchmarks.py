@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import ablations
+import average_generators
 import composition_control
 import default_training_data
 import real_against_synthetic
@@ -19,6 +22,9 @@ import region_sizes
 import targeted_loop
 from unseen import Context
 
+from nnunet_textomorph.generator import Generator
+from nnunet_textomorph.generator.config import DistilledConfig
+from nnunet_textomorph.generator.generator import distilled_denoiser
 from nnunet_textomorph.lesions import render_lesion
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
 
@@ -158,3 +164,32 @@ def test_training_lesions_have_an_inside_only_where_there_is_room():
     assert {d.composition for d in small} <= {"solid", "cystic"}
     assert {d.attenuation for d in small} == {"hypo", "iso", "hyper"}
     assert {d.composition for d in large} == {"solid", "cystic", "mixed", "necrotic", "calcified"}
+
+
+def test_a_cyst_is_called_one_in_every_training_text():
+    d = Descriptors(organ="liver", attenuation="hypo", texture="homogeneous", composition="cystic", size_mm=18.0)
+    texts = default_training_data.texts(d, np.random.default_rng(0), number=40)
+    assert len(set(texts)) > 20
+    assert all(re.search("cyst|fluid|liquid|water", text.lower()) for text in texts)
+
+
+def test_averaged_generators_lie_between_the_two(tmp_path, monkeypatch):
+    """The adapter and the scale, which both denoisers share, are averaged once."""
+    made = {}
+    for name, seed in (("base", 0), ("finetuned", 1)):
+        generator = tiny.generator(tiny.write_encoder(tmp_path / f"{name}_encoder"), seed=seed)
+        generator.config = generator.config.model_copy(update={"distilled": DistilledConfig(steps=4)})
+        generator.distilled = distilled_denoiser(generator.networks.denoiser)
+        generator.save(tmp_path / name)
+        made[name] = generator
+    folders = [x for name in (*made, "out") for x in (f"--{name}", str(tmp_path / name))]
+    monkeypatch.setattr(sys, "argv", ["average_generators.py", *folders, "--share", "0.25"])
+    average_generators.main()
+    mean = Generator.load(tmp_path / "out")
+    for part in ("networks", "distilled"):
+        base, finetuned, found = (getattr(g, part).state_dict() for g in (made["base"], made["finetuned"], mean))
+        for name, value in found.items():
+            if value.is_floating_point():
+                expected = 0.75 * base[name] + 0.25 * finetuned[name]  # files hold half precision
+                torch.testing.assert_close(value, expected, atol=2e-3, rtol=0.0)
+    assert mean.config.training["averaged"]["share_of_finetuned"] == 0.25

@@ -227,3 +227,11 @@ def test_training_goes_on_where_it_was_and_writes_what_is_loaded(name: str, tmp_
         assert sorted({round(float(value) * UNIT_HU / 50) for value in known[:, 0]}) == [-1, 1]
     with pytest.raises(GeneratorError, match="3 steps already"):
         train_other_generators.main([*command, "--steps", "2"])
+
+
+def test_without_text_the_noise_tells_a_tumors_level() -> None:
+    """With text the text does (sampling.NOISY), and unguided tumors of all seeds were of one level, the host's."""
+    made = load_generator("difftumor")
+    ct, mask = region()
+    levels = [made.synthesize(ct, mask, ["a tumor"], seed=seed)[mask].mean() for seed in range(8)]
+    assert np.std(levels) > 8.0
