@@ -722,9 +722,8 @@ class _Reader:
         if not (context.conclusion or definite or bare):
             return []
         fitting = [lesion for lesion in self.recent if not lesion.dropped and _fits(f, lesion)]
-        if (
-            not fitting and definite and not (f.placed or context.label)
-        ):  # "Segment 8 is free. The lesion ...", after one in segment 7
+        if not fitting and definite and not (f.placed or context.label):
+            # "Segment 8 is free. The lesion ...", after one in segment 7
             fitting = [x for x in self.current if not x.dropped and _fits(replace(f, location=Location()), x)]
             f.location = Location() if fitting else f.location
         if not fitting and definite and not (f.epithets or f.placed) and _measures(s, noun):
@@ -1179,7 +1178,7 @@ _ALIKE = re.compile(
 )
 _ALIKE_IN = {
     "behav": ("attenuation", "enhancement"),
-    "enhances": ("attenuation", "enhancement"),
+    "enhance": ("attenuation", "enhancement"),
     "enhancement": ("enhancement",),
     "attenuation": ("attenuation",),
     "density": ("attenuation",),

@@ -1140,6 +1140,9 @@ def content() -> Iterator[tuple[str, Term]]:
     ):
         yield fluid, Term("say", "attenuation", "hypo")
         yield fluid, Term("say", "composition", "cystic")
+    iso_with_content = "isodense|isoattenuating|iso with fluid|liquid content|contents"  # and not "isodense with fluid"
+    yield iso_with_content, Term("say", "attenuation", "iso")
+    yield iso_with_content, Term("say", "composition", "cystic")
     yield LESION_NOUNS, Term("lesion")
     yield from ((p, Term("other")) for p in OTHER_THINGS)
     yield STATES, Term("other", "state")

@@ -898,8 +898,8 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
 
 def _is_of_lesion(s: Sentence, i: int) -> bool:
     """*The left nodule*, *the right-sided hepatic mass*."""
-    following = [t for t in s.tokens[i + 1 : i + 4] if t not in ("sided", "hepatic", "liver")]
-    return following[:1] != [] and following[0] in _PLAIN_LESIONS
+    following = (t for t in s.tokens[i + 1 : i + 4] if t not in ("sided", "hepatic", "liver"))
+    return next(following, "") in _PLAIN_LESIONS
 
 
 _POLE_WORDS = words("pole third polar region portion")

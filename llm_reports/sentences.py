@@ -814,12 +814,13 @@ _LIST_OPENERS = words("free devoid lack lacks lacking absence")
 
 
 def _ends_in_and(tokens: Sequence[str], at: int) -> bool:
-    """Whether a list of single words ends a clause: *free of calcium, necrosis and fat*."""
+    """Whether a list of single nouns ends a clause: *free of calcium, necrosis and fat*; not *..., solid and round*."""
     i = at
     while i < len(tokens) and tokens[i] == "," and i + 2 < len(tokens):
         i += 2
     ends = i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION
-    return i < len(tokens) and tokens[i] == "and" and ends
+    adjectives = any(token.endswith(_ADJECTIVE_ENDINGS) for token in tokens[at + 1 : i + 2])
+    return i < len(tokens) and tokens[i] == "and" and ends and not adjectives
 
 
 def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
@@ -841,10 +842,12 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
 
 def _joins_adjectives(tokens: Sequence[str], at: int) -> bool:
     """Whether *and* joins adjectives of one negated noun: *no solid and enhancing mass*, *no hazy and blurred edge*."""
-    adjective = tokens[at - 1].endswith(("ing", "ic", "ous", "ed", "ense", "ar", "solid"))
-    return adjective and any(t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4])
+    return tokens[at - 1].endswith(_ADJECTIVE_ENDINGS) and any(
+        t in _LESION_WORDS or t in _EDGES for t in tokens[at + 1 : at + 4]
+    )
 
 
+_ADJECTIVE_ENDINGS = ("ing", "ic", "ous", "ed", "ense", "ar", "solid")
 _NOUN_ENDINGS = (
     "tion",
     "tions",

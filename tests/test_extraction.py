@@ -776,6 +776,13 @@ def told(report: str) -> list[dict[str, Any]]:
                 {"size_mm": 8.0, "enhancement": "arterial"},
             ],
         ),
+        (  # of enhancement alone
+            "A 10 mm hypodense, solid lesion in segment 5 of the liver. A 12 mm nodule in segment 6 seems to enhance similarly.",
+            [
+                {"size_mm": 10.0, "attenuation": "hypo", "composition": "solid"},
+                {"size_mm": 12.0, "attenuation": "hypo"},
+            ],
+        ),
     ],
 )
 def test_what_is_said_of_a_later_mention_goes_to_its_lesion(report: str, expected: list[dict[str, Any]]) -> None:
@@ -809,3 +816,17 @@ def test_what_is_said_of_a_later_mention_goes_to_its_lesion(report: str, expecte
 )
 def test_another_lesion_is_not_merged_with_the_one_before(report: str, expected: list[dict[str, Any]]) -> None:
     assert told(report) == expected
+
+
+def test_an_adjective_ends_what_a_lesion_is_free_of() -> None:
+    """Nouns go on with the list: *free of enhancement, calcification and necrosis*."""
+    said = [{"organ": "liver", "enhancement": "none", "composition": "solid", "margin": "well-defined"}]
+    assert lesions("This mass in the liver is free of enhancement, solid and circumscribed.") == said
+    nouns = "This solid mass in the liver is free of enhancement, calcification and necrosis."
+    assert lesions(nouns) == [{"organ": "liver", "enhancement": "none", "composition": "solid"}]
+
+
+def test_isoattenuating_with_fluid_content_is_not_as_dark_as_fluid() -> None:
+    said = {"organ": "kidney", "composition": "cystic"}
+    assert lesions("Renal mass, isoattenuating with fluid content.") == [{**said, "attenuation": "iso"}]
+    assert lesions("Renal mass, isoattenuating with fluid.") == [{**said, "attenuation": "hypo"}]
