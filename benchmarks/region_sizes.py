@@ -5,7 +5,7 @@
 In a real liver (abdomen_ct), the soft tissue of a real held-out CT of Dataset901 and a phantom's liver, at the deepest
 place of the organ, by two texts each: six tumors of a size. A tumor is made in one region, however large, so that there
 are no windows whose seams could show; outside the blended border every voxel must be as it was, or the run stops. The
-generator was trained on tumors of 7 to 62 mm. Beside each implant stands a lesion drawn there with the same
+generator was trained on tumors of 4.5 to 62 mm. Beside each implant stands a lesion drawn there with the same
 descriptors:
 
     contrast   the ruler of text_control.py: eroded tumor minus host, HU, mean of the dark and of the bright tumors

@@ -958,10 +958,10 @@ class _Reader:
     def _by_size(self, phrase: set[str], f: Facts) -> list[Lesion]:
         """*Rim enhancement of the larger lesion*: the largest told of in the organ; not where a plural counts more."""
         row = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
-        sizes = sorted((x for x in row if x.sizes), key=lambda x: max(x.sizes))
-        if len(sizes) < 2 or any(x.plural for x in row):
+        if any(x.plural for x in row):
             return []
-        found = sizes[-1:] if phrase & LARGER else sizes[:1] if phrase & SMALLER else []
+        sign = 1 if phrase & LARGER else -1 if phrase & SMALLER else 0
+        found = _of_size(row, sign) if sign else []
         return [x for x in found if _fits(f if f.placed else replace(f, location=Location()), x)]
 
     def _ranked(self, word: str) -> list[Lesion]:
@@ -1004,8 +1004,7 @@ class _Reader:
         if reference.word == "last":
             return list(row[-max(1, reference.number) :])
         if reference.by_size:
-            sized = sorted((x for x in row if x.sizes), key=lambda x: reference.by_size * max(x.sizes))
-            return sized[-max(1, reference.number) :] if len(sized) > max(1, reference.number) else []
+            return _of_size(row, reference.by_size, max(1, reference.number))
         if reference.place:
             placed = [x for x in live if reference.place in f"{x.location}".split()]
             return placed if len(placed) == 1 or (reference.plural and placed) else []
@@ -1764,6 +1763,12 @@ def _has_member(template: Lesion, f: Facts, listed: bool) -> bool:
 def _has_next(whole: Lesion, f: Facts) -> bool:
     """Whether a further lesion is one of a plural whose largest has been told of."""
     return whole.plural and bool(whole.sizes) and whole.members + 1 < whole.count and whole.organ == f.organ
+
+
+def _of_size(row: Sequence[Lesion], sign: int, number: int = 1) -> list[Lesion]:
+    """The ``number`` largest (``sign`` 1) or smallest (-1) of the lesions with a size, if there are more of them."""
+    sized = sorted((x for x in row if x.sizes), key=lambda x: sign * max(x.sizes))
+    return sized[-number:] if len(sized) > number else []
 
 
 def _fits(f: Facts, lesion: Lesion) -> bool:

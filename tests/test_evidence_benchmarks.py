@@ -20,6 +20,7 @@ import default_training_data
 import real_against_synthetic
 import region_sizes
 import targeted_loop
+from scipy import ndimage
 from unseen import Context
 
 from nnunet_textomorph.generator import Generator
@@ -164,6 +165,28 @@ def test_training_lesions_have_an_inside_only_where_there_is_room():
     assert {d.composition for d in small} <= {"solid", "cystic"}
     assert {d.attenuation for d in small} == {"hypo", "iso", "hyper"}
     assert {d.composition for d in large} == {"solid", "cystic", "mixed", "necrotic", "calcified"}
+
+
+def test_even_training_lesions_drift(monkeypatch):
+    """By more than the texture of a homogeneous lesion, 2.5 HU at most, of which smoothing leaves some."""
+    ct, host = np.full((64, 64, 64), 60.0, np.float32), np.ones((64, 64, 64), bool)
+
+    def largest_drift() -> float:
+        drawn = default_training_data.drawn_lesions(ct, host, "liver", 60, np.random.default_rng(0))
+        even = [
+            (crop, mask)
+            for crop, mask, d in drawn
+            if (d.composition, d.texture, d.margin) == ("solid", "homogeneous", "well-defined") and mask.sum() > 4000
+        ]
+        assert even
+        return max(
+            float(ndimage.gaussian_filter(crop, 3.0)[ndimage.binary_erosion(mask, iterations=5)].std())
+            for crop, mask in even
+        )
+
+    drifting = largest_drift()
+    monkeypatch.setattr(default_training_data, "DRIFT_HU", 0.0)
+    assert drifting > 2.5 > largest_drift()
 
 
 def test_a_cyst_is_called_one_in_every_training_text():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.config import Domain
 from nnunet_textomorph.generator.implant import Implant, implant
 from nnunet_textomorph.generator.volumes import Spacing, read_volume
@@ -517,3 +518,18 @@ def test_unusable_arguments_are_refused():
         implant(ct, (1.0, 1.0, 1.0), tumor[:-1], TEXT, Fake(), rng)
     with pytest.raises(ValueError, match="shape"):
         implant(ct, (1.0, 1.0, 1.0), tumor, TEXT, Fake(), rng, host_mask=tumor[1:])
+
+
+@pytest.mark.parametrize(("word", "sign"), [("hypoattenuating", -1.0), ("hyperattenuating", 1.0)])
+def test_a_tumor_of_5_mm_of_the_shipped_generator_can_be_seen(word, sign):
+    """Magnified; otherwise it is one latent voxel, and its contrast is lost."""
+    spacing, shape = (1.0, 1.0, 1.0), (48, 48, 48)
+    ct = noisy(shape, spacing, np.random.default_rng(0), sd=5.0)
+    tumor = ball(shape, spacing, middle(shape, spacing), 2.5)
+    generator = Generator.load()
+    text = f"A {word}, homogeneous, well-defined mass in the liver."
+    contrasts = [
+        float((implant(ct, spacing, tumor, text, generator, np.random.default_rng(seed)).ct_hu - ct)[tumor].mean())
+        for seed in range(3)
+    ]
+    assert sign * np.mean(contrasts) > 15.0
