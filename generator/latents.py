@@ -114,15 +114,19 @@ def cache_latents(
     views: int,
     seed: int,
     workers: int = 0,
+    bfloat16: bool = False,
     progress: bool = True,
 ) -> CachedExamples:
     """Encode ``views`` random windows of every crop, but for those that an earlier run has left in ``folder``.
 
     ``noisy``: ids of the manifest lines whose CT is smoothed first. ``workers``: processes that prepare windows.
+    ``bfloat16``: encode in it.
 
-    The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in.
+    The folder's name carries the autoencoder's hash: latents of another autoencoder are never mixed in, nor those of
+    another precision.
     """
-    folder = folder / f"latents-{weights_hash(autoencoder)}-{WINDOW_VERSION}-{seed}"
+    rounded = "-bf16" if bfloat16 else ""
+    folder = folder / f"latents-{weights_hash(autoencoder)}-{WINDOW_VERSION}-{seed}{rounded}"
     folder.mkdir(parents=True, exist_ok=True)
     device = next(autoencoder.parameters()).device
     jobs = [(crop, view) for view in range(views) for crop in crops]
@@ -133,7 +137,8 @@ def cache_latents(
     windows = mapped(window, [jobs[number] for number in missing], workers)
     bar = tqdm(windows, total=len(files), initial=len(files) - len(missing), desc="latents", disable=not progress)
     for number, (images, mask) in zip(missing, bar, strict=True):
-        z, z_healthy, z_plain = autoencoder.encode(normalize(images.to(device), domain)).half().cpu()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            z, z_healthy, z_plain = autoencoder.encode(normalize(images.to(device), domain)).half().cpu()
         tensors = {"z": z, "z_healthy": z_healthy, "z_plain": z_plain, "mask": latent_mask(mask, domain.latent_factor)}
         save_tensors(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
     named = zip(files, jobs, strict=True)

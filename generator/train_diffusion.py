@@ -217,10 +217,11 @@ def train_diffusion(
     with accelerator.main_process_first():
         more = () if others is None else others.texts
         prepared = (vqgan, config, cache or out)
-        examples = training_set(lines, more, *prepared, views, seed, workers, progress, skipped)
+        bfloat16 = mixed_precision == "bf16"
+        examples = training_set(lines, more, *prepared, views, seed, workers, progress, skipped, bfloat16=bfloat16)
         held_out = None
         if validation is not None:
-            unseen = training_set(held_out_lines, (), *prepared, 1, seed, workers, progress, skipped)
+            unseen = training_set(held_out_lines, (), *prepared, 1, seed, workers, progress, skipped, bfloat16=bfloat16)
             held_out = HeldOut(unseen, judge, seed)
     if accelerator.is_main_process:
         tell_skipped(skipped)

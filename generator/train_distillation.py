@@ -125,7 +125,8 @@ def train_distillation(
     teacher.networks.to(accelerator.device)
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
-        examples = training_set(lines, (), vqgan, teacher.config, folder, 1, seed, workers, progress, skipped)
+        prepared = (vqgan, teacher.config, folder, 1, seed, workers, progress, skipped)
+        examples = training_set(lines, (), *prepared, bfloat16=mixed_precision == "bf16")
     if accelerator.is_main_process:
         tell_skipped(skipped)
     folder = folder / f"trajectories-{_of_trajectories(teacher, examples, sampling_steps, batch, seed)}"

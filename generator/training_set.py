@@ -81,15 +81,26 @@ def training_set(
     workers: int,
     progress: bool,
     skipped: list[str] | None = None,
+    *,
+    bfloat16: bool,
 ) -> TrainingSet:
     """Prepare crops, latents and embeddings of a manifest's lines and of ``more_texts``; arguments as of
-    ``train_diffusion``, ``skipped`` as of ``cache_crops``."""
+    ``train_diffusion``, ``skipped`` as of ``cache_crops``, ``bfloat16`` as of ``cache_latents``."""
     crops = cache_crops(lines, cache / "crops", config.domain, workers=workers, skipped=skipped, progress=progress)
     usable = {crop.line for crop in crops}
     lines = [line for line in lines if line.id in usable]
     noisy = {line.id for line in lines if line.noisy}
     examples = cache_latents(
-        crops, noisy, vqgan, config.domain, cache, views=views, seed=seed, workers=workers, progress=progress
+        crops,
+        noisy,
+        vqgan,
+        config.domain,
+        cache,
+        views=views,
+        seed=seed,
+        workers=workers,
+        bfloat16=bfloat16,
+        progress=progress,
     )
     assert config.text is not None
     device = next(vqgan.parameters()).device

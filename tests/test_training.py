@@ -728,6 +728,17 @@ def test_latents_of_another_autoencoder_or_seed_are_not_mixed_in(manifest, tmp_p
     assert not torch.equal(both[3:], first)
 
 
+def test_latents_in_bfloat16_are_kept_apart_and_nearly_the_same(manifest, tmp_path):
+    crops = cache_crops(read_manifest(manifest), tmp_path / "crops", Domain(), progress=False)
+    network = Autoencoder(tiny.AUTOENCODER).eval()
+    how = {"views": 1, "seed": 0, "progress": False}
+    exact = cache_latents(crops, set(), network, Domain(), tmp_path, **how)[0].z.float()
+    rounded = cache_latents(crops, set(), network, Domain(), tmp_path, **how, bfloat16=True)[0].z.float()
+    assert not torch.equal(exact, rounded)
+    assert (exact - rounded).abs().mean() < 0.05 * exact.std()
+    assert torch.equal(cache_latents(crops, set(), network, Domain(), tmp_path, **how)[0].z.float(), exact)
+
+
 def test_cached_texts_are_the_encoders(manifest, encoder, tmp_path):
     lines, config = read_manifest(manifest), tiny.config(encoder).text
     asked = TEXTS["hyper"] + TEXTS["hypo"]
