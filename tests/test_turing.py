@@ -152,6 +152,10 @@ def test_a_whole_study_is_answered_in_a_browser_and_scored(study: Path, tmp_path
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
         f"--user-data-dir={tmp_path / 'profile'}",
     ]
     command += ["--virtual-time-budget=60000", "--dump-dom", driven.as_uri()]
