@@ -443,6 +443,9 @@ class _Reader:
     def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
         gone = [c for c in s.cues if c.has("gone")]
+        treated = all(s.tokens[c.start] in ("no", "without") and s.tokens[c.end - 1] == "tumor" for c in gone)
+        if treated and s.statements:
+            return  # "it is hypodense and does not enhance, so no viable tumor"
         of_property = any(
             h.has("say", "head") and h.end <= c.start and s.chunks[h.start] == s.chunks[c.start]
             for c in gone
@@ -579,8 +582,8 @@ class _Reader:
                 return told[-1].organ
             if self.current:
                 return self.current[-1].organ
-        if own and self.organ not in HOSTS and context.conclusion:
-            return own
+        if own and context.conclusion and (self.organ not in HOSTS or own in {x.organ for x in self.recent}):
+            return own  # "Kidneys normal. Impression: 11 cm HCC."
         last = self.site if s.sizes else None  # "after RFA in segment 8: adjacent to the defect a focus of 12 mm"
         return self.organ or own or self.hint or _compared_with(s) or last
 
@@ -782,6 +785,7 @@ class _Reader:
         if len(targets) > 1:
             self.current = targets
         artifact = any(n.role == "artifact" for n in nouns) and not _is_dismissed(s)
+        artifact = artifact and s.tokens[:2] not in (["a", "further"], ["a", "second"])  # "... blush is an artifact"
         artifact = artifact and not (nouns[0].role == "other" and nouns[0].start == 0)  # "the aorta ... artifacts"
         artifact = artifact and not (
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
@@ -890,7 +894,7 @@ class _Reader:
             return False  # "Liver: enlarged (19 cm), diffusely hypodense."
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else Location()
-            place = place if place.parts else location_in(s, 0, min(4, len(s.tokens)), self.organ)
+            place = place if place.parts else location_in(s, 0, min(6, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
             sided = place.side and (
                 s.tokens[0] in ("left", "right") or s.tokens[:3] in (["on", "the", "left"], ["on", "the", "right"])
@@ -1173,6 +1177,7 @@ _ALIKE = re.compile(
     r"|(?:shows?|has|have|with) (?:the same|identical|similar) (?:enhancement|attenuation|density)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
+    r"|(?<=, )same (?:contrast )?(?:enhancement|attenuation|density)(?: pattern)?(?= ?(?:,|$))"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
 _ALIKE_IN = {
@@ -1603,6 +1608,12 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     if before and before[-1].role in ("other", "nothing", "artifact"):
         if {"it", "there"} & set(s.tokens[before[-1].end : start]):
             return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
+        part = (
+            s.tokens[before[-1].end - 1] in _LESION_PARTS - {"wall"}
+            and s.chunks[before[-1].hit.start] != s.chunks[start]
+        )
+        if part and not is_size and not {"that", "which"} & set(s.tokens[before[-1].end : start]):
+            return False  # "septations are seen, and the wall enhances"
         if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
             return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):

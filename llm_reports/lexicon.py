@@ -50,10 +50,11 @@ DRAWN = (
 # What a lesion is compared with, and how contrast medium comes and goes.
 TISSUE = "liver|pancreas|kidney|parenchyma|background|cortex|gland"
 TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
-CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
+CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media|dye"
 ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
 SINKS = "drops|dropped|dropping|falls|fallen|fell|falling|declines|declined|sinks|sank|sunk|decreases|decreased"
+HAS = "shows|show|showing|displays|demonstrates|has|having|with"
 BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
@@ -64,7 +65,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "low|lower|poorly|weakly attenuating|attenuated|dense",
         "less dense|attenuating|radiodense|bright|attenuated|opaque|radiopaque",
         "not reach|attain|achieve the? density|attenuation of",
-        "attenuates|attenuating|attenuate less",
+        "attenuates|attenuating|attenuate less|lower",
         "hypo to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         "darker|dark|blacker",
         "is|lies below|under that of",
@@ -77,10 +78,12 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hypodense|hypoattenuating|low_density|low_attenuation|dark|darker|black defect|defects",
         "dimmer|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
         "low|lower|reduced|decreased hu",
+        f"hu lower|less than the? surrounding|adjacent|normal? {TISSUE}",
         "not as? dense|bright|radiodense as",
         f"not as bright|dense as the? {TISSUE}",
         "shows|show|showing|seen|stands|standing|stand up|out dark",
         "hypo to isodense|isoattenuating",
+        "lda|ldas",
         f"hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
     ),
     ("attenuation", "iso"): (
@@ -131,17 +134,18 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "high|higher|highly|strongly attenuating|attenuated|dense",
         "more dense|attenuating|bright|attenuated|radiodense|opaque|radiopaque",
         "denser|brighter|brightest|bright|radiodense|whiter",
+        f"hu higher than the? surrounding|adjacent|normal? {TISSUE}",
         "dense to|relative_to|compared_to|compared_with|in_relation_to|against|as_compared_to|as_compared_with",
         f"dense in|on|at the? {BEFORE_CONTRAST}",
         "dense precontrast|natively|spontaneously|before_contrast|without_contrast",
-        "spontaneously|intrinsically|natively dense",
+        "spontaneously|intrinsically|natively|inherently dense",
         "attenuation|density|value|values superior to",
         "superior attenuation|density",
         "hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
         "high|higher|raised|increased|elevated hu",
         "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
-        "attenuates|attenuating|attenuate more",
+        "attenuates|attenuating|attenuate more|higher",
         "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         f"hyper on|in|at? the? {BEFORE_CONTRAST}",
     ),
@@ -149,16 +153,16 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
         "hypoenh|hypovasc|hypovascularization|hypovascularisation|hypoperfusion",
-        "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
+        "hypoenhances|underenhancing|under_enhancing|under_enhances|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
         "enhancement|uptake lags|lagging|trails behind",
         "lags|lagging behind",
-        "poor|low|scarce in? vascularization|vascularisation|vascularity|vessels",
+        "poor|low|scarce|deficient in? vascularization|vascularisation|vascularity|vessels",
         "inferior enhancement|uptake|vascularity|perfusion",
         "underperfused|undervascularized|underenhancement",
         f"less|lower {CONTRAST} in? it|them? than",
         "low_grade|low_level contrast? enhancement|uptake",
-        "less vascular|vascularized|vascularised|perfused",
+        "less|worse vascular|vascularized|vascularised|perfused",
         "discrete|discreet|meagre|shy contrast? enhancement|uptake|enrichment",
         "hardly|barely|scarcely any contrast? enhancement|uptake|vascularity|perfusion",
         "poorly|scarcely|sparsely|weakly|little vascularized|vascularised|vascular|perfused",
@@ -176,13 +180,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "very|extremely|exceedingly|extensively vascular|vascularized|perfused",
         "more vascular|vascularized|vascularised|perfused",
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
-        "flashes|flushes|glows|brightens|brightened|brightening",
+        "flashes|flashing|flushes|glows|glowing|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
         "enhances|enhance well",
         "well enhancing|enhanced",
         "rich|good blood supply",
         f"more|higher {CONTRAST} in? it|them? than",
-        "enhancement|uptake + + +?",
+        "enhancement|uptake|enhances|enhancing|enhanced + + +?",
+        "good|excellent contrast? enhancement|uptake|vascularity|vascularization",
         "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
@@ -191,7 +196,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "during the? arterial phase|images",
         "arterial|ap|hap|art : hyper|hyperdense|hyperattenuating|bright",
         "arterial|art +",
-        "visible|seen|detectable|appreciable in|on|during the? arterial phase|images only|exclusively|alone",
+        "visible|seen|detectable|appreciable|conspicuous in|on|during the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
@@ -201,8 +206,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
         "early? arterial|early capillary|flash? filling|fill_in|opacification",
         "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
-        "aphe|wash_in|washin|arterialized|arterialised",
-        "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
+        "aphe|wash_in|washin|arterialized|arterialised|arterialization|arterialisation",
+        "visible|seen|detectable|appreciable|conspicuous only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
         "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
         "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial "
@@ -228,7 +233,11 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{LOSES} density|attenuation again|faster|quicker|rapidly|quickly|earlier|early|thereafter",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
         f"{SINKS} below|under the|that_of_the? {TISSUE}|hepatic|parenchymal|cortical density|attenuation|level?",
+        f"{SINKS} below|under the? surrounding|adjacent|background|normal? {TISSUE}",
         f"{SINKS} below|under it|them",
+        "can|could|does|do|did not hold|retain|keep on_to|onto? it|them|the|its? contrast?",
+        "aphe and|with|, wo",
+        "wo in|on|at the? pvp|pv|portal|venous|delayed|late|dp",
         f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? "
         f"{TISSUE}|it",
         f"retains|retaining|retained|holds|keeps less {CONTRAST}",
@@ -248,6 +257,10 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "vascularized|vascularised irregular|nodular|outer? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
+        "bright|brighter|vascular|hyperdense|contrast_enhancing|enhancing outer? periphery|circumference|zone|layer|mantle",
+        "rim|ring|rind|shell|border of vascular|vascularized|enhancing|viable|perfused tissue|parenchyma|tumor",
+        f"{HAS} a thin|thick|thickened|faint|subtle|irregular|bright|peripheral|complete|incomplete? peripheral? "
+        "rim|ring|halo",
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
@@ -259,9 +272,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
         "fills|fill|filling in? from the? periphery|edge|edges|outside",
-        "enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
+        "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
         "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
         "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
+        f"globular|nodular? contrast puddling|pooling|puddles|pools|lakes at|along|in|around its|the {ITS_EDGE}",
+        f"{CONTRAST} is|are|was|were? found|seen|visible|noted|present|taken_up only? at|along|in|around its|the "
+        f"{ITS_EDGE}",
+        f"at|along|in its|the {ITS_EDGE} enhances|enhance",
+        f"fills|fill|filled|filling with {CONTRAST} from the|its? {ITS_EDGE}|outside",
         "puddling|puddles|pooling of contrast|enhancement? at? its? edge|edges|periphery|margin|margins?",
         "peripheral|peripherally nodular|globular? contrast? puddling|puddles|pooling|lakes|pools",
         f"peripheral|marginal nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement",
@@ -272,7 +290,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
         "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"
         "vascularized",
-        "wall enhancement",
+        "wall|mural|border|edge|margin|boundary contrast? enhancement|uptake",
         "wall enhances",
         "uptake in? a? ring",
         "outer|peripheral part|parts|portion|portions|zone|rind enhances|enhance|enhancing",
@@ -289,12 +307,15 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without internal vascularity|vessels|perfusion|flow",
         "devascularized|devascularised",
         "no|without|not significant|relevant? density|attenuation|hu? change|changes|changing|changed|"
-        "difference|increase "
+        "difference|increase|modification|alteration|variation "
         "with|after|following|post contrast|injection|postcontrast",
-        "no|without significant|relevant? change|difference|increase|rise in|of density|attenuation|hu "
+        "no|without significant|relevant? change|difference|increase|rise|modification|alteration|variation in|of "
+        "density|attenuation|hu "
         "with|after|following|post contrast|injection|postcontrast",
         "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
-        f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
+        f"less_than|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
+        "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
+        f"only|just {NO_MORE_THAN}|15 hu|hounsfield",
         f"by|of {NO_MORE_THAN} hu|hounsfield only",
         f"enhancement|uptake of|: only? {NO_MORE_THAN} hu|hounsfield",
         f"increase|rise|delta : {NO_MORE_THAN} hu|hounsfield",
@@ -303,6 +324,10 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "below|under|beneath the? threshold for|of enhancement",
+        "not reach|reaching|exceed|exceeding|meet|pass the? threshold for|of enhancement",
+        "no|without contrast? enhancing tissue|tumor|residue|portion|portions|areas|area left|remaining|remains|anymore|"
+        "any_more",
         "has|have lost its|their|all|any contrast? enhancement|vascularity|perfusion|uptake",
         f"{CONTRAST} does|do|did? not alter|change|affect|raise|increase its|the density|attenuation",
         "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
@@ -459,6 +484,7 @@ SILENT: tuple[str, ...] = (
     "growth n|rate|pattern",
     "biliary|hepatobiliary cystadenoma|cystadenocarcinoma",
     "even in|on|after|at|before",
+    "abrupt|sharp duct|ductal? cutoff|cut_off|narrowing|stricture|termination|interruption",
     "fat|fatty|lipid|gas|air rich|laden|bearing|free|dominant|predominant",
     "hypodense|isodense|hyperdense|isoattenuating|hyperattenuating to|with|as the? vessels|blood|aorta|blood_pool",
     "fat|fatty|iron|lipiodol|contrast deposit|deposits|deposition",
@@ -469,6 +495,10 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "unchanged|stable|constant in density|attenuation",
+    "as bright|dense|dark|attenuating as the? blood|blood_pool|aorta|vessels|vena_cava|ivc|veins|arteries|portal_vein|"
+    "spleen|muscle",
+    "slow|slowly|progressive|gradual|delayed|late wash_in|washin",
+    "wash_in|washin in|on|at the? late|delayed|venous",
     "perilesional|perifocal|surrounding|adjacent hyperemia|hyperaemia|hyperenhancement|enhancement|hypervascularity",
     "loss|disappearance|resolution of the? former|previous? enhancing? rim|ring|halo",
     "loss|disappearance|resolution of the? former|previous|prior arterial|rim|ring|peripheral? "
@@ -512,6 +542,8 @@ HEADS: dict[str, tuple[str, ...]] = {
     "enhancement": (
         "enhancement|enhancing|enhances|enhance|enhanced|enh|uptake|perfusion|vascularity|opacification|enhancements",
         "contrasting|contrasted|contrastation",
+        "vascularization|vascularisation",
+        "blood supply|flow",
         "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
         "fixation|captation",
         f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
@@ -544,6 +576,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper|exceeds|"
         "exceeding|surpasses|surpassing|in_excess_of|to_a_greater_degree|to_a_greater_extent|to_a_higher_degree",
     ),
+    "dense": ({"attenuation": "hyper"}, "dense"),
     "same": (
         {"attenuation": "iso"},
         "same|similar|equal|identical|equals|matches|matching|comparable|unchanged|equivalent|match|resembles|resembling|"
@@ -571,7 +604,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "weak": (
         {"enhancement": "hypo"},
-        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
+        "poor|poorly|weak|weakly|deficient|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
         "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
     ),
@@ -583,7 +616,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "rim": (
         {"enhancement": "rim", "margin": ""},
         "rim|ring|peripheral|peripherally|periferal|periferic|peripheric|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
-        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|target|target_like|corona|crown|"
+        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|iris_diaphragm|target|target_like|corona|crown|"
         "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
     "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none|zero"),
@@ -592,9 +625,14 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
 # Phrases that go with a head as a modifier does.
 MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
     "low": ("under|beneath that of", "inferior to"),
-    "weak": (f"less {MODIFIERS['strong'][1]}", "with less|lower|little|reduced intensity|avidity|vigor"),
+    "weak": (
+        "to a? small|minor|slight|limited|low|modest|minimal degree|extent",
+        f"less {MODIFIERS['strong'][1]}",
+        "with less|lower|little|reduced intensity|avidity|vigor",
+    ),
     "strong": (
         "with greater|high|more|higher intensity|avidity|vigor",
+        "to a? high|great|large|considerable|marked degree|extent",
         "faster|quicker|earlier|sooner and stronger|more",
     ),
     "sharp": (
@@ -783,7 +821,7 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
         "kidney|kidneys|renal|intrarenal|nephric|kidn|kid|kids|kidny|rk|lk",
         "renal|kidney parenchyma|cortex|tissue",
     ),
-    "soft tissue": ("soft tissue|tissues", "muscle|muscles|intramuscular|musculature"),
+    "soft tissue": ("soft tissue|tissues", "subcutaneous|subcutis", "muscle|muscles|intramuscular|musculature"),
     "spleen": ("spleen|splenic|intrasplenic",),
     "lung": ("lung|lungs|pulmonary|intrapulmonary",),
     "adrenal gland": ("adrenal|adrenals|suprarenal", "adrenal gland|glands"),
@@ -927,6 +965,7 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
     "to be assumed|considered|favored|favoured|excluded|ruled_out",
     "should|must|needs|need be excluded|ruled_out|considered|suspected|assumed|thought_of",
     "comes to mind",
+    "would|could|may|might fit|match",
     "more likely|probable|plausible",
 )
 HISTORY: tuple[str, ...] = (
@@ -936,6 +975,8 @@ HISTORY: tuple[str, ...] = (
     "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy|nephrectomy "
     "procedure|operation|surgery? of|for",
     "rfa|mwa|tace|tae|sbrt|radioembolization|thermoablation of|for",
+    "ct|scan|study|mdct for",
+    "characterization|characterisation|investigation|clarification of",
     "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",
     "rule|ruling out",
@@ -990,7 +1031,7 @@ NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
-    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
+    "argues_against|speaks_against|excludes|rules_out|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
     "contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
     "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|can_not_be_seen_to|could_not_be_seen_to|not_seen_to|not_observed_to|"
     "can_not_distinguish_between|can_not_differentiate_between|could_not_distinguish_between|"
@@ -1045,7 +1086,7 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "formed discretely "
+    "formed discretely larger demonstrate display teaching "
     "angular arteries atrophic bearings bedside blinding bonded cancel capture central chance chances charge charges "
     "cirrhosis classified cleaning closed closer compete concent confusion consent contract contrast convent coronal "
     "course cystitis defeat define defined deflect degeneration degenerative density dental detect detects difficulty "
@@ -1125,6 +1166,7 @@ def content() -> Iterator[tuple[str, Term]]:
     ):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
         yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
+        yield f"{TAKES_UP} only? {adverbs}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)
     for fluid in (
         "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",
@@ -1134,6 +1176,7 @@ def content() -> Iterator[tuple[str, Term]]:
         "water|fluid|liquid isodense|isoattenuating|dense|equivalent|hu",
         "isodense|isoattenuating|iso to|with simple? water|fluid|bile|csf",
         "water|fluid|liquid value|values",
+        "attenuation|density|values|value|hu values|value? is|are|was|were that_of|those_of simple? water|fluid",
         "attenuation|density|densities|hu equals|equal|matches|corresponds|corresponding|identical|same|similar to|as? "
         "that_of? simple? water|fluid",
         "consistent|compatible|in_keeping|in_line|in_accordance with simple? fluid|water",

@@ -18,9 +18,11 @@ _PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replaci
 _RELATIVE = words(
     "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
     "below above surrounding surrounds background normal rest remaining next touching as beside alongside displacing "
-    "compressing compresses toward towards unlike like relative versus"
+    "compressing compresses toward towards unlike like relative versus vs"
 )
-_COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
+_COMPARED = words(
+    "isodense isoattenuating compared comparison contact continuity contiguous continuous abutment relation inseparable"
+)
 _ARISING = words(
     "exophytically arising originating projecting exophytic protruding extending bulging growing arises "
     "projects originates protrudes extends bulges grows emerging emerges springing springs stemming stems emanating "
@@ -329,8 +331,8 @@ def nouns_of(
             continue
         if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
             continue
-        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"]:  # "renal mass protocol CT"
-            continue
+        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"] or s.tokens[hit.end :] in _PURPOSES:
+            continue  # "renal mass protocol CT", "hepatic lesion characterization"
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
@@ -377,6 +379,18 @@ def nouns_of(
     if diffuse and any(n.role == "nothing" and {"focal", "discrete"} & set(s.tokens[n.start : n.end]) for n in nouns):
         nouns[0].role = "nothing"  # "hypoattenuation of the medulla without a focal mass"
     return nouns
+
+
+_PURPOSES = (
+    ["characterization"],
+    ["investigation"],
+    ["workup"],
+    ["work", "up"],
+    ["evaluation"],
+    ["assessment"],
+    ["surveillance"],
+    ["follow", "up"],
+)
 
 
 def _is_subject_again(s: Sentence, noun: Noun) -> bool:
@@ -567,7 +581,7 @@ def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
-    if after[:1] == ["would"] and after[1:] != ["be"]:
+    if after[:1] == ["would"] and after[1:] not in (["be"], ["fit"], ["match"]):
         return True  # "a hemangioma would show peripheral enhancement"
     return bool(after) and after[0] in _OTHER_NOUNS
 

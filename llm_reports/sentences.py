@@ -173,6 +173,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"[‘’]", "'"),
         (r"tumour", "tumor"),
         (r"\bacquisition(?=s?\b)", "phase"),
+        (r"\b(?:ha|hap)(?= phases?\b)", "arterial"),
+        (r"\b(?:in|on|during) (?:the )?(?:hap|eap|lap)\b", "in the arterial phase"),
         (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
         (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
         (r"(?<=lobulated),? (?:but|yet)\b", ""),
@@ -186,6 +188,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"[–—]", " - "),
         (r"-{2,}", " - "),
         (r"[×✕]", "x"),
+        (r"\bcan't\b", "can not"),
         (r"\bn't\b|n't\b", " not"),
         (r"\bcannot\b", "can not"),
         (
@@ -220,7 +223,43 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\1 is ",
         ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
+        (r"(?<=\w) still (?=(?:irregular|ill|well|sharp|hypo|iso|hyper|blurred|solid|cystic)\b|(?:hypo|iso|hyper)\w)", " "),
         (r"\bearly phase\b", "arterial phase"),
+        (r"\b(hyper\w+|enhanc\w+|uptake) \((?:late |early )?arterial(?: phase)?\)", r"arterial \1"),
+        (r"\b(?:pseudo)?capsule[ -]like (?=(?:\w+ )?(?:rim|ring|enhanc))", ""),
+        (r"\bnot (?:very |all that )?much (?=(?:contrast )?(?:enhancement|uptake)\b)", "little "),
+        (r"\b(?:do(?:es)?|did) not enhance (?:very )?much\b(?! more| less)", "enhances little"),
+        (
+            r"(?<!no )(?<!any )(?<!without )\b(?:an? )?(?:traces?|paucity) of (?=(?:contrast )?(?:enhancement|uptake)\b)",
+            "faint ",
+        ),
+        (r"\b(is|are) (?:no|not) more than (?=(?:minimal|mild|slight|faint|weak|subtle|minor|little)\b)", r"\1 "),
+        (
+            r"\b(enhanc(?:es?|ing|ement))(?: [a-z]+ly)?,? (?:but|and|although|though) (?:does |do )?so (?=more|less)",
+            r"\1 ",
+        ),
+        (
+            r"\bto an? (?:far|much|clearly|markedly|considerably|somewhat|slightly|distinctly|significantly) "
+            r"(?=(?:smaller|lesser|lower|greater|higher|larger)\b)",
+            "to a ",
+        ),
+        (
+            r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? (?:but|albeit|though|although) (?=to a (?:smaller|lesser|lower) )",
+            r"\1 ",
+        ),
+        # "enhances from 35 to 60 HU, thus less than cortex"
+        (
+            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of) [^,;.]{1,20}hu), (?:thus|therefore|hence|so|ie|which is|but|and thus) "
+            r"(?=(?:less|weaker|more|stronger|lower|higher)\b)",
+            r"\1, enhancement ",
+        ),
+        (r"\b(\d+ ?hu), (?=(?:similar|equal|identical|comparable|lower|higher|less|more) )", r"\1 "),
+        # "isodense in all phases except the arterial one, in which it is bright"
+        (
+            r"\b(?:without|except|but|save)(?: on| in| for)?(?: the)? arterial(?: phase| one)?,? (?:when|where|in which|during which) "
+            r"it (?:is|becomes|appears|gets|turns) ",
+            "; arterially it is ",
+        ),
         (r"^contrast(?: behaviou?r| dynamics| pattern| kinetics| characteristics)?:", "enhancement:"),
         (
             r"\b(?:at )?(\d+) ?(?:s|sec|secs|seconds) (?:after|post|following|from)(?: the)?(?: contrast)?(?: medium)? "
@@ -258,11 +297,16 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             "rim enhancement",
         ),
         (
-            r"^no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up)",
+            r"(?:^|(?<=, and )|(?<=, but ))no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up|shows|demonstrates|has)",
             "none of it ",
         ),
         (r"\b(enhancement|uptake) \((?:from )?\d+ ?(?:hu )?(?:to|-) ?\d+ ?hu\)", r"\1"),
         (r"\b(enhancement|uptake), (?=(?:only )?(?:less|lower|weaker|poorer) than\b)", r"\1 "),
+        (
+            r"\bnothing (?:in|inside|within|of) (?:it|the (?:lesion|mass|cyst|nodule|tumor)) "
+            r"(?=enhances|takes up|shows|demonstrates)",
+            "none of it ",
+        ),
         # "no enhancement except for its wall"
         (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
         (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
@@ -294,6 +338,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (rf"^({_HEADS_OF_FORMS})(?: pattern)? of ((?:the|this) [^:.]{{3,60}}):(?! (?:none|no|nil|absent))", r"\2: \1:"),
         (r"\b((?:hyper|iso|hypo)(?:dense|attenuating)) (arterial|venous)(?=[,.;]|$)", r"\1 in the \2 phase"),
         (r"\b(not|are|is|criterion|criteria) met\b", r"\1 fulfilled"),  # no metastasis
+        (r"\bf/u\b", "follow up of"),
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
@@ -570,7 +615,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         elif answer:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
             first = last
-            while first > 0 and s.chunks[first - 1] == s.chunks[cue.start]:
+            while first > 0 and s.chunks[first - 1] == s.chunks[cue.start] and s.tokens[first - 1] != ":":
                 first -= 1
             # "enhancement of the lesion: none" denies the enhancement, and not the lesion
             inside = (i for i in range(first, last) if s.tokens[i] in _INSIDE and _is_property(first, i, starts))
@@ -1001,6 +1046,10 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
     if some is None or {",", "and"} & set(before[some:]):
         return False
+    if before[some - 1 : some + 1] == ["a", "few"] and s.tokens[st.end - 1].endswith("ies"):
+        return False  # "a few tiny hypodensities"
+    if some == len(before) - 1 and s.tokens[st.end - 1] in ("enhancement", "uptake"):
+        return False  # "some faint enhancement"
     end = st.end + (s.tokens[st.end : st.end + 1] in (["content"], ["contents"]))
     return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
@@ -1038,7 +1087,7 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
     if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
         return False
-    if _before_another(s, st):
+    if _before_another(s, st) or _is_predicate_of_tissue(s, st):
         return True
     at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
     if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
@@ -1052,6 +1101,22 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
         return False
     article = s.tokens[max(0, st.start - 1)]
     return article in ("the", "a", "an", "this") or st.start == 0
+
+
+def _is_predicate_of_tissue(s: Sentence, st: Statement) -> bool:
+    """*..., where normal parenchyma is brighter*, *..., while the cortex enhances strongly*: said of the organ."""
+    i = st.start - 1
+    while i > 0 and (s.tokens[i] in _COPULAR or s.tokens[i] in lexicon.SKIPPED or s.tokens[i] in _SHOWS):
+        i -= 1
+    if i < 1 or s.tokens[i] not in _TISSUES or i == st.start - 1 and s.tokens[st.start] not in _TAKING_UP:
+        return False
+    while i > 0 and s.tokens[i - 1] in _BEFORE_TISSUE:
+        i -= 1
+    return i > 0 and s.tokens[i - 1] in ("where", "while", "whereas", "when")
+
+
+_SHOWS = words("shows show demonstrates has")
+_BEFORE_TISSUE = words("the normal surrounding adjacent healthy remaining renal hepatic pancreatic background liver")
 
 
 def _before_another(s: Sentence, st: Statement) -> bool:
@@ -1221,20 +1286,27 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         return st
     if s.tokens[max(0, st.start - 3) : st.start] in (["arterially", "it", "is"], ["arterially", "they", "are"]):
         return st._replace(field="enhancement", value="arterial")  # "arterially it is bright"
+    heading = next((i for i in (0, 1) if s.tokens[i + 1 :] and _is_phase_heading(s, i)), None)
+    if heading is not None and not (_OTHER_PHASE | {";"}) & set(s.tokens[heading + 1 : st.start]):
+        return st._replace(field="enhancement", value="arterial")
     for i in range(max(0, st.start - _PHASE_REACH), min(len(s.tokens) - 1, st.end + _PHASE_REACH)):
         between = s.tokens[min(i, st.end) : max(i, st.start)]
         if i <= 3 and s.tokens[0] in _DURING and "," in between[:3]:  # "On the arterial phase, there is a bright mass"
             between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
-        if i <= 1 and _is_phase_heading(s, i) and not _OTHER_PHASE & set(s.tokens[i + 1 : st.start]):
-            return st._replace(field="enhancement", value="arterial")
-        if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
+        if st.field == "attenuation" and not _DURING & set(_before_phase(s.tokens, i)):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
         in_phase = s.tokens[i] == "arterial" and (s.tokens[i + 1] in _PHASES or _is_first_phase(s.tokens, i))
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _before_phase(tokens: Sequence[str], at: int) -> Sequence[str]:
+    """The tokens that can hold the preposition of a phase: *on the arterial ...*, *in the late hepatic arterial*."""
+    named = {"late", "hepatic"} >= set(tokens[max(0, at - 2) : at])
+    return tokens[max(0, at - (5 if named else 3)) : at]
 
 
 def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
@@ -1251,7 +1323,7 @@ _BEFORE_TOO = words("before pre precontrast and unenhanced native natively plain
 def _is_phase_heading(s: Sentence, at: int) -> bool:
     """*Arterial phase: bright nodule*, *Late arterial: homogeneous, bright*."""
     lead = s.tokens[:at]
-    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] == ":"), None)
+    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] in (":", "-")), None)
     named = s.tokens[at] == "arterial" and end is not None and set(s.tokens[at + 1 : end]) <= _PHASES
     return named and lead in ([], ["late"], ["early"], ["hepatic"])
 
@@ -1291,10 +1363,16 @@ def _compared(s: Sentence) -> Iterator[Statement]:
     first, second = found
     after = set(s.tokens[first:])
     known = any(h.has("say") and any(t.name == "attenuation" for t in h.terms) for h in s.hits)
+    if s.tokens[first - 1] == "to":  # "rises from 28 to 41 HU, the cortex 165 HU"
+        return
     if known or not after & _OF_TISSUE or after & _OF_CONTRAST:
         return
     difference = int(s.tokens[first]) - int(s.tokens[second])
     value = "iso" if abs(difference) < _LEAST_DIFFERENCE else ("hyper" if difference > 0 else "hypo")
+    if "arterial" in s.tokens[:first]:
+        if value == "hyper":  # "arterial phase 190 HU, the pancreas 105 HU"
+            yield Statement("enhancement", "arterial", first, first + 2, False)
+        return
     yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
 
 
@@ -1371,9 +1449,15 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
 
 def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
     """Whether nothing but adjectives joined by *and* stands between: *weak and homogeneous enhancement*."""
-    inside = range(start, end)
-    row = all(s.tokens[i] in ("and", "only") or s.tokens[i] in lexicon.SKIPPED or _is_adjective(s, i) for i in inside)
-    return row and "and" in s.tokens[start:end]
+    inside = s.tokens[start:end]
+    if inside and inside[0] in _COPULAR:
+        inside, start = inside[1:], start + 1
+    plain = {"and", "only"} | lexicon.SKIPPED | _OF_TIME
+    row = all(t in plain or t.endswith("ly") or _is_adjective(s, start + i) for i, t in enumerate(inside))
+    return row and "and" in inside
+
+
+_OF_TIME = words("delayed late slow slower gradual progressive persistent prolonged transient rapid fast faster")
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
@@ -1463,7 +1547,8 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
                 if not _takes(head, field):
                     continue
                 gap = 2 if goes_on else _gap(s, mod, head)
-                reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(term.name, 8)
+                near = s.tokens[mod.start] in _NEAR_ONLY and mod.end == mod.start + 1
+                reach = 2 if near else _REACH.get(term.name, 8)
                 if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
                     best = (gap, head, field, value)
     return best and best[1:]
@@ -1503,9 +1588,12 @@ _ALONE = {
     **dict.fromkeys(("hypo", "iso", "hyper"), "attenuation"),
     "avid": "enhancement",
     "arterial": "enhancement",
+    "dense": "attenuation",
 }
 
 
+_DENSE_THINGS = words("cyst cysts lesion lesions nodule nodules mass focus")
+_OF_DEGREE = words("as less more low high soft very homogeneously")
 _SHAPES = words("round rounded oval ovoid spherical small tiny large")
 
 
@@ -1514,6 +1602,10 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     field = _ALONE.get(s.tokens[hit.start])
     if field is None or not hit.has("mod"):
         return None
+    if s.tokens[hit.start] == "dense":  # "a dense cyst", "dense calcified lesion"
+        at = hit.end + (s.tokens[hit.end : hit.end + 1] in (["calcified"], ["renal"], ["cortical"], ["liver"]))
+        alone = s.tokens[hit.start - 1] not in _OF_DEGREE if hit.start else True
+        return field if alone and s.tokens[at : at + 1] and s.tokens[at] in _DENSE_THINGS else None
     if field == "attenuation" and _opens_list(s, hit.end):
         return field
     if s.tokens[hit.start] == "arterial":  # "an arterial focus of 6 mm"
@@ -1526,6 +1618,8 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
     if before in _PUNCTUATION and after == ["and"] and _is_adjective(s, hit.end + 1):  # "round, sharp and hypodense"
         return field
+    if any(h.end <= hit.start and s.chunks[h.start] == s.chunks[hit.start] and _enhancement_word(h) for h in s.heads):
+        return None  # "its enhancement is brisk and uneven"
     joined = before == "and" and (
         s.tokens[hit.start - 2] in _SHAPES or any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
     )
@@ -1546,7 +1640,10 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         mods = [(m, v) for m, v in mods if v != "arterial"]
     if (s.is_negated(head) or "none" in own) and _of_inside(s, head):
         return
+    if s.tokens[head.end - 1] in _RINGS and _is_of_other_kind(s, head):
+        return
     wall = _wall_that_enhances(s, head)
+    wall = _wall_of_lesion(s, head) if wall is None else wall
     values = [*own, *(value for _, value in mods)]
     if wall is not None or (not values and _is_of_wall(s, head)):
         values.append("rim")  # "its wall is thin and enhances slightly"
@@ -1580,15 +1677,40 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         late = {"venous", "portal", "delayed", "late", "all", "both"} & set(s.tokens[head.end : end + 4])
         if value == "arterial" and "hypo" in values and late:
             value = "hypo"  # "enhances poorly in the arterial as well as the venous phase"
+        if value == "arterial" and any(v == "hypo" and _LOW & set(s.tokens[m.start : m.end]) for m, v in mods):
+            value = "hypo"  # "arterial phase: low enhancement"
         if value in ("arterial", "hyper") and "hypo" in own:  # "enhances less avidly than the gland"
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
+
+
+_RINGS = words("rim ring halo")
+_NOT_ENHANCING = words("without not no non nonenhancing unenhancing calcified hypodense")
+_OF_VESSELS = words(
+    "enhancement hyperenhancement contrast uptake vascular vascularized enhancing viable perfused avidly"
+)
+
+
+_LOW = words("low lower less reduced decreased diminished poor poorly deficient")
+
+
+def _is_of_other_kind(s: Sentence, head: Hit) -> bool:
+    """*It has a thin rim of calcification*, *a thin rim without enhancement*: no rim that enhances."""
+    after = s.tokens[head.end : head.end + 4]
+    end = next((i for i, t in enumerate(after) if t in _PUNCTUATION or t in ("and", "but", "in", "on")), len(after))
+    after = after[:end]
+    return bool(_NOT_ENHANCING & set(after)) or (after[:1] == ["of"] and not _OF_VESSELS & set(after))
 
 
 def _of_inside(s: Sentence, head: Hit) -> bool:
     """*The centre stays unenhanced*, *no enhancement of its contents*, *Centre: fluid, not enhancing*."""
     if s.tokens[1:2] == [":"] and s.tokens[0] in _INSIDES:
         return True
+    if s.tokens[0] in _SHARES_OF and s.tokens[1:2] == ["of"] and s.chunks[head.start] == 0:
+        return True  # "most of it does not enhance"
+    beside = s.tokens[head.end : head.end + 2]
+    if any(t in _NAMED_PARTS and not _BEFORE_PLACE & set(beside[:i]) for i, t in enumerate(beside)):
+        return True  # "an avascular necrotic middle", "a thin nonenhancing rim"
     after = s.tokens[head.end : head.end + 4]
     if after[:1] and after[0] in _INSIDE and next((t for t in after[1:] if t not in _ARTICLES), "") in _INSIDES:
         return True
@@ -1603,6 +1725,9 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
     return False
 
 
+_NAMED_PARTS = words("center centre middle core interior rim ring halo wall walls capsule septa septations")
+_BEFORE_PLACE = _PUNCTUATION | words("in of within along at and or")
+_SHARES_OF = words("most much part parts half some portions areas")
 _INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
 _ARTICLES = words("the its their a")
 
@@ -1623,6 +1748,8 @@ def _in_several_phases(s: Sentence, head: Hit) -> bool:
     """*No enhancement on the arterial or venous phase* denies all enhancement, and not only an arterial one."""
     after = s.tokens[head.end : head.end + 8]
     before = s.tokens[: head.start]
+    if "neither" in before and "nor" in after and {"venous", "portal", "delayed", "late", "later"} & set(after):
+        return True  # "it neither enhances arterially nor later"
     if "nor" in before and "arterial" in before and {"venous", "portal", "delayed", "late"} & set(before):
         return True  # "neither the arterial nor the portal phase shows enhancement"
     return after[:1] in (["in"], ["on"], ["during"]) and bool({"venous", "portal", "delayed", "late"} & set(after))
@@ -1666,7 +1793,8 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
                 return i  # "with a thick wall that enhances"
-            return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
+            named = i == 0 or s.tokens[i - 1] in ("the", "its", "their", "whose", ",")
+            return i if named or _has_the(s.tokens, i) else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "nor", "of"):
             return None
         if s.tokens[i] in ("that", "which") and not (s.tokens[i - 1] == "wall" and _has_article(s.tokens, i - 1)):
@@ -1674,6 +1802,29 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     return None
 
 
+def _wall_of_lesion(s: Sentence, head: Hit) -> int | None:
+    """The wall that a sentence is about: *the wall of the abscess is thick and enhances strongly*."""
+    begin = 1 if s.tokens[0] == "the" else 0
+    of_lesion = s.tokens[begin] in (*_OUTSIDE, "rim", "periphery") and s.tokens[begin + 1 : begin + 2] == ["of"]
+    verb = s.tokens[head.start] in _TAKING_UP or bool(_WALL_SHOWS & set(s.tokens[begin : head.start]))
+    if not (of_lesion and verb) or s.is_negated(head) or _BEFORE_OTHER & set(s.tokens[begin : head.start]):
+        return None
+    organs = (h.name("organ") for h in s.hits if h.end <= head.start)
+    return begin if {None, *lexicon.HOSTS}.issuperset(organs) else None
+
+
+_BEFORE_OTHER = words(", ; : but which while whereas it vein artery duct vessel")
+
+
+def _has_the(tokens: Sequence[str], at: int) -> bool:
+    """*The thick, irregular wall*, *thick wall enhances*: it is the subject; not *with a thick wall and enhances*."""
+    i = at
+    while i > 0 and tokens[i - 1] in _OF_WALLS:
+        i -= 1
+    return i < at and (i == 0 or tokens[i - 1] in ("the", "its"))
+
+
+_OF_WALLS = words("thick thin thickened irregular smooth nodular outer cyst entire whole ,")
 _WALL_SHOWS = words("shows show has have demonstrates demonstrate displays")
 _TAKING_UP = words("enhances enhance takes take stains opacifies")
 
@@ -1811,6 +1962,8 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?][\"”])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
+_ENDS_IN_SEGMENT = re.compile(r"\b(?:segments?|segs?|s) ?\d[ab]?\.$", re.IGNORECASE)
+_NEXT_SIZE = re.compile(r"\d[\d.,x ]{0,12} ?[cm]m\b", re.IGNORECASE)
 _LONGEST = 2000
 
 
@@ -1831,6 +1984,8 @@ def sentences_of(text: str) -> Iterator[str]:
             continue
         if piece.endswith(" no.") and _SIZE.match(text, match.end()):
             pass  # "Capsule no. 12 mm lesion in segment 5 ..."
+        elif _ENDS_IN_SEGMENT.search(piece) and _NEXT_SIZE.match(text, match.end()):
+            pass  # "Cyst in segment 6. 28 mm mass in segment 2"
         elif not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue
         yield from _cut(piece)
