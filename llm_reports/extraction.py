@@ -1049,7 +1049,7 @@ class _Reader:
         named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
-        sites = [p.organ for p in places_of(s) if not p.reference and noun.end <= p.start < noun.end + 3]
+        sites = [p.organ for p in places_of(s) if not p.reference and noun.start <= p.start < noun.end + 3]
         if organ is None and sites and any(x.organ == sites[0] for x in self.recent):  # "metastasis in segment 8"
             organ = sites[0]
         live = [lesion for lesion in self.recent if not lesion.dropped]

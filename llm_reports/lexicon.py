@@ -821,13 +821,17 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
         "kidney|kidneys|renal|intrarenal|nephric|kidn|kid|kids|kidny|rk|lk",
         "renal|kidney parenchyma|cortex|tissue",
     ),
-    "soft tissue": ("soft tissue|tissues", "subcutaneous|subcutis", "muscle|muscles|intramuscular|musculature"),
+    "subcutis": ("subcutaneous|subcutis",),
+    "soft tissue": ("soft tissue|tissues", "muscle|muscles|intramuscular|musculature"),
     "spleen": ("spleen|splenic|intrasplenic",),
     "lung": ("lung|lungs|pulmonary|intrapulmonary",),
     "adrenal gland": ("adrenal|adrenals|suprarenal", "adrenal gland|glands"),
     "bladder": ("bladder", "urinary bladder"),
     "gallbladder": ("gallbladder", "gall bladder"),
-    "colon": ("colon|colonic|sigmoid|cecum|caecum|rectum|rectal|rectosigmoid", "sigmoid|hepatic|splenic colon|flexure"),
+    "colon": (
+        "colon|colonic|sigmoid|cecum|caecum|cecal|caecal|rectum|rectal|rectosigmoid",
+        "sigmoid|hepatic|splenic colon|flexure",
+    ),
     "stomach": ("stomach|gastric",),
     "small bowel": ("small bowel|intestine", "bowel|duodenum|duodenal|jejunum|jejunal|ileum|ileal|jejunoileal"),
     "esophagus": ("esophagus|oesophagus|esophageal|oesophageal",),
@@ -930,7 +934,7 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
 }
 
 DIAGNOSIS_BEFORE: tuple[str, ...] = (
-    "consistent|compatible|concordant|in_keeping|keeping with",
+    "consistent|compatible|concordant|in_keeping|keeping|in_relation with",
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
     "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|signal|signs|aspect|morphology|"
@@ -975,7 +979,7 @@ HISTORY: tuple[str, ...] = (
     "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy|nephrectomy "
     "procedure|operation|surgery? of|for",
     "rfa|mwa|tace|tae|sbrt|radioembolization|thermoablation of|for",
-    "ct|scan|study|mdct for",
+    "ct|scan|study|mdct for a|an|right|left|suspected|known|renal|liver|hepatic|pancreatic|kidney|unclear",
     "characterization|characterisation|investigation|clarification of",
     "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",

@@ -245,6 +245,9 @@ def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
 
 def _operated_before(s: Sentence) -> set[int]:
     """*Renal cell carcinoma operated on in 2011*."""
+    treated = _TREATED.search(" ".join(s.tokens))
+    if treated:  # "RCC treated by partial nephrectomy"
+        return set(range(len(" ".join(s.tokens)[: treated.start()].split())))
     if _OPERATED.isdisjoint(s.tokens):
         return set()
     for i, token in enumerate(s.tokens[:-2]):
@@ -255,6 +258,7 @@ def _operated_before(s: Sentence) -> set[int]:
     return set()
 
 
+_TREATED = re.compile(r"\btreated (?:by|with) (?:\w+ ){0,2}?(?:\w+ectomy|resection|enucleation|surgery)\b")
 _OPERATED = words("operated resected removed excised enucleated")
 _THOUGHT = words("thought believed considered described suspected")
 _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")
@@ -282,7 +286,7 @@ def is_of_other_imaging(s: Sentence) -> bool:
         if told and preposition in _BY and examination in _ELSEWHERE:
             return True
     named = s.tokens[-2:-1] and s.tokens[-2] in _BY and s.tokens[-1] in _ELSEWHERE
-    only_named = not s.statements and not {"was", "were", "seen"} & set(s.tokens)
+    only_named = not s.statements and not {"was", "were", "not", "no"} & set(s.tokens)
     return bool(named and only_named)  # "Incidentaloma of the liver in ultrasound."
 
 
@@ -388,8 +392,6 @@ _PURPOSES = (
     ["work", "up"],
     ["evaluation"],
     ["assessment"],
-    ["surveillance"],
-    ["follow", "up"],
 )
 
 
@@ -829,7 +831,7 @@ class Location:
     def contradicts(self, other: Location) -> bool:
         if self.side and other.side and self.side != other.side and "both" not in (self.side, other.side):
             return True
-        return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
+        return bool(self.parts and other.parts and not _with_segments(self.parts) & _with_segments(other.parts))
 
     def equals(self, other: Location) -> bool:
         if self.contradicts(other):
@@ -841,6 +843,17 @@ class Location:
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.side, "/".join(self.parts)) if part)
+
+
+_OF_LOBES = {
+    "left lobe": ("segment 2", "segment 3", "segment 4", "segment 4a", "segment 4b"),
+    "right lobe": ("segment 5", "segment 6", "segment 7", "segment 8", "dome"),
+}
+
+
+def _with_segments(parts: Sequence[str]) -> set[str]:
+    """The parts of an organ, and the segments of its lobes: *the HCC of the left lobe* can be that in segment 3."""
+    return {*parts, *(segment for part in parts for segment in _OF_LOBES.get(part, ()))}
 
 
 _SEGMENT_WORDS = words("segment segments seg segs segm s")

@@ -223,7 +223,10 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\1 is ",
         ),
         (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
-        (r"(?<=\w) still (?=(?:irregular|ill|well|sharp|hypo|iso|hyper|blurred|solid|cystic)\b|(?:hypo|iso|hyper)\w)", " "),
+        (
+            r"(?<=\w) still (?=(?:irregular|ill|well|sharp|hypo|iso|hyper|blurred|solid|cystic)\b|(?:hypo|iso|hyper)\w)",
+            " ",
+        ),
         (r"\bearly phase\b", "arterial phase"),
         (r"\b(hyper\w+|enhanc\w+|uptake) \((?:late |early )?arterial(?: phase)?\)", r"arterial \1"),
         (r"\b(?:pseudo)?capsule[ -]like (?=(?:\w+ )?(?:rim|ring|enhanc))", ""),
@@ -339,6 +342,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b((?:hyper|iso|hypo)(?:dense|attenuating)) (arterial|venous)(?=[,.;]|$)", r"\1 in the \2 phase"),
         (r"\b(not|are|is|criterion|criteria) met\b", r"\1 fulfilled"),  # no metastasis
         (r"\bf/u\b", "follow up of"),
+        (r"^(largest|biggest|dominant) (?=(?:lesion|nodule|metastasis|mass|cyst|one)\b)", r"the \1 "),
         (r"\bc/w\b", "consistent with"),
         (r"\b(?:f/)?s/o\b", "suggestive of"),
         (r"\bd/d\b", "ddx"),
@@ -1295,6 +1299,8 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
             between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
+        if _is_phase_before_dash(s, i, st.start):
+            return st._replace(field="enhancement", value="arterial")
         if st.field == "attenuation" and not _DURING & set(_before_phase(s.tokens, i)):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
         in_phase = s.tokens[i] == "arterial" and (s.tokens[i + 1] in _PHASES or _is_first_phase(s.tokens, i))
@@ -1318,6 +1324,13 @@ def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
 
 
 _BEFORE_TOO = words("before pre precontrast and unenhanced native natively plain")
+
+
+def _is_phase_before_dash(s: Sentence, at: int, start: int) -> bool:
+    """*Nodule 22 mm: arterial phase - stains more than liver*."""
+    begins = at == 0 or s.tokens[at - 1] in _PUNCTUATION or s.tokens[at - 1] in ("late", "early")
+    headed = s.tokens[at] == "arterial" and s.tokens[at + 1] in _PHASES and s.tokens[at + 2 : at + 3] in ([":"], ["-"])
+    return begins and headed and at + 2 < start <= at + 6 and not (_PUNCTUATION & set(s.tokens[at + 3 : start]))
 
 
 def _is_phase_heading(s: Sentence, at: int) -> bool:
