@@ -76,7 +76,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "attenuation|density|value|values inferior to",
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation|dark|darker|black defect|defects",
-        "dimmer|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
+        "dimmer|hypodensely|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
         "low|lower|reduced|decreased hu",
         f"hu lower|less than the? surrounding|adjacent|normal? {TISSUE}",
         "not as? dense|bright|radiodense as",
@@ -101,8 +101,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from "
-        f"the? surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told|delineated|"
+        f"delimited from the? surrounding|adjacent|normal? {TISSUE} in|by its? density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
         "attenuation|density does|is? not differ|different|distinguishable from that_of? the? surrounding|normal? "
@@ -111,7 +111,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
         "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
         f"fades|fading|fade|returns|returning to the? density|attenuation|level of the? {TISSUE}",
-        "isoatt|isoattn|isoatten",
+        "isodensely|isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
         f"no|without difference|contrast to|from|with the? surrounding|adjacent|normal? {TISSUE}",
@@ -141,7 +141,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "spontaneously|intrinsically|natively|inherently dense",
         "attenuation|density|value|values superior to",
         "superior attenuation|density",
-        "hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
+        "hyperdensely|hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
         "high|higher|raised|increased|elevated hu",
         "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
@@ -180,7 +180,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "very|extremely|exceedingly|extensively vascular|vascularized|perfused",
         "more vascular|vascularized|vascularised|perfused",
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
-        "flashes|flashing|flushes|glows|glowing|brightens|brightened|brightening",
+        "flashes|flashing|shines|flushes|glows|glowing|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
         "enhances|enhance well",
         "well enhancing|enhanced",
@@ -216,7 +216,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
         "early_arterial|arterial uptake|blush|hypervascularity|hypervascularization|flush",
-        "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense in|on? the? ap|hap",
+        "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense|hyperattenuating in|on? "
+        "the? ap|hap",
+        "enhances|enhance|enhancing|enhancement|uptake in|on|during the? late? arterial phase images|imaging|scan|series",
         "ap|hap hyperenh|hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
     ),
     ("enhancement", "washout"): (
@@ -265,13 +267,15 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
         f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
-        "peripheral nodular|globular|discontinuous? filling",
+        "peripheral nodular|globular|discontinuous? filling|fill_in",
+        f"{ITS_EDGE} with marked|strong|intense|avid|thin|slight|clear? contrast? enhancement|uptake",
         "nodular|globular|discontinuous peripheral filling",
-        "centripetal|centripetally contrast? filling|fill_in|fill|fills|enhancement",
+        "centripetal|centripetally progressive|gradual|slow? contrast? filling|fill_in|fill|fills|enhancement|"
+        "opacification",
         f"enhancement starts|starting|begins|beginning|commences at|from|in the|its {ITS_EDGE}",
         f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
-        "fills|fill|filling in? from the? periphery|edge|edges|outside",
+        "fills|fill|filling in? from the? periphery|edge|edges|outside|margin|margins|rim|border|borders",
         "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
         "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
         "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
@@ -335,10 +339,13 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
         "all|both|every phases|phase|series",
         "density|attenuation|hu|values does|do|did? not|never change|rise|increase|vary|differ|changed|changing|rising",
-        "no|without change|difference|variation in|of density|attenuation between? the? phases",
-        "inert after|following|on|post contrast|injection",
+        "no|without significant|relevant? change|difference|variation in|of density|attenuation|hu between? the? phases",
+        "inert to|after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
         f"{TAKES_UP} no {CONTRAST}",
+        f"takes|take|absorbs|accumulates|captures no {CONTRAST}",
+        f"no {CONTRAST} enters|reaches|fills|accumulates",
+        "not light|lighting up",
         "unchanged|constant|stable in? density|attenuation? with|after|following|on|post contrast|injection|"
         "postcontrast",
         "without|no contrast? uptake|take_up|opacification|vascularization|vascularisation|perfusion",
@@ -556,7 +563,7 @@ HEADS: dict[str, tuple[str, ...]] = {
         "blush|blushing|blushes",
         f"fills|fill|filling with {CONTRAST}",
         "contrast blush|filling|accumulation|staining|inflow|influx|impregnation",
-        f"takes|absorbs|accumulates|captures {CONTRAST}",
+        f"takes|take|absorbs|absorb|accumulates|accumulate|captures|capture {CONTRAST}",
     ),
     "texture": (
         "texture|interior|architecture|pattern|matrix|inside|makeup|appearance|structure|content|contents",
@@ -624,7 +631,12 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
 
 # Phrases that go with a head as a modifier does.
 MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
-    "low": ("under|beneath that of", "inferior to"),
+    "low": (
+        "under|beneath that of",
+        "inferior to",
+        "short of that_of",
+        "not|never reach|reaches|reaching|attain|attains|match|matches|equal|equals that_of|the_level_of",
+    ),
     "weak": (
         "to a? small|minor|slight|limited|low|modest|minimal degree|extent",
         f"less {MODIFIERS['strong'][1]}",
@@ -1090,7 +1102,7 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "formed discretely larger demonstrate display teaching "
+    "formed discretely reached breaches larger demonstrate display teaching "
     "angular arteries atrophic bearings bedside blinding bonded cancel capture central chance chances charge charges "
     "cirrhosis classified cleaning closed closer compete concent confusion consent contract contrast convent coronal "
     "course cystitis defeat define defined deflect degeneration degenerative density dental detect detects difficulty "

@@ -250,9 +250,24 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? (?:but|albeit|though|although) (?=to a (?:smaller|lesser|lower) )",
             r"\1 ",
         ),
+        (r"\barterial dominant (?=phase)", "arterial "),
+        (
+            r"\b(?:h?ap|art)\.? ?: (?=hyper|iso|hypo|avid|bright|strong|enhanc|no\b|marked|intense|brisk|none|wash)",
+            "arterial phase: ",
+        ),
+        (
+            r"\b(enhancement|uptake), (?=(?:already|even|mainly|chiefly|predominantly|especially|particularly|mostly|maximal|"
+            r"most marked|strongest) (?:in|on) the (?:late )?arterial)",
+            r"\1 ",
+        ),
+        (
+            r"\b(enhances|enhancing)( \w+ly)?,? (?:only |but |and |although |though |albeit )?(?=(?:less|more|weaker|stronger) than\b)",
+            r"\1\2 ",
+        ),
+        (r"\b(hu),? (?:ie|thus|so|hence|=),? (fluid|water)(?=[.,;]|$)", r"\1, \2 density"),
         # "enhances from 35 to 60 HU, thus less than cortex"
         (
-            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of) [^,;.]{1,20}hu), (?:thus|therefore|hence|so|ie|which is|but|and thus) "
+            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of|to) [^,;.]{1,20}hu), (?:thus|therefore|hence|so|ie|which is|but|and thus) "
             r"(?=(?:less|weaker|more|stronger|lower|higher)\b)",
             r"\1, enhancement ",
         ),
@@ -980,6 +995,9 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
         lead = s.tokens[: st.start - 2]
         if any(t in _LESION_WORDS for t in lead) and lead[-1] in (",", "with", "and", "contains", "containing", "has"):
             return True  # "a mass with areas of low attenuation"
+    contained = before[-1:] in (["contains"], ["containing"]) and after[:1] and after[0] in _AREAS
+    if contained and (s.tokens[0] in ("it", "which") or _LESION_WORDS & set(s.tokens[: st.start])):
+        return True  # "it contains hypodense areas"; but "the liver contains hypodense areas"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
     begin = max((i + 1 for i, t in enumerate(before) if t in (",", "-", "and")), default=0)
@@ -1470,7 +1488,9 @@ def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
     return row and "and" in inside
 
 
-_OF_TIME = words("delayed late slow slower gradual progressive persistent prolonged transient rapid fast faster")
+_OF_TIME = words(
+    "later earlier sooner delayed late slow slower gradual progressive persistent prolonged transient rapid fast faster"
+)
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
@@ -1710,6 +1730,8 @@ _LOW = words("low lower less reduced decreased diminished poor poorly deficient"
 def _is_of_other_kind(s: Sentence, head: Hit) -> bool:
     """*It has a thin rim of calcification*, *a thin rim without enhancement*: no rim that enhances."""
     after = s.tokens[head.end : head.end + 4]
+    if after[:2] in ([",", "which"], [",", "that"]):
+        return bool(_NOT_ENHANCING & set(after))
     end = next((i for i, t in enumerate(after) if t in _PUNCTUATION or t in ("and", "but", "in", "on")), len(after))
     after = after[:end]
     return bool(_NOT_ENHANCING & set(after)) or (after[:1] == ["of"] and not _OF_VESSELS & set(after))
@@ -1729,8 +1751,12 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
         return True
     for i in range(head.start - 1, max(-1, head.start - 9), -1):
         token = s.tokens[i]
+        if token in _LESION_WORDS and s.tokens[max(0, i - 2) : i] in (["of", "the"], ["of", "this"]):
+            continue  # "the cystic component of the mass"
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("and", "nor", "or", "but", "with", "which"):
             return False
+        if token in _SHARES and s.tokens[i - 1] in _OF_INSIDES:
+            return i < 3
         if token in _INSIDES and "nor" in s.tokens[max(0, i - 2) : i]:
             return False
         if token in _INSIDES:
@@ -1738,6 +1764,7 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
     return False
 
 
+_OF_INSIDES = words("necrotic cystic central calcified liquid fluid hemorrhagic fatty")
 _NAMED_PARTS = words("center centre middle core interior rim ring halo wall walls capsule septa septations")
 _BEFORE_PLACE = _PUNCTUATION | words("in of within along at and or")
 _SHARES_OF = words("most much part parts half some portions areas")
