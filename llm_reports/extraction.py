@@ -1578,7 +1578,7 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
         return True
     if not is_size and between[:2] == [",", "which"] and s.tokens[other.end - 1] in _LESION_PARTS:
         return True
-    if set(between) & {"and", "but", "with", ",", ";", "(", ")"} and not (
+    if set(between) & {"and", "or", "nor", "but", "with", ",", ";", "(", ")"} and not (
         is_size and len(between) <= 1 and "with" not in between
     ):
         return False
@@ -1608,6 +1608,9 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     if before and before[-1].role in ("other", "nothing", "artifact"):
         if {"it", "there"} & set(s.tokens[before[-1].end : start]):
             return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
+        listed = before[-1].role == "nothing" and s.tokens[before[-1].end - 1] in ("nodule", "nodules")
+        if listed and not is_size and s.tokens[before[-1].end] in ("or", "and", "nor", ","):
+            return False  # "there are no septa, no nodules and no enhancement"
         part = (
             s.tokens[before[-1].end - 1] in _LESION_PARTS - {"wall"}
             and s.chunks[before[-1].hit.start] != s.chunks[start]

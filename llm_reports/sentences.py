@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -250,6 +250,14 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? (?:but|albeit|though|although) (?=to a (?:smaller|lesser|lower) )",
             r"\1 ",
         ),
+        (r",? the (walls?|rim|periphery|margins?|borders?|edges?) of which ", r", whose \1 "),
+        (r"\b(\w+ly),? (?:though|although|albeit|yet|if) (?=\w+ly (?:enhanc|vascular))", r"\1 and "),
+        (  # "the gland enhances avidly, the mass only weakly"
+            r"\bthe (?:normal |surrounding |adjacent )?(?:gland|pancreas|liver|cortex|parenchyma|kidney) enhances "
+            r"[^,;.]{3,30}, (?:but |while |whereas )?(the (?:mass|lesion|tumor|nodule)|it) (?:only |just )?"
+            r"(?=(?:weakly|poorly|faintly|less|slightly|minimally|little|more)\b)",
+            r"\1 enhances ",
+        ),
         (r"\barterial dominant (?=phase)", "arterial "),
         (
             r"\b(?:h?ap|art)\.? ?: (?=hyper|iso|hypo|avid|bright|strong|enhanc|no\b|marked|intense|brisk|none|wash)",
@@ -264,10 +272,11 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\b(enhances|enhancing)( \w+ly)?,? (?:only |but |and |although |though |albeit )?(?=(?:less|more|weaker|stronger) than\b)",
             r"\1\2 ",
         ),
-        (r"\b(hu),? (?:ie|thus|so|hence|=),? (fluid|water)(?=[.,;]|$)", r"\1, \2 density"),
+        (r"\b(hu),? (?:i\.?e\.?|thus|so|hence|=),? (fluid|water)(?=[.,;]|$)", r"\1, \2 density"),
         # "enhances from 35 to 60 HU, thus less than cortex"
         (
-            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of|to) [^,;.]{1,20}hu), (?:thus|therefore|hence|so|ie|which is|but|and thus) "
+            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of|to) [^,;.]{1,20}hu)(?: only)?, "
+            r"(?:(?:thus|therefore|hence|so|i\.?e\.?|which is|but|and thus) )?(?:(?:much|far|clearly|markedly) )?"
             r"(?=(?:less|weaker|more|stronger|lower|higher)\b)",
             r"\1, enhancement ",
         ),
@@ -1886,6 +1895,13 @@ def _is_of_wall(s: Sentence, head: Hit) -> bool:
     return at is not None and not _PUNCTUATION & set(lead[at:]) and not {"and", "with", "which"} & set(lead[at:])
 
 
+def _is_whole_lesion(s: Sentence, head: Hit, lesions: Set[int]) -> bool:
+    """*A hypoenhancing area in the pancreatic head*, *the mass is seen as one*; but *the mass has one*."""
+    if s.tokens[0] == "it" or _INSIDES & set(s.tokens[head.end : head.end + 6]):
+        return False
+    return "as" in s.tokens[max(0, head.start - 4) : head.start] or not any(i < head.start for i in lesions)
+
+
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     lead = s.tokens[max(0, head.start - 4) : head.start]
@@ -1898,7 +1914,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     for token in reversed(lead):
         if token in ("center", "centre", "core"):
             return True  # "the centre does not enhance"
-        if token in _PUNCTUATION or token in ("and", "with"):
+        if token in _PUNCTUATION or token in ("and", "with", "it"):
             break
     if s.tokens[head.start] in ("enhance", "enhances"):
         linking = lexicon.SKIPPED | {"do", "does", "not", "that", "which"}
@@ -1919,7 +1935,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
         if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
-            return True
+            return not (s.tokens[i] == "area" and _is_whole_lesion(s, head, lesions))
         if s.tokens[i] in _WALLS and s.is_negated(head):
             return True  # "no enhancing wall"
     return False
