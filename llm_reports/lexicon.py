@@ -1021,7 +1021,8 @@ GONE: tuple[str, ...] = (
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
     "lesion|metastasis|met|nodule|mass|cyst|is|are|has|have gone",
-    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
+    "no corresponding lesion|mass|abnormality|finding|focus|nodule",
+    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",
     "interval? resolution|disappearance of",
@@ -1074,6 +1075,11 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "without doubt",
 )
 POST_NEGATION: tuple[str, ...] = (
+    "has|have|had not been? seen|identified|observed|found|noted|demonstrated|detected|shown|visualized|confirmed",
+    "looked|searched for but|and not found|seen|identified|present|detected",
+    "looked|searched|sought for? in vain",
+    "sought but|and not found|seen|identified",
+    ": negative|neg",
     "can|could not be seen|identified|demonstrated|detected|shown|found|appreciated|discerned|recognized|recognised|"
     "visualized|visualised|confirmed|established|elicited|reproduced|verified|substantiated|found_again",
     "absent|excluded|unlikely|ruled_out",

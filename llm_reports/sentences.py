@@ -294,6 +294,17 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             _in_words,
         ),
         (r"\b(?:is |are )?not (?:followed|accompanied) by (?:any )?", "without "),
+        (
+            r"\bnor (?:does|do|did|is|are|was|has|have) (?:it|this|they|there|the (?:lesion|mass|nodule|cyst|tumor)) ",
+            "nor ",
+        ),
+        (r"\bnot (?:appear|seem) to ", "not "),
+        (r"\b(?:has|have|had) not been (?:seen|shown|found|observed|noted) to ", "does not "),
+        (
+            r"\bnot (?:considered|deemed|judged)(?: to be| as)? "
+            r"(?=(?:of |\w+ly )?(?:hypo|iso|hyper|low|high|cystic|solid|necrotic|calcified|avascular|well|ill|rim|enhanc|homog|heterog))",
+            "not ",
+        ),
         (r"(?<=ly), (?=in the (?:late |early )?arterial phase\b)", " "),
         (r"\bin all (?:likelihood|probability)\b", "probably"),
         (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
@@ -619,12 +630,16 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     for hit in _lesser(s):
         negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     for hit in s.hits:  # "arterial +, washout -"
-        if s.tokens[hit.end : hit.end + 1] == ["-"] and s.tokens[hit.end + 1 : hit.end + 2] in ([], [","], [")"]):
+        end = hit.end
+        while end < len(s.tokens) and s.tokens[end] in _NAMING_PHASES:  # "washout in the portal venous phase -"
+            end += 1
+        if s.tokens[end : end + 1] == ["-"] and s.tokens[end + 1 : end + 2] in ([], [","], [")"]):
             negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        after += after not in starts and bool(_OF_PROPERTY & set(s.tokens[after : after + 1]))
         for hit in _denied_by_verb(s, cue):
             negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
@@ -651,7 +666,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("gone"):
             for hit in s.hits:  # "washout is no longer seen"
-                shown = any(t.kind in ("say", "head") and t.name == "enhancement" for t in hit.terms)
+                shown = any(t.kind in ("say", "head") and t.name in ("enhancement", "composition") for t in hit.terms)
                 shown = shown and not any(t in _LESION_WORDS for t in s.tokens[hit.end : cue.start])
                 if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
@@ -671,6 +686,9 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[i] = True
                 i -= 1
     return negated
+
+
+_NAMING_PHASES = words("in on at the arterial portal venous delayed late phase phases images")
 
 
 def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
@@ -765,7 +783,8 @@ def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
     """Where the scope begins: *no evidence that the lesion washes out*, *I do not think that ...* deny no lesion."""
     if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"], ["that", "it"]):
         return cue.end
-    return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
+    verbs = (i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i]) or tokens[i] in ("does", "do", "did"))
+    return next(verbs, len(tokens))
 
 
 def _is_verb(token: str) -> bool:
@@ -788,14 +807,17 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         return nor  # "neither a focal mass nor a cyst"
     if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         at = cue.end
-        while at < len(tokens) - 1 and tokens[at] in ("a", "an", "any", "the", "clearly", "definitely"):
+        between = {"a", "an", "any", "the", "clearly", "definitely"}
+        between |= _OF_PROPERTY if tokens[cue.end - 1] == "any" else set()
+        while at < len(tokens) - 1 and at not in starts and tokens[at] in between:
             at += 1
         return starts[at].end if at in starts else at + 1
     i = cue.end
     while i < len(tokens):
         token = tokens[i]
         both = tokens[cue.start] == "nor" and "neither" in tokens  # "neither the liver nor the kidney shows a lesion"
-        if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
+        verb = token in _VERBS and i > cue.end and not both
+        if token in _ENDS or i in stops or (verb and not _is_of_denied_verb(tokens, cue, i)):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
         again = token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]
@@ -829,11 +851,21 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
     return i
 
 
+def _is_of_denied_verb(tokens: Sequence[str], cue: Hit, at: int) -> bool:
+    """Whether a verb is what *does not* denies, too: *does not clearly show washout*, *does not grow or show ...*."""
+    if tokens[at - 1] == "or":
+        return tokens[cue.start - 1 : cue.end] in (["does", "not"], ["do", "not"], ["did", "not"])
+    return all(token.endswith("ly") for token in tokens[cue.end : at])
+
+
+_OF_PROPERTY = words("contrast delayed late portal venous internal central significant relevant associated")
 _FRONTED = words("without absence lacking lack minus in contrary as unlike")
 _BEFORE_ARTICLE = words(
     "of in from within for to on at with and or nor by into than as like between through around , :"
 )
-_WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_WITH = words(
+    "consistent compatible concordant keeping associated accompanied"
+)  # these go on: "not consistent with a cyst"
 _PROBABLY = words("most likely probably presumably")
 _EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within for")
@@ -907,7 +939,7 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
             return False
         if token in _HEDGING:
             return False  # "no enhancement, probably a lipoma or an AML"
-        length = 0 if token == "," else length + 1
+        length = 0 if token == "," else length + (token not in _NAMING_PHASES)
         if length > 4:
             return False
     return False
@@ -1026,7 +1058,7 @@ _CORE = words("core center centre scar lakes pockets components component halo s
 _OUTER = words("rim ring capsule pseudocapsule wall border")
 
 
-_SHOWING = words("show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
+_SHOWING = words("be show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
 _SEARCHING = words("look search check watch looking searching")
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
 
