@@ -49,9 +49,11 @@ DRAWN = (
 )
 # What a lesion is compared with, and how contrast medium comes and goes.
 TISSUE = "liver|pancreas|kidney|parenchyma|background|cortex|gland"
-TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
+TAKES_UP = "takes|take|taking|took|picks|pick|picking|soaks|soak|soaking|sucks|suck up"
 CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media|dye"
-ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
+ITS_EDGE = (
+    "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference|perimeter|contour|contours|fringe"
+)
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
 SINKS = "drops|dropped|dropping|falls|fallen|fell|falling|declines|declined|sinks|sank|sunk|decreases|decreased"
 HAS = "shows|show|showing|displays|demonstrates|has|having|with"
@@ -76,7 +78,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "attenuation|density|value|values inferior to",
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation|dark|darker|black defect|defects",
-        "dimmer|hypodensely|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
+        "dimmer|hypodensely|hypodensive|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
         "low|lower|reduced|decreased hu",
         f"hu lower|less than the? surrounding|adjacent|normal? {TISSUE}",
         "not as? dense|bright|radiodense as",
@@ -111,7 +113,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
         "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
         f"fades|fading|fade|returns|returning to the? density|attenuation|level of the? {TISSUE}",
-        "isodensely|isoatt|isoattn|isoatten",
+        "isodensely|isodensive|isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
         f"no|without difference|contrast to|from|with the? surrounding|adjacent|normal? {TISSUE}",
@@ -141,7 +143,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "spontaneously|intrinsically|natively|inherently dense",
         "attenuation|density|value|values superior to",
         "superior attenuation|density",
-        "hyperdensely|hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
+        "hyperdensely|hyperdensive|hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
         "high|higher|raised|increased|elevated hu",
         "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
@@ -249,6 +251,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contrast is? lost",
         "rapid|quick|fast|early|prompt|delayed|late|subsequent clearance",
         "clears|clearing rapidly|quickly|early",
+        "wash|washes|washed|washing away",
+        "enhancement|contrast drop_off|fall_off|fade_out|run_off",
+        "drop_off|fall_off|fade_out|run_off of|in enhancement|contrast",
     ),
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
@@ -309,7 +314,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "not|non|un opacified|opacifying|opacify|opacifies",
         "devoid|void of internal? vascularity|flow|perfusion|contrast",
         "no|without internal vascularity|vessels|perfusion|flow",
-        "devascularized|devascularised",
+        "devascularized|devascularised|unvascularized|unvascularised|unperfused|nonperfused",
         "no|without|not significant|relevant? density|attenuation|hu? change|changes|changing|changed|"
         "difference|increase|modification|alteration|variation "
         "with|after|following|post contrast|injection|postcontrast",
@@ -563,7 +568,7 @@ HEADS: dict[str, tuple[str, ...]] = {
         "blush|blushing|blushes",
         f"fills|fill|filling with {CONTRAST}",
         "contrast blush|filling|accumulation|staining|inflow|influx|impregnation",
-        f"takes|take|absorbs|absorb|accumulates|accumulate|captures|capture {CONTRAST}",
+        f"takes|take|absorbs|absorb|accumulates|accumulate|captures|capture|imbibes|imbibe|uptakes {CONTRAST}",
     ),
     "texture": (
         "texture|interior|architecture|pattern|matrix|inside|makeup|appearance|structure|content|contents",
@@ -607,13 +612,15 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
+        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively|lively|dramatic|dramatically|amply|impressively|"
+        "profuse|profusely|energetic|energetically|eagerly|keenly|fierce|fiercely",
     ),
     "weak": (
         {"enhancement": "hypo"},
         "poor|poorly|weak|weakly|deficient|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
-        "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
+        "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly|dimly|timid|"
+        "timidly|lightly|reluctant|reluctantly|insufficient|insufficiently|blunted|tepid|moderately_less",
     ),
     "arterial": (
         {"enhancement": "arterial"},
@@ -623,7 +630,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "rim": (
         {"enhancement": "rim", "margin": ""},
         "rim|ring|peripheral|peripherally|periferal|periferic|peripheric|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
-        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|iris_diaphragm|target|target_like|corona|crown|"
+        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|iris_diaphragm|perimeter|perimetral|cockade|cockade_like|target|target_like|corona|crown|"
         "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
     "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none|zero"),
@@ -996,6 +1003,7 @@ HISTORY: tuple[str, ...] = (
     "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",
     "rule|ruling out",
+    "search|searched|looked|screened for",
     "r / o",
     "evaluate|evaluation|assess|assessment|surveillance|screening|workup|work_up|staging|follow_up for|of",
     "evaluate|assess|staging",

@@ -227,7 +227,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?<=\w) still (?=(?:irregular|ill|well|sharp|hypo|iso|hyper|blurred|solid|cystic)\b|(?:hypo|iso|hyper)\w)",
             " ",
         ),
-        (r"\bearly phase\b", "arterial phase"),
+        (r"\bearly (?:dynamic |vascular |enhancement |angiographic )?phase\b", "arterial phase"),
+        (r"\bangiographic phase\b", "arterial phase"),
         (r"\b(hyper\w+|enhanc\w+|uptake) \((?:late |early )?arterial(?: phase)?\)", r"arterial \1"),
         (r"\b(?:pseudo)?capsule[ -]like (?=(?:\w+ )?(?:rim|ring|enhanc))", ""),
         (r"\bnot (?:very |all that )?much (?=(?:contrast )?(?:enhancement|uptake)\b)", "little "),
@@ -297,6 +298,10 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (
             r"\bnor (?:does|do|did|is|are|was|has|have) (?:it|this|they|there|the (?:lesion|mass|nodule|cyst|tumor)) ",
             "nor ",
+        ),
+        (
+            r"\bnor (?:does|do|did) (the (?:\w+ )?(?:liver|pancreas|kidneys?|spleen)) (?:show|contain|have|bear)s? (?:an? |any )?",
+            r"\1 shows no ",
         ),
         (r"\bnot (?:appear|seem) to ", "not "),
         (r"\b(?:has|have|had) not been (?:seen|shown|found|observed|noted) to ", "does not "),
