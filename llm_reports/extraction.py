@@ -1149,7 +1149,7 @@ def _is_compared(s: Sentence, noun: Noun) -> bool:
     """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
-    return noun.start > 2 and (beside or is_reference(s, noun.hit, ""))
+    return (noun.start > 2 or s.tokens[0] in ("compared", "relative")) and (beside or is_reference(s, noun.hit, ""))
 
 
 def _is_dismissed(s: Sentence) -> bool:

@@ -197,7 +197,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "only|solely|exclusively visible|seen|detectable|appreciable|conspicuous in|on|"
         "during the? arterial phase|images",
         "arterial|ap|hap|art : hyper|hyperdense|hyperattenuating|bright",
-        "arterial|art +",
+        "arterial|art phase? :? + +?",
         "visible|seen|detectable|appreciable|conspicuous in|on|during the? arterial phase|images only|exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
@@ -333,6 +333,15 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "no|without contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|nor|/ the? content|contents|"
+        "septa|septations|lumen|wall|interior",
+        "contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|/ the? content|contents|septa|"
+        "septations|lumen|wall|interior : none|no|absent",
+        "density|attenuation|hu is|was|stays|remains? the? same|unchanged|identical|constant on|in|at? "
+        "pre|before|native|unenhanced and|as_well_as after|post|postcontrast|enhanced contrast?",
+        "no|without difference|change between the? unenhanced|native|pre|plain|precontrast images|scan? and the? enhanced|"
+        "post|postcontrast|venous",
+        "no|without significant|relevant|measurable|appreciable? hu|density|attenuation increase|rise",
         "below|under|beneath the? threshold for|of enhancement",
         "not reach|reaching|exceed|exceeding|meet|pass the? threshold for|of enhancement",
         "no|without contrast? enhancing tissue|tumor|residue|portion|portions|areas|area left|remaining|remains|anymore|"
@@ -565,6 +574,7 @@ HEADS: dict[str, tuple[str, ...]] = {
         "contrast absorbing|taking|accumulating|enriching",
         "increase|rise in|of density|attenuation|hu after|with|on|following|post contrast|injection",
         "density|attenuation increase|rise after|with|on|following|post contrast|injection",
+        "density|attenuation|hu rises|increases",
         "blush|blushing|blushes",
         f"fills|fill|filling with {CONTRAST}",
         "contrast blush|filling|accumulation|staining|inflow|influx|impregnation",

@@ -218,7 +218,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
         (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
         (
-            r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
+            r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:is )?(?:only |just )?"
             r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle|less|lower|weaker|poorer|below)\b)",
             r"\1 is ",
         ),
@@ -258,6 +258,12 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"[^,;.]{3,30}, (?:but |while |whereas )?(the (?:mass|lesion|tumor|nodule)|it) (?:only |just )?"
             r"(?=(?:weakly|poorly|faintly|less|slightly|minimally|little|more)\b)",
             r"\1 enhances ",
+        ),
+        (r"\((?:vs\.?|versus|relative to|compared (?:to|with)) (?:the )?\w+\)", ""),
+        (
+            r"\b(enhancement|uptake),? (?:which|that) is (?:only )?"
+            r"(?=(?:\w+ly )?(?:less|lower|weaker|stronger|higher|more|below|above|inferior|greater)\b)",
+            r"\1 ",
         ),
         (r"\barterial dominant (?=phase)", "arterial "),
         (
@@ -638,7 +644,10 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         end = hit.end
         while end < len(s.tokens) and s.tokens[end] in _NAMING_PHASES:  # "washout in the portal venous phase -"
             end += 1
-        if s.tokens[end : end + 1] == ["-"] and s.tokens[end + 1 : end + 2] in ([], [","], [")"]):
+        end += s.tokens[end : end + 1] == [":"]  # "washout: -"
+        letter = s.tokens[end - 1] == ":" and s.tokens[end : end + 1] == ["n"]
+        minus = s.tokens[end : end + 1] in (["-"], ["negative"], ["neg"]) and not _is_lesion(hit)
+        if (minus or letter) and s.tokens[end + 1 : end + 2] in ([], [","], [")"]):
             negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
@@ -2050,7 +2059,7 @@ _NOT_OF_LESION = (
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|art|ven|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
