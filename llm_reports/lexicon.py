@@ -203,6 +203,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
         "arterially bright|brighter|hyperdense|hyperattenuating",
+        "hyperdense|hyperattenuating|bright arterially",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
         "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
@@ -294,7 +295,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"peripheral|marginal nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement",
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
-        f"only_at|only_in its|the? outer? {ITS_EDGE}",
+        f"only_at|only_in its|the? outer|thick|thickened|thin|irregular? {ITS_EDGE}",
         f"nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement at|along|in|around its|the? {ITS_EDGE}",
         f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
         "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"

@@ -265,6 +265,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:\w+ly )?(?:less|lower|weaker|stronger|higher|more|below|above|inferior|greater)\b)",
             r"\1 ",
         ),
+        (r"\barterial phase (?:images?|series|scans?) (?:show|demonstrate|reveal)s? ", "in the arterial phase there is "),
+        (r"\b(is|are|was|were) (?:therefore|thus|hence|however) ", r"\1 "),
         (r"\barterial dominant (?=phase)", "arterial "),
         (
             r"\b(?:h?ap|art)\.? ?: (?=hyper|iso|hypo|avid|bright|strong|enhanc|no\b|marked|intense|brisk|none|wash)",
