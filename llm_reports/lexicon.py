@@ -103,7 +103,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told|delineated|"
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told|"
+        "delineated|"
         f"delimited from the? surrounding|adjacent|normal? {TISSUE} in|by its? density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
@@ -198,7 +199,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "during the? arterial phase|images",
         "arterial|ap|hap|art : hyper|hyperdense|hyperattenuating|bright",
         "arterial|art phase? :? + +?",
-        "visible|seen|detectable|appreciable|conspicuous in|on|during the? arterial phase|images only|exclusively|alone",
+        "visible|seen|detectable|appreciable|conspicuous in|on|during the? arterial phase|images only|"
+        "exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
@@ -221,7 +223,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "early_arterial|arterial uptake|blush|hypervascularity|hypervascularization|flush",
         "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense|hyperattenuating in|on? "
         "the? ap|hap",
-        "enhances|enhance|enhancing|enhancement|uptake in|on|during the? late? arterial phase images|imaging|scan|series",
+        "enhances|enhance|enhancing|enhancement|uptake in|on|during the? late? arterial phase images|imaging|"
+        "scan|series",
         "ap|hap hyperenh|hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
     ),
     ("enhancement", "washout"): (
@@ -265,7 +268,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "vascularized|vascularised irregular|nodular|outer? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
-        "bright|brighter|vascular|hyperdense|contrast_enhancing|enhancing outer? periphery|circumference|zone|layer|mantle",
+        "bright|brighter|vascular|hyperdense|contrast_enhancing|enhancing outer? periphery|circumference|zone|"
+        "layer|mantle",
         "rim|ring|rind|shell|border of vascular|vascularized|enhancing|viable|perfused tissue|parenchyma|tumor",
         f"{HAS} a thin|thick|thickened|faint|subtle|irregular|bright|peripheral|complete|incomplete? peripheral? "
         "rim|ring|halo",
@@ -282,7 +286,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
         "fills|fill|filling in? from the? periphery|edge|edges|outside|margin|margins|rim|border|borders",
-        "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
+        "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|"
+        "thickened? irregular|nodular? "
         "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
         "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
         f"globular|nodular? contrast puddling|pooling|puddles|pools|lakes at|along|in|around its|the {ITS_EDGE}",
@@ -334,18 +339,21 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
-        "no|without contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|nor|/ the? content|contents|"
+        "no|without contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|nor|"
+        "/ the? content|contents|"
         "septa|septations|lumen|wall|interior",
         "contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|/ the? content|contents|septa|"
         "septations|lumen|wall|interior : none|no|absent",
         "density|attenuation|hu is|was|stays|remains? the? same|unchanged|identical|constant on|in|at? "
         "pre|before|native|unenhanced and|as_well_as after|post|postcontrast|enhanced contrast?",
-        "no|without difference|change between the? unenhanced|native|pre|plain|precontrast images|scan? and the? enhanced|"
+        "no|without difference|change between the? unenhanced|native|pre|plain|precontrast images|"
+        "scan? and the? enhanced|"
         "post|postcontrast|venous",
         "no|without significant|relevant|measurable|appreciable? hu|density|attenuation increase|rise",
         "below|under|beneath the? threshold for|of enhancement",
         "not reach|reaching|exceed|exceeding|meet|pass the? threshold for|of enhancement",
-        "no|without contrast? enhancing tissue|tumor|residue|portion|portions|areas|area left|remaining|remains|anymore|"
+        "no|without contrast? enhancing tissue|tumor|residue|portion|portions|areas|area left|remaining|remains|"
+        "anymore|"
         "any_more",
         "has|have lost its|their|all|any contrast? enhancement|vascularity|perfusion|uptake",
         f"{CONTRAST} does|do|did? not alter|change|affect|raise|increase its|the density|attenuation",
@@ -354,7 +362,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
         "all|both|every phases|phase|series",
         "density|attenuation|hu|values does|do|did? not|never change|rise|increase|vary|differ|changed|changing|rising",
-        "no|without significant|relevant? change|difference|variation in|of density|attenuation|hu between? the? phases",
+        "no|without significant|relevant? change|difference|variation in|of density|attenuation|"
+        "hu between? the? phases",
         "inert to|after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
         f"{TAKES_UP} no {CONTRAST}",
