@@ -801,7 +801,7 @@ _CORE = words("core center centre scar lakes pockets components component halo s
 _OUTER = words("rim ring capsule pseudocapsule wall border")
 
 
-_SHOWING = words("be show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
+_SHOWING = words("show have demonstrate exhibit display enhance expect")  # "a hemangioma would show"
 _SEARCHING = words("look search check watch looking searching")
 _DISTINGUISH = words("distinguish differentiate distinguished differentiated distinction differentiation discriminate")
 
@@ -814,6 +814,7 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
         asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
         asked = asked or (s.tokens[i] == "would" and bool(_SHOWING & set(s.tokens[i + 1 : i + 2])))
+        asked = asked or (s.tokens[i : i + 2] == ["would", "be"] and st.start == i + 2)  # "a cyst would be hypodense"
         asked = asked or (s.tokens[i] == "if" and i == 0)
         searched = s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING  # "MRI to look for washout"
         asked = asked or (searched and "the" not in s.tokens[i : st.start])  # "... of the hypodense lesion": it is
@@ -1677,6 +1678,12 @@ def _is_whole_lesion(s: Sentence, head: Hit, lesions: Set[int]) -> bool:
     return "as" in s.tokens[max(0, head.start - 4) : head.start] or not any(i < head.start for i in lesions)
 
 
+def _is_of_relative_wall(s: Sentence, head: Hit) -> bool:
+    """Whether *that* or *which* before a verb stands for a wall or rim."""
+    relative = (i for i in range(max(1, head.start - 5), head.start) if s.tokens[i] in ("that", "which"))
+    return any({*_WALLS, "rim", "ring"} & set(s.tokens[max(0, i - 1 - (s.tokens[i - 1] == ",")) : i]) for i in relative)
+
+
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
     lead = s.tokens[max(0, head.start - 4) : head.start]
@@ -1697,8 +1704,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
         inner = s.tokens[at] in _INNER_PARTS and s.tokens[max(0, at - 1)] != "and"  # not "wall and septa enhance"
         if inner or (s.tokens[at] in _SHARES and s.is_negated(head)):
             return True  # "its septa enhance mildly", "the cystic parts do not enhance"
-    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
-    if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
+    if s.is_negated(head) and _is_of_relative_wall(s, head):
         return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False

@@ -20,6 +20,11 @@ def _in_figures(match: re.Match[str]) -> str:
     return ".".join(str(NUMERALS[word]) for word in match.group().split(" point "))
 
 
+def _with_half(match: re.Match[str]) -> str:
+    """*Two and a half* as 2.5."""
+    return f"{NUMERALS[match.group(1)]}.5"
+
+
 def _in_words(match: re.Match[str]) -> str:
     """The phase that so many seconds after the injection are: *at 35 s* is the arterial one."""
     seconds = int(match.group(1) or match.group(2))
@@ -281,6 +286,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"(?<=[a-z])-(?=(?:,| or\b| and\b| to\b))", ""),  # "hypo- or hyperdense"
         (r"(?<=[a-z])-(?=[a-z])", " "),
         (r"\s+", " "),
+        (rf"\b({_NUMERAL}) and a half(?= (?:[cm]m\b|(?:milli|centi)met))", _with_half),
         (rf"\b{_NUMERAL}(?: point {_NUMERAL})?(?= (?:[cm]m\b|(?:milli|centi)met))", _in_figures),
     )
 )
