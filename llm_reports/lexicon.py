@@ -212,6 +212,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "early? arterial|early capillary|flash? filling|fill_in|opacification",
         "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
         "aphe|wash_in|washin|arterialized|arterialised|arterialization|arterialisation",
+        "visible|seen|detectable|appreciable|conspicuous only|exclusively|solely arterially",
+        "only be? seen|visible|detected|identified|appreciated|delineated in|on|during the? arterial phase|images",
         "visible|seen|detectable|appreciable|conspicuous only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
         "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
@@ -285,7 +287,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"enhancement starts|starting|begins|beginning|commences at|from|in the|its {ITS_EDGE}",
         f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
-        "fills|fill|filling in? from the? periphery|edge|edges|outside|margin|margins|rim|border|borders",
+        "rim|rims|periphery|edge|circumference is|are|appears|becomes bright|brighter|hypervascular|"
+        "hyperperfused|enhanced",
+        "fills|fill|filling in|up? from the? periphery|edge|edges|outside|margin|margins|rim|border|borders",
         "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|"
         "thickened? irregular|nodular? "
         "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
@@ -312,6 +316,8 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("enhancement", "none"): (
         "nonenh",
+        "post_contrast|postcontrast hu|density|attenuation same|unchanged|identical",
+        "enhancement|uptake :? 0",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",

@@ -1378,6 +1378,8 @@ def _paired(s: Sentence) -> Iterator[Statement]:
     for hit in s.hits:
         if not hit.has("mod") or (hit.has("say") and not _partner(s, hit, max_gap=1)):
             continue
+        if _is_degree_of_less(s, hit):
+            continue
         pair = _partner(s, hit)
         if pair is None:
             continue
@@ -1396,6 +1398,13 @@ def _paired(s: Sentence) -> Iterator[Statement]:
             yield Statement(lone, value, hit.start, hit.end, s.is_negated(hit))
         if _enhancement_word(hit) and not _of_a_part(s, hit):
             yield from _enhancement(s, hit, by_head.get(hit.start, []))
+
+
+def _is_degree_of_less(s: Sentence, mod: Hit) -> bool:
+    """*Markedly lower*, *considerably reduced*: the adverb says how much less, and not how strong."""
+    strong = any(t.name == "strong" for t in mod.terms) and s.tokens[mod.end - 1].endswith("ly")
+    lower = (t.name for h in s.hits if h.start == mod.end for t in h.terms if t.kind == "mod")
+    return strong and bool({"low", "weak"} & set(lower))
 
 
 _ALONE = {
@@ -1675,7 +1684,7 @@ def _is_whole_lesion(s: Sentence, head: Hit, lesions: Set[int]) -> bool:
     """*A hypoenhancing area in the pancreatic head*, *the mass is seen as one*; but *the mass has one*."""
     if s.tokens[0] == "it" or _INSIDES & set(s.tokens[head.end : head.end + 6]):
         return False
-    return "as" in s.tokens[max(0, head.start - 4) : head.start] or not any(i < head.start for i in lesions)
+    return "as" in s.tokens[max(0, head.start - 6) : head.start] or not any(i < head.start for i in lesions)
 
 
 def _is_of_relative_wall(s: Sentence, head: Hit) -> bool:
@@ -1686,6 +1695,8 @@ def _is_of_relative_wall(s: Sentence, head: Hit) -> bool:
 
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
+    if s.tokens[0] in _INNER_PARTS and s.tokens[1:2] == [":"]:
+        return True  # "Septa: two, thin, minimally enhancing"
     lead = s.tokens[max(0, head.start - 4) : head.start]
     if _PART_SUBJECTS & set(lead) and {"neither", "nor"} <= set(s.tokens[: head.start]):
         return False  # "neither wall nor content enhances"

@@ -150,6 +150,17 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             "in the arterial phase there is ",
         ),
         (r"\b(is|are|was|were) (?:therefore|thus|hence|however) ", r"\1 "),
+        (
+            r"\b(enhancement|uptake): (homogeneous|heterogeneous|inhomogeneous|uniform|patchy), ([^.;]+)",
+            r"\1: \3, \2",
+        ),
+        (r"\biris[ -]diaphragm (?:phenomenon|sign|pattern)", "iris diaphragm enhancement"),
+        (r"\bnext to no (?=(?:contrast )?(?:enhancement|uptake))", "hardly any "),
+        (
+            r"\b((?:takes|picks) up contrast|enhances|enhancing),? (?:but|though|although|albeit|only)(?: only)? "
+            r"(?:much |far |clearly |markedly |considerably )?(?=(?:less|weaker|more weakly) than\b)",
+            r"\1 ",
+        ),
         (r"\barterial dominant (?=phase)", "arterial "),
         (
             r"\b(?:h?ap|art)\.? ?: (?=hyper|iso|hypo|avid|bright|strong|enhanc|no\b|marked|intense|brisk|none|wash)",
@@ -169,7 +180,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(hu),? (?:i\.?e\.?|thus|so|hence|=),? (fluid|water)(?=[.,;]|$)", r"\1, \2 density"),
         # "enhances from 35 to 60 HU, thus less than cortex"
         (
-            r"\b(enhanc(?:es?|ing|ement) (?:from|by|of|to) [^,;.]{1,20}hu)(?: only)?, "
+            r"\b((?:enhanc(?:es?|ing|ement)|uptake) (?:from|by|of|to) [^,;.]{1,20}hu)(?: only)?, "
             r"(?:(?:thus|therefore|hence|so|i\.?e\.?|which is|but|and thus) )?(?:(?:much|far|clearly|markedly) )?"
             r"(?=(?:less|weaker|more|stronger|lower|higher)\b)",
             r"\1, enhancement ",
