@@ -552,6 +552,7 @@ SILENT: tuple[str, ...] = (
     "not distinguishable|different|differing|distinguished by|in its? enhancement",
     "no|without difference|differences in|of enhancement",
     "peripheral washout",
+    "aortic|vessel|vascular|duct|ductal wall|walls contrast? enhances|enhance|enhancement|uptake",
     "washout : peripheral",
     "no|without enhancement different|differing|distinct from|to",
     "fat|muscle|blood like",

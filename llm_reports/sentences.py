@@ -1402,7 +1402,7 @@ def _paired(s: Sentence) -> Iterator[Statement]:
 
 def _is_degree_of_less(s: Sentence, mod: Hit) -> bool:
     """*Markedly lower*, *considerably reduced*: the adverb says how much less, and not how strong."""
-    strong = any(t.name == "strong" for t in mod.terms) and s.tokens[mod.end - 1].endswith("ly")
+    strong = any(t.name == "strong" for t in mod.terms)
     lower = (t.name for h in s.hits if h.start == mod.end for t in h.terms if t.kind == "mod")
     return strong and bool({"low", "weak"} & set(lower))
 
