@@ -318,6 +318,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "nonenh",
         "post_contrast|postcontrast hu|density|attenuation same|unchanged|identical",
         "enhancement|uptake :? 0",
+        f"enhancement|uptake after? contrast? amounts to only? {NO_MORE_THAN} hu|hounsfield",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",

@@ -564,7 +564,7 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
         after += 1
     sized = any(
-        s.tokens[i][0] == "@" for i in range(start, hit.start)
+        s.tokens[i][0] == "@" for i in range(start, min(hit.end + 2, len(s.tokens)))
     )  # "a 17 mm area in the head which enhances less"
     return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after + 8 * sized for st in near)
 

@@ -1053,8 +1053,9 @@ _TWO_HU = re.compile(
 )
 _HU_OF_TWO = re.compile(
     r"\b(?:native(?:ly)?|unenhanced|pre\w*|plain|non ?contrast)(?: (?:ct|scan|density|attenuation|contrast))?:? "
-    r"(\d+)(?: hu)?[^.;]{0,20}? "
-    r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
+    r"(?:(?:is|was|of) )?(\d+)(?: hu)?[^.;]{0,20}? "
+    r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast)(?: density)?:? "
+    r"(?:(?:is|was|of) )?(\d+) hu\b"
 )
 _HU_BEFORE_BOTH = re.compile(
     r"\bhu (?:values? )?(?:of )?(\d+) (?:on|in|at) (?:the )?"
@@ -1356,6 +1357,9 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
         goes_on = divided and _goes_on(s, mod, head)
         if divided and not (goes_on or _in_row(s, mod, head)):
             continue
+        predicate = s.tokens[mod.start - 1] in _COPULAR and mod.start > 0
+        if predicate and head.start > mod.start and any(t.name == "gone" for t in mod.terms):
+            continue  # "washout is absent but arterial enhancement is present"
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
         if _is_bordered(s, mod, head) or _lies_there(s, mod, head) or _is_next_heading(s, mod, head):
