@@ -1606,7 +1606,10 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
-        if {"it", "there"} & set(s.tokens[before[-1].end : start]):
+        between = set(s.tokens[before[-1].end : start])
+        if s.tokens[0] == "it" and before[-1].role == "nothing" and "and" in between and _LINKS & between:
+            return False  # "it is unlike the other lesions and has ..."
+        if {"it", "there", "given"} & between:
             return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
         listed = before[-1].role == "nothing" and s.tokens[before[-1].end - 1] in ("nodule", "nodules")
         if listed and not is_size and s.tokens[before[-1].end] in ("or", "and", "nor", ","):

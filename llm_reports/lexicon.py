@@ -1113,6 +1113,7 @@ PSEUDO_NEGATION: tuple[str, ...] = (
 POST_NEGATION: tuple[str, ...] = (
     "has|have|had not been? seen|identified|observed|found|noted|demonstrated|detected|shown|visualized|confirmed",
     "looked|searched for but|and not found|seen|identified|present|detected",
+    "has|have not appeared|occurred|emerged|arisen",
     "looked|searched|sought for? in vain",
     "sought but|and not found|seen|identified",
     ": negative|neg",

@@ -464,7 +464,7 @@ def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
     return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
 
 
-_EARLIER_STUDY = words("prior previous last earlier outside old former initial")
+_EARLIER_STUDY = words("prior previous last earlier outside old former initial ultrasound us sonography mri")
 
 
 def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:

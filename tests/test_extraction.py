@@ -947,6 +947,22 @@ def test_what_is_no_enhancement_of_the_lesion(said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "Washout is absent but arterial enhancement is present.",
+        "Washout is absent, arterial enhancement is present.",
+        "Arterial enhancement yes, washout no.",
+        "Nor does it show washout. Arterial enhancement is noted.",
+        "A cyst is unlikely given the arterial enhancement.",
+        "It is unlike the other lesions and has arterial enhancement.",
+        "It has arterial enhancement that was not seen on ultrasound.",
+    ],
+)
+def test_what_is_there_beside_what_is_not(said: str) -> None:
+    assert [x.get("enhancement") for x in told(f"Hepatic lesion of 3 cm. {said}")] == ["arterial"]
+
+
+@pytest.mark.parametrize(
     ("said", "value"),
     [
         ("On delayed images it is as bright as the vena cava.", "iso"),
