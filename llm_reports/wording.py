@@ -109,6 +109,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bangiographic phase\b", "arterial phase"),
         (r"\b(hyper\w+|enhanc\w+|uptake) \((?:late |early )?arterial(?: phase)?\)", r"arterial \1"),
         (r"\b(?:pseudo)?capsule[ -]like (?=(?:\w+ )?(?:rim|ring|enhanc))", ""),
+        # little enhancement
         (r"\bnot (?:very |all that )?much (?=(?:contrast )?(?:enhancement|uptake)\b)", "little "),
         (r"\b(?:do(?:es)?|did) not enhance (?:very )?much\b(?! more| less)", "enhances little"),
         (
@@ -126,11 +127,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:smaller|lesser|lower|greater|higher|larger)\b)",
             "to a ",
         ),
-        (
-            r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? (?:but|albeit|though|although) (?=to a (?:smaller|lesser|"
-            r"lower) )",
-            r"\1 ",
-        ),
+        # "the wall of which enhances"
         (r",? the (walls?|rim|periphery|margins?|borders?|edges?) of which ", r", whose \1 "),
         (r"\b(\w+ly),? (?:though|although|albeit|yet|if) (?=\w+ly (?:enhanc|vascular))", r"\1 and "),
         (  # "the gland enhances avidly, the mass only weakly"
@@ -139,7 +136,11 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"(?=(?:weakly|poorly|faintly|less|slightly|minimally|little|more)\b)",
             r"\1 enhances ",
         ),
-        (r"\((?:vs\.?|versus|relative to|compared (?:to|with)) (?:the )?\w+\)", ""),
+        (
+            r"\((?:vs\.?|versus|relative to|compared (?:to|with)) (?:the )?"
+            r"(?:liver|pancreas|kidney|parenchyma|background|cortex|gland)\)",
+            "",
+        ),
         (
             r"\b(enhancement|uptake),? (?:which|that) is (?:only )?"
             r"(?=(?:\w+ly )?(?:less|lower|weaker|stronger|higher|more|below|above|inferior|greater)\b)",
@@ -149,6 +150,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\barterial phase (?:images?|series|scans?) (?:show|demonstrate|reveal)s? ",
             "in the arterial phase there is ",
         ),
+        # "enhancement is therefore absent"
         (r"\b(is|are|was|were) (?:therefore|thus|hence|however) ", r"\1 "),
         (
             r"\b(enhancement|uptake): (homogeneous|heterogeneous|inhomogeneous|uniform|patchy), ([^.;]+)",
@@ -156,10 +158,11 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),
         (r"\biris[ -]diaphragm (?:phenomenon|sign|pattern)", "iris diaphragm enhancement"),
         (r"\bnext to no (?=(?:contrast )?(?:enhancement|uptake))", "hardly any "),
-        (
-            r"\b((?:takes|picks) up contrast|enhances|enhancing),? (?:but|though|although|albeit|only)(?: only)? "
-            r"(?:much |far |clearly |markedly |considerably )?(?=(?:less|weaker|more weakly) than\b)",
-            r"\1 ",
+        (  # "enhances, though much less than the cortex"
+            r"\b((?:takes|picks) up contrast|enhances?|enhancing|enhancement)( \w+ly)?,? "
+            r"(?:(?:only|but|and|although|though|albeit) )*(?:(?:much|far|clearly|markedly|considerably) )?"
+            r"(?=(?:less|more|weaker|stronger|more weakly) than\b|to a (?:smaller|lesser|lower) )",
+            r"\1\2 ",
         ),
         (r"\barterial dominant (?=phase)", "arterial "),
         (
@@ -171,11 +174,6 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"mostly|maximal|"
             r"most marked|strongest) (?:in|on) the (?:late )?arterial)",
             r"\1 ",
-        ),
-        (
-            r"\b(enhances|enhancing)( \w+ly)?,? (?:only |but |and |although |though |albeit )?(?=(?:less|more|"
-            r"weaker|stronger) than\b)",
-            r"\1\2 ",
         ),
         (r"\b(hu),? (?:i\.?e\.?|thus|so|hence|=),? (fluid|water)(?=[.,;]|$)", r"\1, \2 density"),
         # "enhances from 35 to 60 HU, thus less than cortex"
