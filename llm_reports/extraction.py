@@ -1149,7 +1149,9 @@ def _is_compared(s: Sentence, noun: Noun) -> bool:
     """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
-    return (noun.start > 2 or s.tokens[0] in ("compared", "relative")) and (beside or is_reference(s, noun.hit, ""))
+    described = any(h.start == 0 and h.end <= noun.hit.start and h.has("say", "mod") for h in s.hits)
+    begins = described or s.tokens[0] in ("compared", "relative")  # "isoattenuating to parenchyma, rim enhancement"
+    return (noun.start > 2 or begins) and (beside or is_reference(s, noun.hit, ""))
 
 
 def _is_dismissed(s: Sentence) -> bool:

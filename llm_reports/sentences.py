@@ -402,6 +402,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
             first = last
             while first > 0 and s.chunks[first - 1] == s.chunks[cue.start] and s.tokens[first - 1] != ":":
+                if s.tokens[first - 1] == "and" and _ends_description(s, first - 1):
+                    break
                 first -= 1
             # "enhancement of the lesion: none" denies the enhancement, and not the lesion
             inside = (i for i in range(first, last) if s.tokens[i] in _INSIDE and _is_property(first, i, starts))
@@ -426,12 +428,22 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[opens:i] = [True] * (i - opens)
                 i = opens - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in (stops | begins) - therefore:
+                if s.tokens[i] == "and" and _ends_description(s, i):
+                    break
                 negated[i] = True
                 i -= 1
     return negated
 
 
 _NAMING_PHASES = words("in on at the arterial portal venous delayed late phase phases images")
+
+
+def _ends_description(s: Sentence, at: int) -> bool:
+    """Whether what stands before *and* describes the lesion: *hypodense and enhancement absent*."""
+    before = [h for h in s.hits if h.end == at]
+    return any(
+        t.name in ("attenuation", "margin", "texture") and t.kind in ("say", "head") for h in before for t in h.terms
+    )
 
 
 def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
@@ -1384,6 +1396,8 @@ def _paired(s: Sentence) -> Iterator[Statement]:
             continue
         if _is_degree_of_less(s, hit):
             continue
+        if s.tokens[hit.start] == "unchanged" and s.tokens[hit.end : hit.end + 1] in (["and"], [","]):
+            continue  # "unchanged and of low attenuation"
         pair = _partner(s, hit)
         if pair is None:
             continue

@@ -963,6 +963,19 @@ def test_what_is_there_beside_what_is_not(said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Isoattenuating to parenchyma, rim enhancement.", {"attenuation": "iso", "enhancement": "rim"}),
+        ("Hypoattenuating to parenchyma and without enhancement.", {"attenuation": "hypo", "enhancement": "none"}),
+        ("Hyperdense and enhancement absent.", {"attenuation": "hyper", "enhancement": "none"}),
+        ("Hypervascular, unchanged and low attenuation.", {"attenuation": "hypo", "enhancement": "hyper"}),
+    ],
+)
+def test_a_list_of_properties_gives_each(said: str, expected: dict[str, str]) -> None:
+    assert told(f"Hepatic lesion of 3 cm. {said}") == [{"size_mm": 30.0, **expected}]
+
+
+@pytest.mark.parametrize(
     ("said", "value"),
     [
         ("On delayed images it is as bright as the vena cava.", "iso"),
