@@ -712,7 +712,8 @@ class _Reader:
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
-            named = [x for x in self.recent if x.concluded and self._is_only_named(f, x)]
+            concluded = [x for x in self.recent if x.concluded]
+            named = [x for x in concluded if self._is_only_named(f, x) or (x.sizes == f.sizes != [] and _fits(f, x))]
             if len(named) == 1 and named[0].location.equals(f.location):
                 return named  # "Impression: Left renal AML. Findings: The left kidney has a nodule ..."
         if counted and "the" in phrase and not f.plural:
