@@ -443,6 +443,9 @@ class _Reader:
     def _forget(self, s: Sentence, nouns: Sequence[Noun]) -> None:
         """*It is no longer seen*: the lesion spoken of is none; but *the ascites has resolved* says nothing of it."""
         gone = [c for c in s.cues if c.has("gone")]
+        treated = all(s.tokens[c.start] in ("no", "without") and s.tokens[c.end - 1] == "tumor" for c in gone)
+        if treated and s.statements:
+            return  # "it is hypodense and does not enhance, so no viable tumor"
         of_property = any(
             h.has("say", "head") and h.end <= c.start and s.chunks[h.start] == s.chunks[c.start]
             for c in gone
@@ -579,8 +582,8 @@ class _Reader:
                 return told[-1].organ
             if self.current:
                 return self.current[-1].organ
-        if own and self.organ not in HOSTS and context.conclusion:
-            return own
+        if own and context.conclusion and (self.organ not in HOSTS or own in {x.organ for x in self.recent}):
+            return own  # "Kidneys normal. Impression: 11 cm HCC."
         last = self.site if s.sizes else None  # "after RFA in segment 8: adjacent to the defect a focus of 12 mm"
         return self.organ or own or self.hint or _compared_with(s) or last
 
@@ -709,7 +712,8 @@ class _Reader:
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
             return self.current
         if not context.conclusion and not counted:
-            named = [x for x in self.recent if x.concluded and self._is_only_named(f, x)]
+            concluded = [x for x in self.recent if x.concluded]
+            named = [x for x in concluded if self._is_only_named(f, x) or (x.sizes == f.sizes != [] and _fits(f, x))]
             if len(named) == 1 and named[0].location.equals(f.location):
                 return named  # "Impression: Left renal AML. Findings: The left kidney has a nodule ..."
         if counted and "the" in phrase and not f.plural:
@@ -782,6 +786,7 @@ class _Reader:
         if len(targets) > 1:
             self.current = targets
         artifact = any(n.role == "artifact" for n in nouns) and not _is_dismissed(s)
+        artifact = artifact and s.tokens[:2] not in (["a", "further"], ["a", "second"])  # "... blush is an artifact"
         artifact = artifact and not (nouns[0].role == "other" and nouns[0].start == 0)  # "the aorta ... artifacts"
         artifact = artifact and not (
             "possible" in s.tokens and "or" in s.tokens and any(x.sizes and x.says("enhancement") for x in targets)
@@ -890,7 +895,7 @@ class _Reader:
             return False  # "Liver: enlarged (19 cm), diffusely hypodense."
         if targets:  # *Segment 2: 3.2 cm. Segment 8: 4 cm.*
             place = self.location if context.label else Location()
-            place = place if place.parts else location_in(s, 0, min(4, len(s.tokens)), self.organ)
+            place = place if place.parts else location_in(s, 0, min(6, len(s.tokens)), self.organ)
             elsewhere = all((x.plural and not x.sizes) or x.location.contradicts(place) for x in targets)
             sided = place.side and (
                 s.tokens[0] in ("left", "right") or s.tokens[:3] in (["on", "the", "left"], ["on", "the", "right"])
@@ -1045,7 +1050,7 @@ class _Reader:
         named = [p for p in named if "with" not in s.tokens[noun.end : p.start]]  # "carcinoma with liver metastases"
         explicit = [p.organ for p in named if p.organ in HOSTS or p.end >= noun.start]
         organ = explicit[0] if explicit else lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
-        sites = [p.organ for p in places_of(s) if not p.reference and noun.end <= p.start < noun.end + 3]
+        sites = [p.organ for p in places_of(s) if not p.reference and noun.start <= p.start < noun.end + 3]
         if organ is None and sites and any(x.organ == sites[0] for x in self.recent):  # "metastasis in segment 8"
             organ = sites[0]
         live = [lesion for lesion in self.recent if not lesion.dropped]
@@ -1145,7 +1150,9 @@ def _is_compared(s: Sentence, noun: Noun) -> bool:
     """Whether a thing is only named beside the lesion: *hypodense compared with the cortex*."""
     before = s.tokens[max(0, noun.hit.start - 2) : noun.hit.start]
     beside = bool(before) and "the" in before[-1:] and before[0] in ("with", "to", "as", "than")
-    return noun.start > 2 and (beside or is_reference(s, noun.hit, ""))
+    described = any(h.start == 0 and h.end <= noun.hit.start and h.has("say", "mod") for h in s.hits)
+    begins = described or s.tokens[0] in ("compared", "relative")  # "isoattenuating to parenchyma, rim enhancement"
+    return (noun.start > 2 or begins) and (beside or is_reference(s, noun.hit, ""))
 
 
 def _is_dismissed(s: Sentence) -> bool:
@@ -1173,6 +1180,7 @@ _ALIKE = re.compile(
     r"|(?:shows?|has|have|with) (?:the same|identical|similar) (?:enhancement|attenuation|density)"
     r"|(?:same|identical|similar) (?:imaging |contrast |enhancement )?"
     rf"(?:behaviou?r|characteristics|features|appearances?|pattern|properties|dynamics|morphology)"
+    r"|(?<=, )same (?:contrast )?(?:enhancement|attenuation|density)(?: pattern)?(?= ?(?:,|$))"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
 _ALIKE_IN = {
@@ -1573,7 +1581,7 @@ def _holds(s: Sentence, other: Noun, start: int, is_size: bool) -> bool:
         return True
     if not is_size and between[:2] == [",", "which"] and s.tokens[other.end - 1] in _LESION_PARTS:
         return True
-    if set(between) & {"and", "but", "with", ",", ";", "(", ")"} and not (
+    if set(between) & {"and", "or", "nor", "but", "with", ",", ";", "(", ")"} and not (
         is_size and len(between) <= 1 and "with" not in between
     ):
         return False
@@ -1601,8 +1609,20 @@ def _speaks_of_other(s: Sentence, start: int, before: Sequence[Noun], is_size: b
     """Whether, in a sentence without a lesion, the subject is an organ or another thing."""
     before = [n for n in before if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
     if before and before[-1].role in ("other", "nothing", "artifact"):
-        if {"it", "there"} & set(s.tokens[before[-1].end : start]):
+        between = set(s.tokens[before[-1].end : start])
+        if s.tokens[0] == "it" and before[-1].role == "nothing" and "and" in between and _LINKS & between:
+            return False  # "it is unlike the other lesions and has ..."
+        if {"it", "there", "given"} & between:
             return False  # "compared with the parenchyma it is hypodense", "it has a wall and there is no enhancement"
+        listed = before[-1].role == "nothing" and s.tokens[before[-1].end - 1] in ("nodule", "nodules")
+        if listed and not is_size and s.tokens[before[-1].end] in ("or", "and", "nor", ","):
+            return False  # "there are no septa, no nodules and no enhancement"
+        part = (
+            s.tokens[before[-1].end - 1] in _LESION_PARTS - {"wall"}
+            and s.chunks[before[-1].hit.start] != s.chunks[start]
+        )
+        if part and not is_size and not {"that", "which"} & set(s.tokens[before[-1].end : start]):
+            return False  # "septations are seen, and the wall enhances"
         if s.tokens[0] == "it" and before[-1].role == "other" and not _holds(s, before[-1], start, is_size):
             return False  # "it is encapsulated with a scar and intense enhancement"
         if not is_size and any(c.has("stop") and before[-1].end <= c.start < start for c in s.cues):

@@ -49,11 +49,14 @@ DRAWN = (
 )
 # What a lesion is compared with, and how contrast medium comes and goes.
 TISSUE = "liver|pancreas|kidney|parenchyma|background|cortex|gland"
-TAKES_UP = "takes|take|taking|took|picks|pick|picking up"
-CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media"
-ITS_EDGE = "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference"
+TAKES_UP = "takes|take|taking|took|picks|pick|picking|soaks|soak|soaking|sucks|suck up"
+CONTRAST = "contrast|contrast_medium|contrast_agent|contrast_material|contrast_media|dye"
+ITS_EDGE = (
+    "edge|edges|periphery|margin|margins|border|borders|rim|wall|walls|circumference|perimeter|contour|contours|fringe"
+)
 LOSES = "loses|losing|lose|lost|gives_up|giving_up|gave_up|releases|releasing|clears|clearing|drops|dropping"
 SINKS = "drops|dropped|dropping|falls|fallen|fell|falling|declines|declined|sinks|sank|sunk|decreases|decreased"
+HAS = "shows|show|showing|displays|demonstrates|has|having|with"
 BEFORE_CONTRAST = "unenhanced|native|plain|precontrast|noncontrast|pre_contrast|non_contrast|ncct|nect"
 NO_MORE_THAN = "1|2|3|4|5|6|7|8|9|10"
 # Values that a word says by itself, whatever it stands beside.
@@ -64,7 +67,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "low|lower|poorly|weakly attenuating|attenuated|dense",
         "less dense|attenuating|radiodense|bright|attenuated|opaque|radiopaque",
         "not reach|attain|achieve the? density|attenuation of",
-        "attenuates|attenuating|attenuate less",
+        "attenuates|attenuating|attenuate less|lower",
         "hypo to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         "darker|dark|blacker",
         "is|lies below|under that of",
@@ -75,12 +78,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "attenuation|density|value|values inferior to",
         "inferior attenuation|density",
         "hypodense|hypoattenuating|low_density|low_attenuation|dark|darker|black defect|defects",
-        "dimmer|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
+        "dimmer|hypodensely|hypodensive|hypoabsorbing|hypodensic|hypoatt|hypoattn|hypoatten",
         "low|lower|reduced|decreased hu",
+        f"hu lower|less than the? surrounding|adjacent|normal? {TISSUE}",
         "not as? dense|bright|radiodense as",
         f"not as bright|dense as the? {TISSUE}",
         "shows|show|showing|seen|stands|standing|stand up|out dark",
         "hypo to isodense|isoattenuating",
+        "lda|ldas",
         f"hypo on|in|at? the? pv|pvp|portal|venous|delayed|late|nephrographic|parenchymal|{BEFORE_CONTRAST}",
     ),
     ("attenuation", "iso"): (
@@ -98,8 +103,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"corresponds|corresponding|correspond to that of the? surrounding|adjacent|normal? {TISSUE}",
         f"blends|blending|merges|merging with|into the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         f"has|have|having|with the density|attenuation of the? surrounding|adjacent|normal|neighboring? {TISSUE}",
-        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told from "
-        f"the? surrounding|adjacent|normal? {TISSUE} in|by density|attenuation",
+        "can|could? not be? differentiated|distinguished|distinguishable|separated|separable|discernible|told|"
+        "delineated|"
+        f"delimited from the? surrounding|adjacent|normal? {TISSUE} in|by its? density|attenuation",
         f"not differ|different|distinguishable from the? surrounding|adjacent|normal? {TISSUE} in density|attenuation",
         "same brightness",
         "attenuation|density does|is? not differ|different|distinguishable from that_of? the? surrounding|normal? "
@@ -108,7 +114,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "of liver|hepatic|parenchymal|cortical|renal density|attenuation",
         "fades|fading|fade|returns|returning to liver|parenchymal|background density|attenuation",
         f"fades|fading|fade|returns|returning to the? density|attenuation|level of the? {TISSUE}",
-        "isoatt|isoattn|isoatten",
+        "isodensely|isodensive|isoatt|isoattn|isoatten",
         f"equal|equals|identical|equivalent to? the? surrounding|adjacent|normal? {TISSUE} "
         "afterwards|later|thereafter|before|natively",
         f"no|without difference|contrast to|from|with the? surrounding|adjacent|normal? {TISSUE}",
@@ -131,17 +137,18 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "high|higher|highly|strongly attenuating|attenuated|dense",
         "more dense|attenuating|bright|attenuated|radiodense|opaque|radiopaque",
         "denser|brighter|brightest|bright|radiodense|whiter",
+        f"hu higher than the? surrounding|adjacent|normal? {TISSUE}",
         "dense to|relative_to|compared_to|compared_with|in_relation_to|against|as_compared_to|as_compared_with",
         f"dense in|on|at the? {BEFORE_CONTRAST}",
         "dense precontrast|natively|spontaneously|before_contrast|without_contrast",
-        "spontaneously|intrinsically|natively dense",
+        "spontaneously|intrinsically|natively|inherently dense",
         "attenuation|density|value|values superior to",
         "superior attenuation|density",
-        "hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
+        "hyperdensely|hyperdensive|hyperabsorbing|hyperdensic|hyperatt|hyperattn|hyperatten",
         "high|higher|raised|increased|elevated hu",
         "attenuating|dense more than",
         "higher|high|increased|raised in attenuation|density",
-        "attenuates|attenuating|attenuate more",
+        "attenuates|attenuating|attenuate more|higher",
         "hyper to|relative_to|compared_to|compared_with|versus liver|pancreas|kidney|parenchyma|background|cortex",
         f"hyper on|in|at? the? {BEFORE_CONTRAST}",
     ),
@@ -149,16 +156,16 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "hypo enhancing|enhancement|vascular|vascularity|perfused",
         "hypoenhancing|hypoenhancement|hypovascular|hypovascularity|hypovascularized|hypovascularised|hypoperfused",
         "hypoenh|hypovasc|hypovascularization|hypovascularisation|hypoperfusion",
-        "hypoenhances|underenhancing|under_enhancing|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
+        "hypoenhances|underenhancing|under_enhancing|under_enhances|underenhances|poorly_vascularized|poorly_vascular|hypoenhanced",
         "enhancing|enhances|enhance|enhanced less",
         "enhancement|uptake lags|lagging|trails behind",
         "lags|lagging behind",
-        "poor|low|scarce in? vascularization|vascularisation|vascularity|vessels",
+        "poor|low|scarce|deficient in? vascularization|vascularisation|vascularity|vessels",
         "inferior enhancement|uptake|vascularity|perfusion",
         "underperfused|undervascularized|underenhancement",
         f"less|lower {CONTRAST} in? it|them? than",
         "low_grade|low_level contrast? enhancement|uptake",
-        "less vascular|vascularized|vascularised|perfused",
+        "less|worse vascular|vascularized|vascularised|perfused",
         "discrete|discreet|meagre|shy contrast? enhancement|uptake|enrichment",
         "hardly|barely|scarcely any contrast? enhancement|uptake|vascularity|perfusion",
         "poorly|scarcely|sparsely|weakly|little vascularized|vascularised|vascular|perfused",
@@ -176,13 +183,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "very|extremely|exceedingly|extensively vascular|vascularized|perfused",
         "more vascular|vascularized|vascularised|perfused",
         "dense|densely contrast? accumulation|uptake|enhancement|enhancing|staining|opacification",
-        "flashes|flushes|glows|brightens|brightened|brightening",
+        "flashes|flashing|shines|flushes|glows|glowing|brightens|brightened|brightening",
         "richly|abundantly|well supplied with|by vessels|blood",
         "enhances|enhance well",
         "well enhancing|enhanced",
         "rich|good blood supply",
         f"more|higher {CONTRAST} in? it|them? than",
-        "enhancement|uptake + + +?",
+        "enhancement|uptake|enhances|enhancing|enhanced + + +?",
+        "good|excellent contrast? enhancement|uptake|vascularity|vascularization",
         "richly|highly|strongly|well|heavily vascularized|vascularised|vascular|perfused",
     ),
     ("enhancement", "arterial"): (
@@ -190,19 +198,23 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "only|solely|exclusively visible|seen|detectable|appreciable|conspicuous in|on|"
         "during the? arterial phase|images",
         "arterial|ap|hap|art : hyper|hyperdense|hyperattenuating|bright",
-        "arterial|art +",
-        "visible|seen|detectable|appreciable in|on|during the? arterial phase|images only|exclusively|alone",
+        "arterial|art phase? :? + +?",
+        "visible|seen|detectable|appreciable|conspicuous in|on|during the? arterial phase|images only|"
+        "exclusively|alone",
         "hyper on|in|at? the? arterial|ap|hap|art",
         "stronger|more_strongly|more_intensely|more_avidly in|on|during the? arterial phase",
         "bright|brighter early|arterially",
         "arterially bright|brighter|hyperdense|hyperattenuating",
+        "hyperdense|hyperattenuating|bright arterially",
         "bright|brightest|conspicuous|visible in|on? the? ap",
         "ap|hap|arterial bright",
         "hyperenh|hyperenhancing|hyperenhancement|hypervascular|hyperenhances in|on? art",
         "early? arterial|early capillary|flash? filling|fill_in|opacification",
         "stands|stand|standing out brightly|clearly|markedly? in|on|during the? arterial|early",
-        "aphe|wash_in|washin|arterialized|arterialised",
-        "visible|seen|detectable|appreciable only|exclusively|solely in|on the? arterial phase|images",
+        "aphe|wash_in|washin|arterialized|arterialised|arterialization|arterialisation",
+        "visible|seen|detectable|appreciable|conspicuous only|exclusively|solely arterially",
+        "only be? seen|visible|detected|identified|appreciated|delineated in|on|during the? arterial phase|images",
+        "visible|seen|detectable|appreciable|conspicuous only|exclusively|solely in|on the? arterial phase|images",
         "brightens|brightening|enhances|fills early",
         "avid|intense|vivid in|on|during the? early|late? arterial phase|images|series",
         "fills|filling rapidly|promptly|quickly|immediately|completely|homogeneously in|on|during the? late? arterial "
@@ -211,7 +223,10 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "arterially enhancing|hyperenhancing|hypervascular|enhances|enhanced",
         "hyperarterialized|hyperarterialised|hyperarterialization",
         "early_arterial|arterial uptake|blush|hypervascularity|hypervascularization|flush",
-        "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense in|on? the? ap|hap",
+        "hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|bright|hyperdense|hyperattenuating in|on? "
+        "the? ap|hap",
+        "enhances|enhance|enhancing|enhancement|uptake in|on|during the? late? arterial phase images|imaging|"
+        "scan|series",
         "ap|hap hyperenh|hyperenhancing|hyperenhancement|enhancing|enhancement|hypervascular|hyperdense",
     ),
     ("enhancement", "washout"): (
@@ -228,7 +243,11 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         f"{LOSES} density|attenuation again|faster|quicker|rapidly|quickly|earlier|early|thereafter",
         f"{LOSES} it again|rapidly|quickly|early|later|thereafter|fast",
         f"{SINKS} below|under the|that_of_the? {TISSUE}|hepatic|parenchymal|cortical density|attenuation|level?",
+        f"{SINKS} below|under the? surrounding|adjacent|background|normal? {TISSUE}",
         f"{SINKS} below|under it|them",
+        "can|could|does|do|did not hold|retain|keep on_to|onto? it|them|the|its? contrast?",
+        "aphe and|with|, wo",
+        "wo in|on|at the? pvp|pv|portal|venous|delayed|late|dp",
         f"fades|fading|faded thereafter|later|afterwards|then? below|under|to_below|to_less_than the|that_of_the? "
         f"{TISSUE}|it",
         f"retains|retaining|retained|holds|keeps less {CONTRAST}",
@@ -238,6 +257,9 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "contrast is? lost",
         "rapid|quick|fast|early|prompt|delayed|late|subsequent clearance",
         "clears|clearing rapidly|quickly|early",
+        "wash|washes|washed|washing away",
+        "enhancement|contrast drop_off|fall_off|fade_out|run_off",
+        "drop_off|fall_off|fade_out|run_off of|in enhancement|contrast",
     ),
     ("enhancement", "rim"): (
         "peripherally enhancing|enhances",
@@ -248,37 +270,55 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "vascularized|vascularised irregular|nodular|outer? rim|rind|ring|halo",
         "hypervascular|hyperemic|hyperaemic|hyperenhancing margin|margins|border|edge|periphery|"
         "wall|walls|shell|capsule",
+        "bright|brighter|vascular|hyperdense|contrast_enhancing|enhancing outer? periphery|circumference|zone|"
+        "layer|mantle",
+        "rim|ring|rind|shell|border of vascular|vascularized|enhancing|viable|perfused tissue|parenchyma|tumor",
+        f"{HAS} a thin|thick|thickened|faint|subtle|irregular|bright|peripheral|complete|incomplete? peripheral? "
+        "rim|ring|halo",
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
         f"ring|rim|rings|rims|rind|halo|collar|band|shell of enhancement|hyperenhancement|hypervascularity|{CONTRAST}",
-        "peripheral nodular|globular|discontinuous? filling",
+        "peripheral nodular|globular|discontinuous? filling|fill_in",
+        f"{ITS_EDGE} with marked|strong|intense|avid|thin|slight|clear? contrast? enhancement|uptake",
         "nodular|globular|discontinuous peripheral filling",
-        "centripetal|centripetally contrast? filling|fill_in|fill|fills|enhancement",
+        "centripetal|centripetally progressive|gradual|slow? contrast? filling|fill_in|fill|fills|enhancement|"
+        "opacification",
         f"enhancement starts|starting|begins|beginning|commences at|from|in the|its {ITS_EDGE}",
         f"{CONTRAST} enters|entering|spreads it? from the|its {ITS_EDGE}",
         "filling|fill|fills|enhances|enhancing in? centripetally",
-        "fills|fill|filling in? from the? periphery|edge|edges|outside",
-        "enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|thickened? irregular|nodular? "
+        "rim|rims|periphery|edge|circumference is|are|appears|becomes bright|brighter|hypervascular|"
+        "hyperperfused|enhanced",
+        "fills|fill|filling in|up? from the? periphery|edge|edges|outside|margin|margins|rim|border|borders",
+        "contrast? enhancing|perfused|vascularized|vascularised|opacified|viable thin|thick|"
+        "thickened? irregular|nodular? "
         "wall|walls|rind|periphery|margin|margins|border|borders|edge|edges|shell",
         "thick|thickened irregular|nodular? enhancing wall|walls|margin|periphery|shell",
+        f"globular|nodular? contrast puddling|pooling|puddles|pools|lakes at|along|in|around its|the {ITS_EDGE}",
+        f"{CONTRAST} is|are|was|were? found|seen|visible|noted|present|taken_up only? at|along|in|around its|the "
+        f"{ITS_EDGE}",
+        f"at|along|in its|the {ITS_EDGE} enhances|enhance",
+        f"fills|fill|filled|filling with {CONTRAST} from the|its? {ITS_EDGE}|outside",
         "puddling|puddles|pooling of contrast|enhancement? at? its? edge|edges|periphery|margin|margins?",
         "peripheral|peripherally nodular|globular? contrast? puddling|puddles|pooling|lakes|pools",
         f"peripheral|marginal nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement",
         f"contrast? enhancement|enhancing|enhances|uptake of|at|along|around|in|within|confined_to|limited_to|"
         f"restricted_to|"
-        f"only_at|only_in its|the? outer? {ITS_EDGE}",
+        f"only_at|only_in its|the? outer|thick|thickened|thin|irregular? {ITS_EDGE}",
         f"nodules|globules|puddles|pools|lakes of {CONTRAST}|enhancement at|along|in|around its|the? {ITS_EDGE}",
         f"{CONTRAST} pools|puddles|collects|accumulates only? at|along|in|around its|the? {ITS_EDGE}",
         "rim|ring|rind|shell|mantle|band|halo|layer of avidly|strongly? enhancing|hyperenhancing|hypervascular|"
         "vascularized",
-        "wall enhancement",
+        "wall|mural|border|edge|margin|boundary contrast? enhancement|uptake",
         "wall enhances",
         "uptake in? a? ring",
         "outer|peripheral part|parts|portion|portions|zone|rind enhances|enhance|enhancing",
     ),
     ("enhancement", "none"): (
         "nonenh",
+        "post_contrast|postcontrast hu|density|attenuation same|unchanged|identical",
+        "enhancement|uptake :? 0",
+        f"enhancement|uptake after? contrast? amounts to only? {NO_MORE_THAN} hu|hounsfield",
         "nonenhancing|unenhancing|nonenhanced|nonvascular|avascular",
         "non|un|not enhancing|enhanced|vascular|vascularized|vascularised|perfused",
         "enhancement|enhances|enhancing|uptake in|on|at|during no phase|phases|series",
@@ -287,14 +327,17 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "not|non|un opacified|opacifying|opacify|opacifies",
         "devoid|void of internal? vascularity|flow|perfusion|contrast",
         "no|without internal vascularity|vessels|perfusion|flow",
-        "devascularized|devascularised",
+        "devascularized|devascularised|unvascularized|unvascularised|unperfused|nonperfused",
         "no|without|not significant|relevant? density|attenuation|hu? change|changes|changing|changed|"
-        "difference|increase "
+        "difference|increase|modification|alteration|variation "
         "with|after|following|post contrast|injection|postcontrast",
-        "no|without significant|relevant? change|difference|increase|rise in|of density|attenuation|hu "
+        "no|without significant|relevant? change|difference|increase|rise|modification|alteration|variation in|of "
+        "density|attenuation|hu "
         "with|after|following|post contrast|injection|postcontrast",
         "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
-        f"less_than|only|just|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
+        f"less_than|under|below|< {NO_MORE_THAN}|15|20 hu|hounsfield",
+        "increase|increases|rise|rises|difference|change|increment|enhancement|enhances|enhancing|enhance of|by? "
+        f"only|just {NO_MORE_THAN}|15 hu|hounsfield",
         f"by|of {NO_MORE_THAN} hu|hounsfield only",
         f"enhancement|uptake of|: only? {NO_MORE_THAN} hu|hounsfield",
         f"increase|rise|delta : {NO_MORE_THAN} hu|hounsfield",
@@ -303,6 +346,22 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "no|without increase|rise|difference|change|enhancement of|above|beyond|over|exceeding? more_than|over|>? "
         "5|10|15|20 hu|hounsfield",
         "remains|remain|remaining|stays|appears unenhanced",
+        "no|without contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|nor|"
+        "/ the? content|contents|"
+        "septa|septations|lumen|wall|interior",
+        "contrast? enhancement|uptake of|in the? wall|walls|septa|septations and|or|/ the? content|contents|septa|"
+        "septations|lumen|wall|interior : none|no|absent",
+        "density|attenuation|hu is|was|stays|remains? the? same|unchanged|identical|constant on|in|at? "
+        "pre|before|native|unenhanced and|as_well_as after|post|postcontrast|enhanced contrast?",
+        "no|without difference|change between the? unenhanced|native|pre|plain|precontrast images|"
+        "scan? and the? enhanced|"
+        "post|postcontrast|venous",
+        "no|without significant|relevant|measurable|appreciable? hu|density|attenuation increase|rise",
+        "below|under|beneath the? threshold for|of enhancement",
+        "not reach|reaching|exceed|exceeding|meet|pass the? threshold for|of enhancement",
+        "no|without contrast? enhancing tissue|tumor|residue|portion|portions|areas|area left|remaining|remains|"
+        "anymore|"
+        "any_more",
         "has|have lost its|their|all|any contrast? enhancement|vascularity|perfusion|uptake",
         f"{CONTRAST} does|do|did? not alter|change|affect|raise|increase its|the density|attenuation",
         "density|attenuation|hu|values stays|remains|is the? same|unchanged|constant|identical|stable on|in|through|"
@@ -310,10 +369,14 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "same|unchanged|constant|identical|stable density|attenuation|hu on|in|through|throughout|over|across "
         "all|both|every phases|phase|series",
         "density|attenuation|hu|values does|do|did? not|never change|rise|increase|vary|differ|changed|changing|rising",
-        "no|without change|difference|variation in|of density|attenuation between? the? phases",
-        "inert after|following|on|post contrast|injection",
+        "no|without significant|relevant? change|difference|variation in|of density|attenuation|"
+        "hu between? the? phases",
+        "inert to|after|following|on|post contrast|injection",
         "neither|no|without arterial nor|or portal? venous|portal|delayed|late phase? enhancement|uptake",
         f"{TAKES_UP} no {CONTRAST}",
+        f"takes|take|absorbs|accumulates|captures no {CONTRAST}",
+        f"no {CONTRAST} enters|reaches|fills|accumulates",
+        "not light|lighting up",
         "unchanged|constant|stable in? density|attenuation? with|after|following|on|post contrast|injection|"
         "postcontrast",
         "without|no contrast? uptake|take_up|opacification|vascularization|vascularisation|perfusion",
@@ -459,6 +522,7 @@ SILENT: tuple[str, ...] = (
     "growth n|rate|pattern",
     "biliary|hepatobiliary cystadenoma|cystadenocarcinoma",
     "even in|on|after|at|before",
+    "abrupt|sharp duct|ductal? cutoff|cut_off|narrowing|stricture|termination|interruption",
     "fat|fatty|lipid|gas|air rich|laden|bearing|free|dominant|predominant",
     "hypodense|isodense|hyperdense|isoattenuating|hyperattenuating to|with|as the? vessels|blood|aorta|blood_pool",
     "fat|fatty|iron|lipiodol|contrast deposit|deposits|deposition",
@@ -469,6 +533,10 @@ SILENT: tuple[str, ...] = (
     "calcium|calcified stone|stones|granuloma|plaque|gallstone|gallstones",
     "arterial phase|portal images|scan|imaging|series|acquisition",
     "unchanged|stable|constant in density|attenuation",
+    "as bright|dense|dark|attenuating as the? blood|blood_pool|aorta|vessels|vena_cava|ivc|veins|arteries|portal_vein|"
+    "spleen|muscle",
+    "slow|slowly|progressive|gradual|delayed|late wash_in|washin",
+    "wash_in|washin in|on|at the? late|delayed|venous",
     "perilesional|perifocal|surrounding|adjacent hyperemia|hyperaemia|hyperenhancement|enhancement|hypervascularity",
     "loss|disappearance|resolution of the? former|previous? enhancing? rim|ring|halo",
     "loss|disappearance|resolution of the? former|previous|prior arterial|rim|ring|peripheral? "
@@ -485,6 +553,7 @@ SILENT: tuple[str, ...] = (
     "not distinguishable|different|differing|distinguished by|in its? enhancement",
     "no|without difference|differences in|of enhancement",
     "peripheral washout",
+    "aortic|vessel|vascular|duct|ductal wall|walls contrast? enhances|enhance|enhancement|uptake",
     "washout : peripheral",
     "no|without enhancement different|differing|distinct from|to",
     "fat|muscle|blood like",
@@ -512,6 +581,8 @@ HEADS: dict[str, tuple[str, ...]] = {
     "enhancement": (
         "enhancement|enhancing|enhances|enhance|enhanced|enh|uptake|perfusion|vascularity|opacification|enhancements",
         "contrasting|contrasted|contrastation",
+        "vascularization|vascularisation",
+        "blood supply|flow",
         "contrast medium|agent|material? enhancement|uptake|enhancing|opacification|take_up|absorption|"
         "fixation|captation",
         f"uptake|absorption|accumulation|fixation|captation of {CONTRAST}",
@@ -521,10 +592,11 @@ HEADS: dict[str, tuple[str, ...]] = {
         "contrast absorbing|taking|accumulating|enriching",
         "increase|rise in|of density|attenuation|hu after|with|on|following|post contrast|injection",
         "density|attenuation increase|rise after|with|on|following|post contrast|injection",
+        "density|attenuation|hu rises|increases",
         "blush|blushing|blushes",
         f"fills|fill|filling with {CONTRAST}",
         "contrast blush|filling|accumulation|staining|inflow|influx|impregnation",
-        f"takes|absorbs|accumulates|captures {CONTRAST}",
+        f"takes|take|absorbs|absorb|accumulates|accumulate|captures|capture|imbibes|imbibe|uptakes {CONTRAST}",
     ),
     "texture": (
         "texture|interior|architecture|pattern|matrix|inside|makeup|appearance|structure|content|contents",
@@ -544,6 +616,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         "high|higher|increased|raised|elevated|greater|more|above|heightened|increase|hyper|exceeds|"
         "exceeding|surpasses|surpassing|in_excess_of|to_a_greater_degree|to_a_greater_extent|to_a_higher_degree",
     ),
+    "dense": ({"attenuation": "hyper"}, "dense"),
     "same": (
         {"attenuation": "iso"},
         "same|similar|equal|identical|equals|matches|matching|comparable|unchanged|equivalent|match|resembles|resembling|"
@@ -567,13 +640,15 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
         {"enhancement": "hyper"},
         "avid|avidly|strong|strongly|brisk|briskly|vivid|vividly|intense|intensely|marked|markedly|prominent|robust|"
         "pronounced|vigorous|vigorously|prominently|bright|brightly|exuberant|rich|considerable|brilliant|"
-        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively",
+        "conspicuously|stronger|substantial|substantially|richly|abundantly|powerfully|vehemently|tremendously|hugely|intenser|intensive|excessive|florid|floridly|striking|strikingly|abundant|copious|powerful|massive|massively|lively|dramatic|dramatically|amply|impressively|"
+        "profuse|profusely|energetic|energetically|eagerly|keenly|fierce|fiercely",
     ),
     "weak": (
         {"enhancement": "hypo"},
-        "poor|poorly|weak|weakly|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
+        "poor|poorly|weak|weakly|deficient|scant|scanty|faint|faintly|minimal|minimally|mild|mildly|little|slight|slightly|sparse|modestly|sparsely|subtly|meagrely|scarcely|discreetly|discretely|"
         "subtle|feeble|limited|low_level|barely|hardly|modest|meager|meagre|subdued|"
-        "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly",
+        "weaker|poorer|fainter|slighter|milder|scarce|scarcely|sluggish|muted|tenuous|low_grade|scantily|feebly|dimly|timid|"
+        "timidly|lightly|reluctant|reluctantly|insufficient|insufficiently|blunted|tepid|moderately_less",
     ),
     "arterial": (
         {"enhancement": "arterial"},
@@ -583,7 +658,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     "rim": (
         {"enhancement": "rim", "margin": ""},
         "rim|ring|peripheral|peripherally|periferal|periferic|peripheric|circumferential|annular|edge|ringlike|rimlike|ring_like|rim_like|marginal|"
-        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|target|target_like|corona|crown|"
+        "circumferentially|ring_shaped|periphery|border_zone|targetoid|halo|halo_like|iris_diaphragm|perimeter|perimetral|cockade|cockade_like|target|target_like|corona|crown|"
         "shell_like|crescentic|ring_type|rim_type|garland_like|wreath_like|circular|bulls_eye|bull_eye|doughnut",
     ),
     "gone": ({"enhancement": "none"}, "absent|lacking|missing|nil|none|zero"),
@@ -591,10 +666,20 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
 
 # Phrases that go with a head as a modifier does.
 MODIFIER_PHRASES: dict[str, tuple[str, ...]] = {
-    "low": ("under|beneath that of", "inferior to"),
-    "weak": (f"less {MODIFIERS['strong'][1]}", "with less|lower|little|reduced intensity|avidity|vigor"),
+    "low": (
+        "under|beneath that of",
+        "inferior to",
+        "short of that_of",
+        "not|never reach|reaches|reaching|attain|attains|match|matches|equal|equals that_of|the_level_of",
+    ),
+    "weak": (
+        "to a? small|minor|slight|limited|low|modest|minimal degree|extent",
+        f"less {MODIFIERS['strong'][1]}",
+        "with less|lower|little|reduced intensity|avidity|vigor",
+    ),
     "strong": (
         "with greater|high|more|higher intensity|avidity|vigor",
+        "to a? high|great|large|considerable|marked degree|extent",
         "faster|quicker|earlier|sooner and stronger|more",
     ),
     "sharp": (
@@ -783,13 +868,17 @@ ORGAN_PHRASES: dict[str, tuple[str, ...]] = {
         "kidney|kidneys|renal|intrarenal|nephric|kidn|kid|kids|kidny|rk|lk",
         "renal|kidney parenchyma|cortex|tissue",
     ),
+    "subcutis": ("subcutaneous|subcutis",),
     "soft tissue": ("soft tissue|tissues", "muscle|muscles|intramuscular|musculature"),
     "spleen": ("spleen|splenic|intrasplenic",),
     "lung": ("lung|lungs|pulmonary|intrapulmonary",),
     "adrenal gland": ("adrenal|adrenals|suprarenal", "adrenal gland|glands"),
     "bladder": ("bladder", "urinary bladder"),
     "gallbladder": ("gallbladder", "gall bladder"),
-    "colon": ("colon|colonic|sigmoid|cecum|caecum|rectum|rectal|rectosigmoid", "sigmoid|hepatic|splenic colon|flexure"),
+    "colon": (
+        "colon|colonic|sigmoid|cecum|caecum|cecal|caecal|rectum|rectal|rectosigmoid",
+        "sigmoid|hepatic|splenic colon|flexure",
+    ),
     "stomach": ("stomach|gastric",),
     "small bowel": ("small bowel|intestine", "bowel|duodenum|duodenal|jejunum|jejunal|ileum|ileal|jejunoileal"),
     "esophagus": ("esophagus|oesophagus|esophageal|oesophageal",),
@@ -892,7 +981,7 @@ SITE_PHRASES: dict[str, tuple[str, ...]] = {
 }
 
 DIAGNOSIS_BEFORE: tuple[str, ...] = (
-    "consistent|compatible|concordant|in_keeping|keeping with",
+    "consistent|compatible|concordant|in_keeping|keeping|in_relation with",
     "suspicious|concerning|worrisome|diagnostic|pathognomonic|suggestive|indicative|typical|characteristic for|of",
     "typical|classic|classical|characteristic|suspicious|worrisome",
     "suspicion|impression|diagnosis|appearance|appearances|features|picture|those|signal|signs|aspect|morphology|"
@@ -927,6 +1016,7 @@ DIAGNOSIS_AFTER: tuple[str, ...] = (
     "to be assumed|considered|favored|favoured|excluded|ruled_out",
     "should|must|needs|need be excluded|ruled_out|considered|suspected|assumed|thought_of",
     "comes to mind",
+    "would|could|may|might fit|match",
     "more likely|probable|plausible",
 )
 HISTORY: tuple[str, ...] = (
@@ -936,9 +1026,12 @@ HISTORY: tuple[str, ...] = (
     "hepatectomy|hemihepatectomy|pancreatectomy|whipple|segmentectomy|lobectomy|duodenopancreatectomy|nephrectomy "
     "procedure|operation|surgery? of|for",
     "rfa|mwa|tace|tae|sbrt|radioembolization|thermoablation of|for",
+    "ct|scan|study|mdct for a|an|right|left|suspected|known|renal|liver|hepatic|pancreatic|kidney|unclear",
+    "characterization|characterisation|investigation|clarification of",
     "once|formerly|previously queried|suspected|labelled|labeled|diagnosed|described as|to_be",
     "h / o",
     "rule|ruling out",
+    "search|searched|looked|screened for",
     "r / o",
     "evaluate|evaluation|assess|assessment|surveillance|screening|workup|work_up|staging|follow_up for|of",
     "evaluate|assess|staging",
@@ -964,7 +1057,8 @@ GONE: tuple[str, ...] = (
     "has|have resolved|disappeared|vanished|regressed_completely|been_resected|been_removed|been_ablated",
     "resolved|disappeared|vanished",
     "lesion|metastasis|met|nodule|mass|cyst|is|are|has|have gone",
-    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|corresponding|correlation|counterpart|"
+    "no corresponding lesion|mass|abnormality|finding|focus|nodule",
+    "no ct|clear|definite|corresponding|sonographic|morphological? correlate|correlation|counterpart|"
     "equivalent|substrate",
     "complete resolution|regression|disappearance",
     "interval? resolution|disappearance of",
@@ -990,7 +1084,7 @@ NEGATION = (
     "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
-    "argues_against|speaks_against|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
+    "argues_against|speaks_against|excludes|rules_out|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"
     "contrary_to|in_contrast_to|as_opposed_to|opposed_to|can_hardly_be|could_hardly_be|"
     "not_found_to_be|not_shown_to_be|not_thought_to_be|not_thought_to_represent|not_felt_to_be|not_believed_to_be|can_not_be_seen_to|could_not_be_seen_to|not_seen_to|not_observed_to|"
     "can_not_distinguish_between|can_not_differentiate_between|could_not_distinguish_between|"
@@ -1017,6 +1111,12 @@ PSEUDO_NEGATION: tuple[str, ...] = (
     "without doubt",
 )
 POST_NEGATION: tuple[str, ...] = (
+    "has|have|had not been? seen|identified|observed|found|noted|demonstrated|detected|shown|visualized|confirmed",
+    "looked|searched for but|and not found|seen|identified|present|detected",
+    "has|have not appeared|occurred|emerged|arisen",
+    "looked|searched|sought for? in vain",
+    "sought but|and not found|seen|identified",
+    ": negative|neg",
     "can|could not be seen|identified|demonstrated|detected|shown|found|appreciated|discerned|recognized|recognised|"
     "visualized|visualised|confirmed|established|elicited|reproduced|verified|substantiated|found_again",
     "absent|excluded|unlikely|ruled_out",
@@ -1045,7 +1145,7 @@ SKIPPED = words(
 
 # Words one letter away from a term that are words of their own.
 SAFE = words(
-    "formed discretely "
+    "formed discretely reached breaches larger demonstrate display teaching "
     "angular arteries atrophic bearings bedside blinding bonded cancel capture central chance chances charge charges "
     "cirrhosis classified cleaning closed closer compete concent confusion consent contract contrast convent coronal "
     "course cystitis defeat define defined deflect degeneration degenerative density dental detect detects difficulty "
@@ -1125,6 +1225,7 @@ def content() -> Iterator[tuple[str, Term]]:
     ):
         adverbs = "|".join(word for word in amount.split("|") if word.endswith("ly"))
         yield f"{TAKES_UP} only? {amount} {CONTRAST}", Term("say", "enhancement", value)
+        yield f"{TAKES_UP} only? {adverbs}", Term("say", "enhancement", value)
         yield f"{adverbs} vascularized|vascularised|perfused|vascular", Term("say", "enhancement", value)
     for fluid in (
         "water|fluid|liquid|fluid_like|water_like|cystic|near_water|simple_fluid attenuation|density|densities",
@@ -1134,6 +1235,7 @@ def content() -> Iterator[tuple[str, Term]]:
         "water|fluid|liquid isodense|isoattenuating|dense|equivalent|hu",
         "isodense|isoattenuating|iso to|with simple? water|fluid|bile|csf",
         "water|fluid|liquid value|values",
+        "attenuation|density|values|value|hu values|value? is|are|was|were that_of|those_of simple? water|fluid",
         "attenuation|density|densities|hu equals|equal|matches|corresponds|corresponding|identical|same|similar to|as? "
         "that_of? simple? water|fluid",
         "consistent|compatible|in_keeping|in_line|in_accordance with simple? fluid|water",

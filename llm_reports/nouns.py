@@ -18,9 +18,11 @@ _PREPOSITIONS_OF_PLACE = words("in within of at off throughout involving replaci
 _RELATIVE = words(
     "than to abutting abuts adjacent against into invading invades contacts contacting encasing encases near between "
     "below above surrounding surrounds background normal rest remaining next touching as beside alongside displacing "
-    "compressing compresses toward towards unlike like relative versus"
+    "compressing compresses toward towards unlike like relative versus vs"
 )
-_COMPARED = words("compared comparison contact continuity contiguous continuous abutment relation inseparable")
+_COMPARED = words(
+    "isodense isoattenuating compared comparison contact continuity contiguous continuous abutment relation inseparable"
+)
 _ARISING = words(
     "exophytically arising originating projecting exophytic protruding extending bulging growing arises "
     "projects originates protrudes extends bulges grows emerging emerges springing springs stemming stems emanating "
@@ -243,6 +245,9 @@ def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
 
 def _operated_before(s: Sentence) -> set[int]:
     """*Renal cell carcinoma operated on in 2011*."""
+    treated = _TREATED.search(" ".join(s.tokens))
+    if treated:  # "RCC treated by partial nephrectomy"
+        return set(range(len(" ".join(s.tokens)[: treated.start()].split())))
     if _OPERATED.isdisjoint(s.tokens):
         return set()
     for i, token in enumerate(s.tokens[:-2]):
@@ -253,6 +258,7 @@ def _operated_before(s: Sentence) -> set[int]:
     return set()
 
 
+_TREATED = re.compile(r"\btreated (?:by|with) (?:\w+ ){0,2}?(?:\w+ectomy|resection|enucleation|surgery)\b")
 _OPERATED = words("operated resected removed excised enucleated")
 _THOUGHT = words("thought believed considered described suspected")
 _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")
@@ -280,7 +286,7 @@ def is_of_other_imaging(s: Sentence) -> bool:
         if told and preposition in _BY and examination in _ELSEWHERE:
             return True
     named = s.tokens[-2:-1] and s.tokens[-2] in _BY and s.tokens[-1] in _ELSEWHERE
-    only_named = not s.statements and not {"was", "were", "seen"} & set(s.tokens)
+    only_named = not s.statements and not {"was", "were", "not", "no"} & set(s.tokens)
     return bool(named and only_named)  # "Incidentaloma of the liver in ultrasound."
 
 
@@ -329,8 +335,8 @@ def nouns_of(
             continue
         if hit.has("other") and s.tokens[hit.end - 1] in ("phase", "protocol"):
             continue
-        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"]:  # "renal mass protocol CT"
-            continue
+        if s.tokens[hit.end : hit.end + 2] == ["protocol", "ct"] or s.tokens[hit.end :] in _PURPOSES:
+            continue  # "renal mass protocol CT", "hepatic lesion characterization"
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
@@ -377,6 +383,16 @@ def nouns_of(
     if diffuse and any(n.role == "nothing" and {"focal", "discrete"} & set(s.tokens[n.start : n.end]) for n in nouns):
         nouns[0].role = "nothing"  # "hypoattenuation of the medulla without a focal mass"
     return nouns
+
+
+_PURPOSES = (
+    ["characterization"],
+    ["investigation"],
+    ["workup"],
+    ["work", "up"],
+    ["evaluation"],
+    ["assessment"],
+)
 
 
 def _is_subject_again(s: Sentence, noun: Noun) -> bool:
@@ -548,7 +564,7 @@ def _is_described(s: Sentence, hit: Hit) -> bool:
     while after < len(s.tokens) and s.tokens[after] in lexicon.SKIPPED:
         after += 1
     sized = any(
-        s.tokens[i][0] == "@" for i in range(start, hit.start)
+        s.tokens[i][0] == "@" for i in range(start, min(hit.end + 2, len(s.tokens)))
     )  # "a 17 mm area in the head which enhances less"
     return any(start <= st.start < st.end <= hit.start or hit.end <= st.start <= after + 8 * sized for st in near)
 
@@ -567,7 +583,7 @@ def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
-    if after[:1] == ["would"] and after[1:] != ["be"]:
+    if after[:1] == ["would"] and after[1:] not in (["be"], ["fit"], ["match"]):
         return True  # "a hemangioma would show peripheral enhancement"
     return bool(after) and after[0] in _OTHER_NOUNS
 
@@ -815,7 +831,7 @@ class Location:
     def contradicts(self, other: Location) -> bool:
         if self.side and other.side and self.side != other.side and "both" not in (self.side, other.side):
             return True
-        return bool(self.parts and other.parts and not set(self.parts) & set(other.parts))
+        return bool(self.parts and other.parts and not _with_segments(self.parts) & _with_segments(other.parts))
 
     def equals(self, other: Location) -> bool:
         if self.contradicts(other):
@@ -827,6 +843,17 @@ class Location:
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.side, "/".join(self.parts)) if part)
+
+
+_OF_LOBES = {
+    "left lobe": ("segment 2", "segment 3", "segment 4", "segment 4a", "segment 4b"),
+    "right lobe": ("segment 5", "segment 6", "segment 7", "segment 8", "dome"),
+}
+
+
+def _with_segments(parts: Sequence[str]) -> set[str]:
+    """The parts of an organ, and the segments of its lobes: *the HCC of the left lobe* can be that in segment 3."""
+    return {*parts, *(segment for part in parts for segment in _OF_LOBES.get(part, ()))}
 
 
 _SEGMENT_WORDS = words("segment segments seg segs segm s")

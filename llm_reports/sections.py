@@ -18,7 +18,8 @@ _SKIPPED_SECTIONS = re.compile(
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
-    r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result)", re.IGNORECASE
+    r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result|comments?$)",
+    re.IGNORECASE,
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
 _BARE_HEADING = re.compile(

@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from rapidfuzz.process import extract as closest
 
 from . import lexicon
 from .lexicon import Term, words
+from .wording import NUMBER, NUMERALS, normalized
 
 # Finding phrases
 
@@ -133,176 +134,7 @@ def corrected(word: str) -> str:
     return names[0]
 
 
-_NUMERALS = {
-    word: i + 1
-    for i, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-    )
-}
-_NUMERAL = f"(?:{'|'.join(_NUMERALS)})"
 _TOKEN = re.compile(r"@\d+|s\d[ab]?\b|[a-z]+(?:'[a-z]+)?|s?\d+(?:\.\d+)?[ab]?\b|\d+|[^\sa-z\d]")
-_NUMBER = r"\d+(?:[.,]\d+)?"
-
-
-def _in_figures(match: re.Match[str]) -> str:
-    """*Two point four* as 2.4."""
-    return ".".join(str(_NUMERALS[word]) for word in match.group().split(" point "))
-
-
-def _in_words(match: re.Match[str]) -> str:
-    """The phase that so many seconds after the injection are: *at 35 s* is the arterial one."""
-    seconds = int(match.group(1) or match.group(2))
-    return "in the arterial phase" if 15 <= seconds <= 50 else "in the venous phase" if seconds > 50 else match.group()
-
-
-def _with_units(match: re.Match[str]) -> str:
-    """*12, 15 and 31 mm* with the unit after each number."""
-    numbers = re.findall(_NUMBER, match.group())
-    unit = match.group(1)
-    return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
-
-
-_EXCEPT_EDGE = (
-    r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? "
-    r"(?=(?:wall|rim|periphery|margin|edge|border)\b)"
-)
-_HEADS_OF_FORMS = "attenuation|density|enhancement|margins?|borders?|texture|contrast uptake"
-_REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"[‘’]", "'"),
-        (r"tumour", "tumor"),
-        (r"\bacquisition(?=s?\b)", "phase"),
-        (r"\bwel(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "well"),
-        (r"\bil(?=[ -](?:defined|circumscribed|demarcated|marginated|delineated))", "ill"),
-        (r"(?<=lobulated),? (?:but|yet)\b", ""),
-        (r"\b((?:its|the) \w+), however, ", r"\1 "),
-        (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
-        (r"\bhaem", "hem"),
-        (r"@", " at "),
-        (r" & ", " and "),
-        (r"\(([+-])\)", r"\1"),  # "washout (-)"
-        (r"[‐-‒\u00ad]", "-"),
-        (r"[–—]", " - "),
-        (r"-{2,}", " - "),
-        (r"[×✕]", "x"),
-        (r"\bn't\b|n't\b", " not"),
-        (r"\bcannot\b", "can not"),
-        (
-            r"\b((?:hyper|hypo|de)?vascular|(?:hyper)?arterial|recogn|visual|character|local)is(e[ds]?|ing|able|ation)\b",
-            r"\1iz\2",
-        ),
-        (r"\b(enhanc\w+ (?:(?:in)?homogen\w*ly|heterogen\w*ly|uniformly|evenly)),? but (?=less |weaker )", r"\1 "),
-        (r"\b(enhanc(?:es?|ing|ement))(?: \w+ly)?,? but (?=less |weaker |more weakly )", r"\1 "),
-        (
-            r"\b(?:do(?:es)? not enhance|fails? to enhance|not enhancing) "
-            r"(?:to the (?:same )?(?:degree|extent|level) (?:of|as)|as (?:much|strongly|avidly|well) as)\b",
-            "enhances less than",
-        ),
-        (
-            r"\b(?:do(?:es)? not (?:show|have|demonstrate)|shows? (?:not|no)|no|not) more than "
-            r"(?=(?:minimal|mild|slight|faint|weak|subtle|minor|little) (?:\w+ )?(?:enhancement|uptake))",
-            "shows ",
-        ),
-        (  # "was isodense on the previous CT", "was hypervascular in 2019"; but not "was resected in 2019"
-            r"\b(was|were) (?:(?!(?:not|no|and|with|but|\w*(?:resected|removed|treated|ablated|diagnosed|operated)|"
-            r"seen|found|noted|described)\b)[a-z-]+ ){1,5}(?=(?:(?:on|in|at) (?:the |an? )?"
-            r"(?:previous|prior|last|earlier|old|outside|former|initial|first) "
-            r"(?:ct|mri|mr|study|scan|examination|exam|imaging|ultrasound)|in (?:19|20)\d\d|"
-            r"(?:on|in|at) (?:the )?(?:ultrasound|us|sonography|mri|mr))\b)",
-            r"\1 ",
-        ),
-        (r"\bnot, (?:as [^,;.]{3,40}|however|though|therefore), ", "not "),
-        (r"\b(enhanc(?:es?|ing|ement)),? but (?=(?:only|just|merely)\b)", r"\1 "),
-        (
-            r"\b(enhancement|uptake) is (?:present|seen|visible|evident|detectable|measurable),? but (?:only |just )?"
-            r"(?=(?:weak|mild|minimal|slight|faint|poor|low|subtle|less|lower|weaker|poorer|below)\b)",
-            r"\1 is ",
-        ),
-        (r"\b(enhances?),? (?=(?:in|with) a (?:thin |thick |complete |peripheral )?(?:ring|rim)\b)", r"\1 "),
-        (r"\bearly phase\b", "arterial phase"),
-        (r"^contrast(?: behaviou?r| dynamics| pattern| kinetics| characteristics)?:", "enhancement:"),
-        (
-            r"\b(?:at )?(\d+) ?(?:s|sec|secs|seconds) (?:after|post|following|from)(?: the)?(?: contrast)?(?: medium)? "
-            r"injection\b|\bat (\d+) ?(?:s|sec|secs|seconds)\b",
-            _in_words,
-        ),
-        (r"\b(?:is |are )?not (?:followed|accompanied) by (?:any )?", "without "),
-        (r"(?<=ly), (?=in the (?:late |early )?arterial phase\b)", " "),
-        (r"\bin all (?:likelihood|probability)\b", "probably"),
-        (r"\bobservation(?= (?:in|with|measuring|of \d|\())|(?<=[cm]m )observation\b", "lesion"),  # LI-RADS
-        (r"\b(?:has|have) gone (?:up |down )?(?=from \d)", "has changed "),
-        (  # "no cyst has a thick wall or takes up contrast"
-            r"^no (?:cyst|lesion|nodule|mass) (?:(?:has|shows) [^.,;]{3,40} or )?"
-            r"(?=(?:enhances?|takes? up|shows? (?:any )?(?:contrast )?(?:enhancement|uptake))\b)",
-            "none of them ",
-        ),
-        (
-            r"\bwithout (?:iv |intravenous )?contrast(?: medium| agent)?,? "
-            r"(?=(?:\w+ly )?(?:iso|hypo|hyper)(?:dense|atten))",
-            "unenhanced ",
-        ),
-        (r",(?= (?:where|when|in which|during which)\b)", ""),
-        # "a washout, which would speak for HCC, is not seen"; but "a mass, which measures 5 cm, is seen"
-        (
-            r"^((?:(?:an?|the|any) )?\w[\w -]{2,40}), which (?:would|could|might|may) [^,;.]{3,60}, "
-            r"(?=(?:is|are|was|were|can|could|cannot)\b)",
-            r"\1 ",
-        ),
-        # "except at its periphery it does not enhance"
-        (
-            r"^(?:except(?: for| at| in)?|with (?:the )?exception of|apart from|aside from|other than) "
-            r"(?:(?:its|the|an?) )?(?:\w+ )?(?:wall|rim|periphery|margin|edge|border),? "
-            r"(?:(?:there is no|it (?:shows|has) no|it does not show) (?:\w+ )?(?:enhancement|uptake)|"
-            r"(?:it|the lesion|the mass) does not (?:enhance|take up contrast))",
-            "rim enhancement",
-        ),
-        (
-            r"^no (?:part|portion|area) of (?:it|the (?:lesion|mass|nodule|tumor)) (?=enhances|takes up)",
-            "none of it ",
-        ),
-        (r"\b(enhancement|uptake) \((?:from )?\d+ ?(?:hu )?(?:to|-) ?\d+ ?hu\)", r"\1"),
-        (r"\b(enhancement|uptake), (?=(?:only )?(?:less|lower|weaker|poorer) than\b)", r"\1 "),
-        # "no enhancement except for its wall"
-        (rf"\b(?:no|without|does not show|shows no) (?:\w+ )?enhancement,? {_EXCEPT_EDGE}", "rim enhancement of its "),
-        (rf"\b(?:does|do) not enhance,? {_EXCEPT_EDGE}", "shows rim enhancement of its "),
-        (
-            r"\b(no|without) (?:significant|relevant|appreciable|measurable|visible|obvious|real) "
-            r"(?=enhancement differences?\b|differences? (?:in|of) enhancement\b)",
-            r"\1 ",
-        ),
-        # the largest is told of with its plural, the next one is a lesion of its own where it has a size
-        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:][^;]{0,60}\d ?[cm]m\b)", "another one"),
-        (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
-        (r"\b(it|there|that)'s\b", r"\1 is"),
-        (r"'s\b", ""),
-        (r"\b(density|attenuation) \(-?\d+ ?(?:-|to)? ?\d* ?hu\)", r"\1"),
-        (r"\bw/o\b|\bw\.o\.", "without"),
-        (r"\bw/", "with "),
-        (r"\bi\.\s?e\.", "ie"),
-        (
-            rf"\b(?=\d)(?<!\band )(?<!segment )(?<!segments ){_NUMBER}(?:, {_NUMBER})+,? and {_NUMBER} ?(mm|cm)\b",
-            _with_units,
-        ),
-        (r"\b(enhanc(?:es?|ing|ement)) ([^,;.]{0,30}), ie,? (\w+ly)\b", r"\1 \3 \2"),  # "from 30 to 45 HU, i.e. weakly"
-        (
-            r"(?<![a-z] )\b(?:an?|any) ((?:\w+ ){0,2}(?:mass|lesion|tumor|nodule|metastasis|neoplasm)) "
-            r"(?=can not be (?:clearly |definitely )?"
-            r"(?:delineated|delimited|demarcated|defined|made out|distinguished|discerned|recogni[sz]ed)\b)",
-            r"no \1 ",
-        ),  # of a border this would say that it is blurred
-        (rf"^({_HEADS_OF_FORMS})(?: pattern)? of ((?:the|this) [^:.]{{3,60}}):(?! (?:none|no|nil|absent))", r"\2: \1:"),
-        (r"\b((?:hyper|iso|hypo)(?:dense|attenuating)) (arterial|venous)(?=[,.;]|$)", r"\1 in the \2 phase"),
-        (r"\b(not|are|is|criterion|criteria) met\b", r"\1 fulfilled"),  # no metastasis
-        (r"\bc/w\b", "consistent with"),
-        (r"\b(?:f/)?s/o\b", "suggestive of"),
-        (r"\bd/d\b", "ddx"),
-        (r"(?<=[a-z])-(?=(?:,| or\b| and\b| to\b))", ""),  # "hypo- or hyperdense"
-        (r"(?<=[a-z])-(?=[a-z])", " "),
-        (r"\s+", " "),
-        (rf"\b{_NUMERAL}(?: point {_NUMERAL})?(?= (?:[cm]m\b|(?:milli|centi)met))", _in_figures),
-    )
-)
 
 
 def _tokens(plain: str) -> list[str]:
@@ -316,25 +148,17 @@ def _tokens(plain: str) -> list[str]:
     return tokens
 
 
-def normalized(text: str) -> str:
-    """Lower case, with plain apostrophes, dashes and multiplication signs; hyphenated words divided."""
-    text = text.lower()
-    for pattern, new in _REPLACED:
-        text = pattern.sub(new, text)
-    return text
-
-
 # Sizes
 
 _UNIT = r"(?:mms?|cms?|millimet(?:er|re)s?|centimet(?:er|re)s?)(?![a-z²³2])"
 _DIRECTION = r"(?:ap(?! (?:hyper|enh|bright|blush|uptake|phase))|cc|tr|trans|craniocaudal|anteroposterior)"
 """Not the arterial phase: *17 mm AP hyperenhancing nodule*."""
-_MEASURE = rf"{_NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| {_DIRECTION}\b)?"
+_MEASURE = rf"{NUMBER}(?:[ -]?{_UNIT})?(?: ?\([a-z]{{1,2}}\)| {_DIRECTION}\b)?"
 _SIZE = re.compile(
     rf"(?<![\w.,/])(?<!segment )(?<!segments )(?<!seg )(?<!segs )(?P<lead>from |between )?(?P<first>{_MEASURE})"
-    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {_NUMBER}[ -]?{_UNIT})?"
+    rf"(?P<rest>(?: ?(?:x|by|\*) ?{_MEASURE})*)(?P<range> ?(?:-|to|/) ?{_MEASURE}| and {NUMBER}[ -]?{_UNIT})?"
 )
-_PART = re.compile(rf"({_NUMBER})(?:[ -]?({_UNIT}))?")
+_PART = re.compile(rf"({NUMBER})(?:[ -]?({_UNIT}))?")
 
 
 class _Measure(NamedTuple):
@@ -546,12 +370,19 @@ def _negated_tokens(s: Sentence) -> list[bool]:
     for hit in _lesser(s):
         negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     for hit in s.hits:  # "arterial +, washout -"
-        if s.tokens[hit.end : hit.end + 1] == ["-"] and s.tokens[hit.end + 1 : hit.end + 2] in ([], [","], [")"]):
+        end = hit.end
+        while end < len(s.tokens) and s.tokens[end] in _NAMING_PHASES:  # "washout in the portal venous phase -"
+            end += 1
+        end += s.tokens[end : end + 1] == [":"]  # "washout: -"
+        letter = s.tokens[end - 1] == ":" and s.tokens[end : end + 1] == ["n"]
+        minus = s.tokens[end : end + 1] in (["-"], ["negative"], ["neg"]) and not _is_lesion(hit)
+        if (minus or letter) and s.tokens[end + 1 : end + 2] in ([], [","], [")"]):
             negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
     therefore = {i for i in stops if s.tokens[i] in ("therefore", "thus", "hence")}
     for cue in s.cues:
         answer = cue.has("negation") and _answers(s.tokens, cue)
         after = cue.end + (s.tokens[cue.end : cue.end + 1] in (["any"], ["a"]))
+        after += after not in starts and bool(_OF_PROPERTY & set(s.tokens[after : after + 1]))
         for hit in _denied_by_verb(s, cue):
             negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
@@ -570,7 +401,9 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         elif answer:
             last = cue.start - (2 if s.tokens[cue.start - 1] == ":" else 1)
             first = last
-            while first > 0 and s.chunks[first - 1] == s.chunks[cue.start]:
+            while first > 0 and s.chunks[first - 1] == s.chunks[cue.start] and s.tokens[first - 1] != ":":
+                if s.tokens[first - 1] == "and" and _ends_description(s, first - 1):
+                    break
                 first -= 1
             # "enhancement of the lesion: none" denies the enhancement, and not the lesion
             inside = (i for i in range(first, last) if s.tokens[i] in _INSIDE and _is_property(first, i, starts))
@@ -578,7 +411,7 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             negated[first : last + 1] = [True] * (last + 1 - first)
         elif cue.has("gone"):
             for hit in s.hits:  # "washout is no longer seen"
-                shown = any(t.kind in ("say", "head") and t.name == "enhancement" for t in hit.terms)
+                shown = any(t.kind in ("say", "head") and t.name in ("enhancement", "composition") for t in hit.terms)
                 shown = shown and not any(t in _LESION_WORDS for t in s.tokens[hit.end : cue.start])
                 if shown and hit.end <= cue.start and s.chunks[hit.start] == s.chunks[cue.start]:
                     negated[hit.start : hit.end] = [True] * (hit.end - hit.start)
@@ -595,9 +428,22 @@ def _negated_tokens(s: Sentence) -> list[bool]:
                 negated[opens:i] = [True] * (i - opens)
                 i = opens - 1
             while i >= 0 and s.tokens[i] not in _ENDS and s.tokens[i] != "," and i not in (stops | begins) - therefore:
+                if s.tokens[i] == "and" and _ends_description(s, i):
+                    break
                 negated[i] = True
                 i -= 1
     return negated
+
+
+_NAMING_PHASES = words("in on at the arterial portal venous delayed late phase phases images")
+
+
+def _ends_description(s: Sentence, at: int) -> bool:
+    """Whether what stands before *and* describes the lesion: *hypodense and enhancement absent*."""
+    before = [h for h in s.hits if h.end == at]
+    return any(
+        t.name in ("attenuation", "margin", "texture") and t.kind in ("say", "head") for h in before for t in h.terms
+    )
 
 
 def _denied_by_verb(s: Sentence, cue: Hit) -> Iterator[Hit]:
@@ -630,7 +476,7 @@ def _only_earlier(tokens: Sequence[str], cue: Hit) -> bool:
     return begins and any(t in _EARLIER_STUDY or _is_year(t) for t in after)
 
 
-_EARLIER_STUDY = words("prior previous last earlier outside old former initial")
+_EARLIER_STUDY = words("prior previous last earlier outside old former initial ultrasound us sonography mri")
 
 
 def _at_no_time(tokens: Sequence[str], cue: Hit) -> bool:
@@ -654,7 +500,7 @@ _SEEN = words("present seen evident visible there noted found appears occurs")
 _RATHER = words("more likely probable likelier favored favoured preferred")
 
 
-_COUNTED = frozenset(_NUMERALS) | words("a half dozen twenty")
+_COUNTED = frozenset(NUMERALS) | words("a half dozen twenty")
 
 
 def _lesser(s: Sentence) -> Iterator[Hit]:
@@ -692,7 +538,8 @@ def _scope_start(tokens: Sequence[str], cue: Hit) -> int:
     """Where the scope begins: *no evidence that the lesion washes out*, *I do not think that ...* deny no lesion."""
     if tokens[cue.end + 1 : cue.end + 3] not in (["that", "the"], ["that", "this"], ["that", "it"]):
         return cue.end
-    return next((i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i])), len(tokens))
+    verbs = (i for i in range(cue.end + 3, len(tokens)) if _is_verb(tokens[i]) or tokens[i] in ("does", "do", "did"))
+    return next(verbs, len(tokens))
 
 
 def _is_verb(token: str) -> bool:
@@ -715,14 +562,17 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         return nor  # "neither a focal mass nor a cyst"
     if tokens[cue.start] in ("non", "rather", "instead", "neither") or tokens[cue.end - 1] == "any":
         at = cue.end
-        while at < len(tokens) - 1 and tokens[at] in ("a", "an", "any", "the", "clearly", "definitely"):
+        between = {"a", "an", "any", "the", "clearly", "definitely"}
+        between |= _OF_PROPERTY if tokens[cue.end - 1] == "any" else set()
+        while at < len(tokens) - 1 and at not in starts and tokens[at] in between:
             at += 1
         return starts[at].end if at in starts else at + 1
     i = cue.end
     while i < len(tokens):
         token = tokens[i]
         both = tokens[cue.start] == "nor" and "neither" in tokens  # "neither the liver nor the kidney shows a lesion"
-        if token in _ENDS or i in stops or (token in _VERBS and i > cue.end and not both):
+        verb = token in _VERBS and i > cue.end and not both
+        if token in _ENDS or i in stops or (verb and not _is_of_denied_verb(tokens, cue, i)):
             return i
         listed = tokens[cue.start] in _LIST_OPENERS and "," in tokens[i - 2 : i + 1] and _ends_in_and(tokens, i)
         again = token == "and" and tokens[cue.end - 1] == "of" and tokens[i + 1 : i + 2] == ["of"]
@@ -756,11 +606,21 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
     return i
 
 
+def _is_of_denied_verb(tokens: Sequence[str], cue: Hit, at: int) -> bool:
+    """Whether a verb is what *does not* denies, too: *does not clearly show washout*, *does not grow or show ...*."""
+    if tokens[at - 1] == "or":
+        return tokens[cue.start - 1 : cue.end] in (["does", "not"], ["do", "not"], ["did", "not"])
+    return all(token.endswith("ly") for token in tokens[cue.end : at])
+
+
+_OF_PROPERTY = words("contrast delayed late portal venous internal central significant relevant associated")
 _FRONTED = words("without absence lacking lack minus in contrary as unlike")
 _BEFORE_ARTICLE = words(
     "of in from within for to on at with and or nor by into than as like between through around , :"
 )
-_WITH = words("consistent compatible concordant keeping")  # these go on: "not consistent with a cyst"
+_WITH = words(
+    "consistent compatible concordant keeping associated accompanied"
+)  # these go on: "not consistent with a cyst"
 _PROBABLY = words("most likely probably presumably")
 _EDGES = words("margin margins border borders edge edges contour contours outline")
 _INSIDE = words("in of within for")
@@ -834,7 +694,7 @@ def _list_goes_on(tokens: Sequence[str], comma: int, stops: set[int]) -> bool:
             return False
         if token in _HEDGING:
             return False  # "no enhancement, probably a lipoma or an AML"
-        length = 0 if token == "," else length + 1
+        length = 0 if token == "," else length + (token not in _NAMING_PHASES)
         if length > 4:
             return False
     return False
@@ -931,6 +791,9 @@ def _inside_areas(s: Sentence, st: Statement) -> bool:
         lead = s.tokens[: st.start - 2]
         if any(t in _LESION_WORDS for t in lead) and lead[-1] in (",", "with", "and", "contains", "containing", "has"):
             return True  # "a mass with areas of low attenuation"
+    contained = before[-1:] in (["contains"], ["containing"]) and after[:1] and after[0] in _AREAS
+    if contained and (s.tokens[0] in ("it", "which") or _LESION_WORDS & set(s.tokens[: st.start])):
+        return True  # "it contains hypodense areas"; but "the liver contains hypodense areas"
     if before[-1:] and before[-1] in _CENTRALLY and not any(t in _LESION_WORDS for t in after):
         return True  # "with central low density"
     begin = max((i + 1 for i, t in enumerate(before) if t in (",", "-", "and")), default=0)
@@ -963,6 +826,7 @@ def _is_asked(s: Sentence, st: Statement) -> bool:
         asked = s.tokens[i] == "whether" and "or" in s.tokens[i:]
         asked = asked or (s.tokens[i] == "between" and s.tokens[i - 1] in _DISTINGUISH)
         asked = asked or (s.tokens[i] == "would" and bool(_SHOWING & set(s.tokens[i + 1 : i + 2])))
+        asked = asked or (s.tokens[i : i + 2] == ["would", "be"] and st.start == i + 2)  # "a cyst would be hypodense"
         asked = asked or (s.tokens[i] == "if" and i == 0)
         searched = s.tokens[i] == "for" and s.tokens[i - 1] in _SEARCHING  # "MRI to look for washout"
         asked = asked or (searched and "the" not in s.tokens[i : st.start])  # "... of the hypodense lesion": it is
@@ -1001,6 +865,10 @@ def _of_some(s: Sentence, st: Statement) -> bool:
     some = next((i for i, t in enumerate(before) if t in ("some", "few", "others")), None)
     if some is None or {",", "and"} & set(before[some:]):
         return False
+    if before[some - 1 : some + 1] == ["a", "few"] and s.tokens[st.end - 1].endswith("ies"):
+        return False  # "a few tiny hypodensities"
+    if some == len(before) - 1 and s.tokens[st.end - 1] in ("enhancement", "uptake"):
+        return False  # "some faint enhancement"
     end = st.end + (s.tokens[st.end : st.end + 1] in (["content"], ["contents"]))
     return end == len(s.tokens) or s.tokens[end] in (",", ")")
 
@@ -1038,7 +906,7 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
     """Whether an adjective is that of the organ: *in the hypodense liver*, *than the strongly enhancing pancreas*."""
     if s.tokens[st.end - 1] in ("of", "to", "than", "as", "with"):
         return False
-    if _before_another(s, st):
+    if _before_another(s, st) or _is_predicate_of_tissue(s, st):
         return True
     at = st.end + (s.tokens[st.end : st.end + 1] in (["normal"], ["fatty"], ["remaining"]))
     if at >= len(s.tokens) or s.tokens[at] not in _TISSUES or st.field in ("pathology", "composition"):
@@ -1052,6 +920,22 @@ def _of_tissue(s: Sentence, st: Statement) -> bool:
         return False
     article = s.tokens[max(0, st.start - 1)]
     return article in ("the", "a", "an", "this") or st.start == 0
+
+
+def _is_predicate_of_tissue(s: Sentence, st: Statement) -> bool:
+    """*..., where normal parenchyma is brighter*, *..., while the cortex enhances strongly*: said of the organ."""
+    i = st.start - 1
+    while i > 0 and (s.tokens[i] in _COPULAR or s.tokens[i] in lexicon.SKIPPED or s.tokens[i] in _SHOWS):
+        i -= 1
+    if i < 1 or s.tokens[i] not in _TISSUES or (i == st.start - 1 and s.tokens[st.start] not in _TAKING_UP):
+        return False
+    while i > 0 and s.tokens[i - 1] in _BEFORE_TISSUE:
+        i -= 1
+    return i > 0 and s.tokens[i - 1] in ("where", "while", "whereas", "when")
+
+
+_SHOWS = words("shows show demonstrates has")
+_BEFORE_TISSUE = words("the normal surrounding adjacent healthy remaining renal hepatic pancreatic background liver")
 
 
 def _before_another(s: Sentence, st: Statement) -> bool:
@@ -1181,8 +1065,9 @@ _TWO_HU = re.compile(
 )
 _HU_OF_TWO = re.compile(
     r"\b(?:native(?:ly)?|unenhanced|pre\w*|plain|non ?contrast)(?: (?:ct|scan|density|attenuation|contrast))?:? "
-    r"(\d+)(?: hu)?[^.;]{0,20}? "
-    r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast):? (\d+) hu\b"
+    r"(?:(?:is|was|of) )?(\d+)(?: hu)?[^.;]{0,20}? "
+    r"(?:enhanced|post\w*(?: contrast)?|after contrast|portal(?: venous)?|nephrographic|contrast)(?: density)?:? "
+    r"(?:(?:is|was|of) )?(\d+) hu\b"
 )
 _HU_BEFORE_BOTH = re.compile(
     r"\bhu (?:values? )?(?:of )?(\d+) (?:on|in|at) (?:the )?"
@@ -1221,20 +1106,29 @@ def _in_phase(s: Sentence, st: Statement) -> Statement:
         return st
     if s.tokens[max(0, st.start - 3) : st.start] in (["arterially", "it", "is"], ["arterially", "they", "are"]):
         return st._replace(field="enhancement", value="arterial")  # "arterially it is bright"
+    heading = next((i for i in (0, 1) if s.tokens[i + 1 :] and _is_phase_heading(s, i)), None)
+    if heading is not None and not (_OTHER_PHASE | {";"}) & set(s.tokens[heading + 1 : st.start]):
+        return st._replace(field="enhancement", value="arterial")
     for i in range(max(0, st.start - _PHASE_REACH), min(len(s.tokens) - 1, st.end + _PHASE_REACH)):
         between = s.tokens[min(i, st.end) : max(i, st.start)]
         if i <= 3 and s.tokens[0] in _DURING and "," in between[:3]:  # "On the arterial phase, there is a bright mass"
             between = between[between.index(",") + 1 :]
         if st.field == "attenuation" and _ENHANCED & set(between):
             continue
-        if i <= 1 and _is_phase_heading(s, i) and not _OTHER_PHASE & set(s.tokens[i + 1 : st.start]):
+        if _is_phase_before_dash(s, i, st.start):
             return st._replace(field="enhancement", value="arterial")
-        if st.field == "attenuation" and not _DURING & set(s.tokens[max(0, i - 3) : i]):
+        if st.field == "attenuation" and not _DURING & set(_before_phase(s.tokens, i)):
             continue  # "a hyperdense lesion with arterial phase enhancement" says both
         in_phase = s.tokens[i] == "arterial" and (s.tokens[i + 1] in _PHASES or _is_first_phase(s.tokens, i))
         if in_phase and not _PHASE_ENDS & set(between):
             return st._replace(field="enhancement", value="arterial")
     return st
+
+
+def _before_phase(tokens: Sequence[str], at: int) -> Sequence[str]:
+    """The tokens that can hold the preposition of a phase: *on the arterial ...*, *in the late hepatic arterial*."""
+    named = {"late", "hepatic"} >= set(tokens[max(0, at - 2) : at])
+    return tokens[max(0, at - (5 if named else 3)) : at]
 
 
 def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
@@ -1248,10 +1142,17 @@ def _bright_after_contrast(s: Sentence, st: Statement) -> Statement:
 _BEFORE_TOO = words("before pre precontrast and unenhanced native natively plain")
 
 
+def _is_phase_before_dash(s: Sentence, at: int, start: int) -> bool:
+    """*Nodule 22 mm: arterial phase - stains more than liver*."""
+    begins = at == 0 or s.tokens[at - 1] in _PUNCTUATION or s.tokens[at - 1] in ("late", "early")
+    headed = s.tokens[at] == "arterial" and s.tokens[at + 1] in _PHASES and s.tokens[at + 2 : at + 3] in ([":"], ["-"])
+    return begins and headed and at + 2 < start <= at + 6 and not (_PUNCTUATION & set(s.tokens[at + 3 : start]))
+
+
 def _is_phase_heading(s: Sentence, at: int) -> bool:
     """*Arterial phase: bright nodule*, *Late arterial: homogeneous, bright*."""
     lead = s.tokens[:at]
-    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] == ":"), None)
+    end = next((i for i in range(at + 1, min(at + 3, len(s.tokens))) if s.tokens[i] in (":", "-")), None)
     named = s.tokens[at] == "arterial" and end is not None and set(s.tokens[at + 1 : end]) <= _PHASES
     return named and lead in ([], ["late"], ["early"], ["hepatic"])
 
@@ -1291,10 +1192,16 @@ def _compared(s: Sentence) -> Iterator[Statement]:
     first, second = found
     after = set(s.tokens[first:])
     known = any(h.has("say") and any(t.name == "attenuation" for t in h.terms) for h in s.hits)
+    if s.tokens[first - 1] == "to":  # "rises from 28 to 41 HU, the cortex 165 HU"
+        return
     if known or not after & _OF_TISSUE or after & _OF_CONTRAST:
         return
     difference = int(s.tokens[first]) - int(s.tokens[second])
     value = "iso" if abs(difference) < _LEAST_DIFFERENCE else ("hyper" if difference > 0 else "hypo")
+    if "arterial" in s.tokens[:first]:
+        if value == "hyper":  # "arterial phase 190 HU, the pancreas 105 HU"
+            yield Statement("enhancement", "arterial", first, first + 2, False)
+        return
     yield Statement("attenuation", value, first, first + 2, s.is_negated(Hit(first, second, ())))
 
 
@@ -1371,9 +1278,17 @@ def _gap(s: Sentence, mod: Hit, head: Hit) -> int:
 
 def _is_row_of_adjectives(s: Sentence, start: int, end: int) -> bool:
     """Whether nothing but adjectives joined by *and* stands between: *weak and homogeneous enhancement*."""
-    inside = range(start, end)
-    row = all(s.tokens[i] in ("and", "only") or s.tokens[i] in lexicon.SKIPPED or _is_adjective(s, i) for i in inside)
-    return row and "and" in s.tokens[start:end]
+    inside = s.tokens[start:end]
+    if inside and inside[0] in _COPULAR:
+        inside, start = inside[1:], start + 1
+    plain = {"and", "only"} | lexicon.SKIPPED | _OF_TIME
+    row = all(t in plain or t.endswith("ly") or _is_adjective(s, start + i) for i, t in enumerate(inside))
+    return row and "and" in inside
+
+
+_OF_TIME = words(
+    "later earlier sooner delayed late slow slower gradual progressive persistent prolonged transient rapid fast faster"
+)
 
 
 def _in_row(s: Sentence, mod: Hit, head: Hit) -> bool:
@@ -1454,6 +1369,9 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
         goes_on = divided and _goes_on(s, mod, head)
         if divided and not (goes_on or _in_row(s, mod, head)):
             continue
+        predicate = s.tokens[mod.start - 1] in _COPULAR and mod.start > 0
+        if predicate and head.start > mod.start and any(t.name == "gone" for t in mod.terms):
+            continue  # "washout is absent but arterial enhancement is present"
         if s.tokens[mod.start] in _PREPOSITIONS and (head.start > mod.start or _is_of_margin(s, mod)):
             continue  # "blurred at its edges and enhancing"
         if _is_bordered(s, mod, head) or _lies_there(s, mod, head) or _is_next_heading(s, mod, head):
@@ -1463,7 +1381,8 @@ def _partner(s: Sentence, mod: Hit, max_gap: int | None = None) -> tuple[Hit, st
                 if not _takes(head, field):
                     continue
                 gap = 2 if goes_on else _gap(s, mod, head)
-                reach = 2 if s.tokens[mod.start] in _NEAR_ONLY else _REACH.get(term.name, 8)
+                near = s.tokens[mod.start] in _NEAR_ONLY and mod.end == mod.start + 1
+                reach = 2 if near else _REACH.get(term.name, 8)
                 if gap <= (reach if max_gap is None else max_gap) and (best is None or gap < best[0]):
                     best = (gap, head, field, value)
     return best and best[1:]
@@ -1475,6 +1394,10 @@ def _paired(s: Sentence) -> Iterator[Statement]:
     for hit in s.hits:
         if not hit.has("mod") or (hit.has("say") and not _partner(s, hit, max_gap=1)):
             continue
+        if _is_degree_of_less(s, hit):
+            continue
+        if s.tokens[hit.start] == "unchanged" and s.tokens[hit.end : hit.end + 1] in (["and"], [","]):
+            continue  # "unchanged and of low attenuation"
         pair = _partner(s, hit)
         if pair is None:
             continue
@@ -1495,6 +1418,13 @@ def _paired(s: Sentence) -> Iterator[Statement]:
             yield from _enhancement(s, hit, by_head.get(hit.start, []))
 
 
+def _is_degree_of_less(s: Sentence, mod: Hit) -> bool:
+    """*Markedly lower*, *considerably reduced*: the adverb says how much less, and not how strong."""
+    strong = any(t.name == "strong" for t in mod.terms)
+    lower = (t.name for h in s.hits if h.start == mod.end for t in h.terms if t.kind == "mod")
+    return strong and bool({"low", "weak"} & set(lower))
+
+
 _ALONE = {
     **dict.fromkeys(
         ("sharp", "crisp", "distinct", "irregular", "ragged", "jagged", "vague", "unsharp", "discrete", "uneven"),
@@ -1503,9 +1433,12 @@ _ALONE = {
     **dict.fromkeys(("hypo", "iso", "hyper"), "attenuation"),
     "avid": "enhancement",
     "arterial": "enhancement",
+    "dense": "attenuation",
 }
 
 
+_DENSE_THINGS = words("cyst cysts lesion lesions nodule nodules mass focus")
+_OF_DEGREE = words("as less more low high soft very homogeneously")
 _SHAPES = words("round rounded oval ovoid spherical small tiny large")
 
 
@@ -1514,6 +1447,10 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
     field = _ALONE.get(s.tokens[hit.start])
     if field is None or not hit.has("mod"):
         return None
+    if s.tokens[hit.start] == "dense":  # "a dense cyst", "dense calcified lesion"
+        at = hit.end + (s.tokens[hit.end : hit.end + 1] in (["calcified"], ["renal"], ["cortical"], ["liver"]))
+        alone = s.tokens[hit.start - 1] not in _OF_DEGREE if hit.start else True
+        return field if alone and s.tokens[at : at + 1] and s.tokens[at] in _DENSE_THINGS else None
     if field == "attenuation" and _opens_list(s, hit.end):
         return field
     if s.tokens[hit.start] == "arterial":  # "an arterial focus of 6 mm"
@@ -1526,6 +1463,8 @@ def _stands_alone(s: Sentence, hit: Hit) -> str | None:
         return field if all(t in _PUNCTUATION or t == "and" for t in after) else None
     if before in _PUNCTUATION and after == ["and"] and _is_adjective(s, hit.end + 1):  # "round, sharp and hypodense"
         return field
+    if any(h.end <= hit.start and s.chunks[h.start] == s.chunks[hit.start] and _enhancement_word(h) for h in s.heads):
+        return None  # "its enhancement is brisk and uneven"
     joined = before == "and" and (
         s.tokens[hit.start - 2] in _SHAPES or any(h.end == hit.start - 1 and h.has("say", "mod") for h in s.hits)
     )
@@ -1546,7 +1485,10 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         mods = [(m, v) for m, v in mods if v != "arterial"]
     if (s.is_negated(head) or "none" in own) and _of_inside(s, head):
         return
+    if s.tokens[head.end - 1] in _RINGS and _is_of_other_kind(s, head):
+        return
     wall = _wall_that_enhances(s, head)
+    wall = _wall_of_lesion(s, head) if wall is None else wall
     values = [*own, *(value for _, value in mods)]
     if wall is not None or (not values and _is_of_wall(s, head)):
         values.append("rim")  # "its wall is thin and enhances slightly"
@@ -1580,22 +1522,53 @@ def _enhancement(s: Sentence, head: Hit, mods: Sequence[tuple[Hit, str]]) -> Ite
         late = {"venous", "portal", "delayed", "late", "all", "both"} & set(s.tokens[head.end : end + 4])
         if value == "arterial" and "hypo" in values and late:
             value = "hypo"  # "enhances poorly in the arterial as well as the venous phase"
+        if value == "arterial" and any(v == "hypo" and _LOW & set(s.tokens[m.start : m.end]) for m, v in mods):
+            value = "hypo"  # "arterial phase: low enhancement"
         if value in ("arterial", "hyper") and "hypo" in own:  # "enhances less avidly than the gland"
             value = "hypo"
         yield Statement("enhancement", value, start, end, negated)
+
+
+_RINGS = words("rim ring halo")
+_NOT_ENHANCING = words("without not no non nonenhancing unenhancing calcified hypodense")
+_OF_VESSELS = words(
+    "enhancement hyperenhancement contrast uptake vascular vascularized enhancing viable perfused avidly"
+)
+
+
+_LOW = words("low lower less reduced decreased diminished poor poorly deficient")
+
+
+def _is_of_other_kind(s: Sentence, head: Hit) -> bool:
+    """*It has a thin rim of calcification*, *a thin rim without enhancement*: no rim that enhances."""
+    after = s.tokens[head.end : head.end + 4]
+    if after[:2] in ([",", "which"], [",", "that"]):
+        return bool(_NOT_ENHANCING & set(after))
+    end = next((i for i, t in enumerate(after) if t in _PUNCTUATION or t in ("and", "but", "in", "on")), len(after))
+    after = after[:end]
+    return bool(_NOT_ENHANCING & set(after)) or (after[:1] == ["of"] and not _OF_VESSELS & set(after))
 
 
 def _of_inside(s: Sentence, head: Hit) -> bool:
     """*The centre stays unenhanced*, *no enhancement of its contents*, *Centre: fluid, not enhancing*."""
     if s.tokens[1:2] == [":"] and s.tokens[0] in _INSIDES:
         return True
+    if s.tokens[0] in _SHARES_OF and s.tokens[1:2] == ["of"] and s.chunks[head.start] == 0:
+        return True  # "most of it does not enhance"
+    beside = s.tokens[head.end : head.end + 2]
+    if any(t in _NAMED_PARTS and not _BEFORE_PLACE & set(beside[:i]) for i, t in enumerate(beside)):
+        return True  # "an avascular necrotic middle", "a thin nonenhancing rim"
     after = s.tokens[head.end : head.end + 4]
     if after[:1] and after[0] in _INSIDE and next((t for t in after[1:] if t not in _ARTICLES), "") in _INSIDES:
         return True
     for i in range(head.start - 1, max(-1, head.start - 9), -1):
         token = s.tokens[i]
+        if token in _LESION_WORDS and s.tokens[max(0, i - 2) : i] in (["of", "the"], ["of", "this"]):
+            continue  # "the cystic component of the mass"
         if token in _PUNCTUATION or token in _LESION_WORDS or token in ("and", "nor", "or", "but", "with", "which"):
             return False
+        if token in _SHARES and s.tokens[i - 1] in _OF_INSIDES:
+            return i < 3
         if token in _INSIDES and "nor" in s.tokens[max(0, i - 2) : i]:
             return False
         if token in _INSIDES:
@@ -1603,6 +1576,10 @@ def _of_inside(s: Sentence, head: Hit) -> bool:
     return False
 
 
+_OF_INSIDES = words("necrotic cystic central calcified liquid fluid hemorrhagic fatty")
+_NAMED_PARTS = words("center centre middle core interior rim ring halo wall walls capsule septa septations")
+_BEFORE_PLACE = _PUNCTUATION | words("in of within along at and or")
+_SHARES_OF = words("most much part parts half some portions areas")
 _INSIDES = words("center centre middle core interior inside lumen content contents cavity loculi locules")
 _ARTICLES = words("the its their a")
 
@@ -1623,6 +1600,8 @@ def _in_several_phases(s: Sentence, head: Hit) -> bool:
     """*No enhancement on the arterial or venous phase* denies all enhancement, and not only an arterial one."""
     after = s.tokens[head.end : head.end + 8]
     before = s.tokens[: head.start]
+    if "neither" in before and "nor" in after and {"venous", "portal", "delayed", "late", "later"} & set(after):
+        return True  # "it neither enhances arterially nor later"
     if "nor" in before and "arterial" in before and {"venous", "portal", "delayed", "late"} & set(before):
         return True  # "neither the arterial nor the portal phase shows enhancement"
     return after[:1] in (["in"], ["on"], ["during"]) and bool({"venous", "portal", "delayed", "late"} & set(after))
@@ -1666,7 +1645,8 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
         if s.tokens[i] in ("wall", "walls", "rim"):
             if s.tokens[i + 1] in ("that", "which") and _has_article(s.tokens, i):
                 return i  # "with a thick wall that enhances"
-            return i if s.tokens[i - 1] in ("the", "its", "their", "whose", ",") or i == 0 else None
+            named = i == 0 or s.tokens[i - 1] in ("the", "its", "their", "whose", ",")
+            return i if named or _has_the(s.tokens, i) else None
         if s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("not", "no", "nor", "of"):
             return None
         if s.tokens[i] in ("that", "which") and not (s.tokens[i - 1] == "wall" and _has_article(s.tokens, i - 1)):
@@ -1674,6 +1654,29 @@ def _wall_that_enhances(s: Sentence, head: Hit) -> int | None:
     return None
 
 
+def _wall_of_lesion(s: Sentence, head: Hit) -> int | None:
+    """The wall that a sentence is about: *the wall of the abscess is thick and enhances strongly*."""
+    begin = 1 if s.tokens[0] == "the" else 0
+    of_lesion = s.tokens[begin] in (*_OUTSIDE, "rim", "periphery") and s.tokens[begin + 1 : begin + 2] == ["of"]
+    verb = s.tokens[head.start] in _TAKING_UP or bool(_WALL_SHOWS & set(s.tokens[begin : head.start]))
+    if not (of_lesion and verb) or s.is_negated(head) or _BEFORE_OTHER & set(s.tokens[begin : head.start]):
+        return None
+    organs = (h.name("organ") for h in s.hits if h.end <= head.start)
+    return begin if {None, *lexicon.HOSTS}.issuperset(organs) else None
+
+
+_BEFORE_OTHER = words(", ; : but which while whereas it vein artery duct vessel")
+
+
+def _has_the(tokens: Sequence[str], at: int) -> bool:
+    """*The thick, irregular wall*, *thick wall enhances*: it is the subject; not *with a thick wall and enhances*."""
+    i = at
+    while i > 0 and tokens[i - 1] in _OF_WALLS:
+        i -= 1
+    return i < at and (i == 0 or tokens[i - 1] in ("the", "its"))
+
+
+_OF_WALLS = words("thick thin thickened irregular smooth nodular outer cyst entire whole ,")
 _WALL_SHOWS = words("shows show has have demonstrates demonstrate displays")
 _TAKING_UP = words("enhances enhance takes take stains opacifies")
 
@@ -1695,8 +1698,23 @@ def _is_of_wall(s: Sentence, head: Hit) -> bool:
     return at is not None and not _PUNCTUATION & set(lead[at:]) and not {"and", "with", "which"} & set(lead[at:])
 
 
+def _is_whole_lesion(s: Sentence, head: Hit, lesions: Set[int]) -> bool:
+    """*A hypoenhancing area in the pancreatic head*, *the mass is seen as one*; but *the mass has one*."""
+    if s.tokens[0] == "it" or _INSIDES & set(s.tokens[head.end : head.end + 6]):
+        return False
+    return "as" in s.tokens[max(0, head.start - 6) : head.start] or not any(i < head.start for i in lesions)
+
+
+def _is_of_relative_wall(s: Sentence, head: Hit) -> bool:
+    """Whether *that* or *which* before a verb stands for a wall or rim."""
+    relative = (i for i in range(max(1, head.start - 5), head.start) if s.tokens[i] in ("that", "which"))
+    return any({*_WALLS, "rim", "ring"} & set(s.tokens[max(0, i - 1 - (s.tokens[i - 1] == ",")) : i]) for i in relative)
+
+
 def _of_a_part(s: Sentence, head: Hit) -> bool:
     """Whether an adjective speaks of a part of the lesion only: *enhancing mural nodule*."""
+    if s.tokens[0] in _INNER_PARTS and s.tokens[1:2] == [":"]:
+        return True  # "Septa: two, thin, minimally enhancing"
     lead = s.tokens[max(0, head.start - 4) : head.start]
     if _PART_SUBJECTS & set(lead) and {"neither", "nor"} <= set(s.tokens[: head.start]):
         return False  # "neither wall nor content enhances"
@@ -1707,7 +1725,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
     for token in reversed(lead):
         if token in ("center", "centre", "core"):
             return True  # "the centre does not enhance"
-        if token in _PUNCTUATION or token in ("and", "with"):
+        if token in _PUNCTUATION or token in ("and", "with", "it"):
             break
     if s.tokens[head.start] in ("enhance", "enhances"):
         linking = lexicon.SKIPPED | {"do", "does", "not", "that", "which"}
@@ -1715,8 +1733,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
         inner = s.tokens[at] in _INNER_PARTS and s.tokens[max(0, at - 1)] != "and"  # not "wall and septa enhance"
         if inner or (s.tokens[at] in _SHARES and s.is_negated(head)):
             return True  # "its septa enhance mildly", "the cystic parts do not enhance"
-    whose = [i for i, t in enumerate(lead) if t in ("that", "which") and lead[i - 1] in _WALLS]
-    if whose and s.is_negated(head) and "not" in lead[whose[-1] :]:
+    if s.is_negated(head) and _is_of_relative_wall(s, head):
         return True  # "with a thick wall that does not enhance"
     if not s.tokens[head.end - 1].endswith(("enhancing", "enhanced")):
         return False
@@ -1728,7 +1745,7 @@ def _of_a_part(s: Sentence, head: Hit) -> bool:
         if i in lesions or s.tokens[i] in _PUNCTUATION or s.tokens[i] in ("and", "with", "or", "but", "in"):
             return False
         if s.tokens[i] in _PARTS and i + 1 not in lesions:
-            return True
+            return not (s.tokens[i] == "area" and _is_whole_lesion(s, head, lesions))
         if s.tokens[i] in _WALLS and s.is_negated(head):
             return True  # "no enhancing wall"
     return False
@@ -1806,11 +1823,13 @@ _NOT_OF_LESION = (
 _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
+    r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|art|ven|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
     r"[a-z])|\b\d+)\.$",
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?][\"”])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
+_ENDS_IN_SEGMENT = re.compile(r"\b(?:segments?|segs?|s) ?\d[ab]?\.$", re.IGNORECASE)
+_NEXT_SIZE = re.compile(r"\d[\d.,x ]{0,12} ?[cm]m\b", re.IGNORECASE)
 _LONGEST = 2000
 
 
@@ -1831,6 +1850,8 @@ def sentences_of(text: str) -> Iterator[str]:
             continue
         if piece.endswith(" no.") and _SIZE.match(text, match.end()):
             pass  # "Capsule no. 12 mm lesion in segment 5 ..."
+        elif _ENDS_IN_SEGMENT.search(piece) and _NEXT_SIZE.match(text, match.end()):
+            pass  # "Cyst in segment 6. 28 mm mass in segment 2"
         elif not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue
         yield from _cut(piece)

@@ -224,6 +224,9 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development17", 100, 0.99, 0.95, 0.04),
         ("development18", 50, 0.97, 0.91, 0.08),
         ("development19", 50, 0.98, 0.95, 0.01),
+        ("development20", 160, 0.98, 0.90, 0.03),
+        ("development21", 100, 0.97, 0.94, 0.05),
+        ("development22", 100, 0.96, 0.94, 0.03),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
@@ -830,3 +833,183 @@ def test_isoattenuating_with_fluid_content_is_not_as_dark_as_fluid() -> None:
     said = {"organ": "kidney", "composition": "cystic"}
     assert lesions("Renal mass, isoattenuating with fluid content.") == [{**said, "attenuation": "iso"}]
     assert lesions("Renal mass, isoattenuating with fluid.") == [{**said, "attenuation": "hypo"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "enhancement"),
+    [
+        # weak
+        ("Enhancement is delayed and weak.", "hypo"),
+        ("It under-enhances compared with the background pancreas.", "hypo"),
+        ("It enhances only to a small degree.", "hypo"),
+        ("There is not much enhancement.", "hypo"),
+        ("It does not enhance much.", "hypo"),
+        ("Its enhancement does not reach that of the liver.", "hypo"),
+        ("It enhances from 35 to 60 HU, thus less than the cortex.", "hypo"),
+        ("It enhances heterogeneously, less than the cortex.", "hypo"),
+        ("Arterial phase: low enhancement.", "hypo"),
+        ("Density increases only slightly after contrast.", "hypo"),
+        ("The mass is seen as a hypoenhancing area.", "hypo"),
+        ("The liver enhances strongly, the lesion only weakly.", "hypo"),
+        # strong
+        ("It enhances, and does so more than the gland.", "hyper"),
+        ("After contrast medium it takes up avidly.", "hyper"),
+        ("Enhancement (relative to cortex): higher.", "hyper"),
+        ("Except for the necrotic centre it enhances avidly.", "hyper"),
+        # arterial
+        ("It is conspicuous in the arterial phase only.", "arterial"),
+        ("It is hyperattenuating during the late hepatic arterial phase.", "arterial"),
+        ("Hyperenhancement (arterial).", "arterial"),
+        ("HA phase - stains more than liver.", "arterial"),
+        ("It has strong enhancement, already in the arterial phase.", "arterial"),
+        ("Arterial phase images demonstrate enhancement of this lesion.", "arterial"),
+        ("It is isodense in all phases except the arterial one, when it is bright.", "arterial"),
+        ("APHE positive, washout negative.", "arterial"),
+        ("APHE: +. Washout: -. Capsule: -.", "arterial"),
+        # washout
+        ("APHE and WO.", "washout"),
+        ("It blushes early but cannot hold on to its contrast.", "washout"),
+        ("By 70 seconds it has dropped below the surrounding liver.", "washout"),
+        ("Delayed: dark with a rim of capsule, i.e. washout.", "washout"),
+        # rim
+        ("The thick wall enhances.", "rim"),
+        ("The wall of the abscess is thick and enhances strongly.", "rim"),
+        ("There is strong enhancement of its thick wall.", "rim"),
+        ("It shows a thin peripheral rim.", "rim"),
+        ("It has a bright periphery.", "rim"),
+        ("Septations are seen, and the rim enhances.", "rim"),
+        ("Contrast medium is found at its rim only.", "rim"),
+        ("Globular contrast pooling at its edge.", "rim"),
+        ("It fills in from the margin.", "rim"),
+        # none
+        ("Nothing in it enhances, neither wall nor septa.", "none"),
+        ("No part of it shows contrast enhancement.", "none"),
+        ("There are no septa, no nodules and no enhancement.", "none"),
+        ("No contrast enhancement of wall or content.", "none"),
+        ("It rises by 5 HU, which is below the threshold for enhancement.", "none"),
+        ("It neither enhances arterially nor at any later point.", "none"),
+        ("No modification of density following contrast.", "none"),
+        ("Enhancement is therefore absent.", "none"),
+    ],
+)
+def test_further_wordings_of_enhancement(said: str, enhancement: str) -> None:
+    assert [x.get("enhancement") for x in told(f"Hepatic lesion of 3 cm. {said}")] == [enhancement]
+
+
+@pytest.mark.parametrize(
+    ("said", "attenuation"),
+    [
+        ("It measures 20 HU, lower than the liver.", "hypo"),
+        ("The attenuation is that of fluid.", "hypo"),
+        ("It attenuates lower than the parenchyma.", "hypo"),
+        ("Plain: LDA.", "hypo"),
+        ("Density is 34 HU, similar to the parenchyma.", "iso"),
+        ("On the portal venous phase it is nearly isoattenuating with liver.", "iso"),
+        ("It is a dense lesion.", "hyper"),
+    ],
+)
+def test_further_wordings_of_attenuation(said: str, attenuation: str) -> None:
+    assert [x.get("attenuation") for x in told(f"Hepatic lesion of 3 cm. {said}")] == [attenuation]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "It has a thin rim of calcification.",
+        "It has a thin rim of normal parenchyma.",
+        "It has a thick rim, which does not enhance.",
+        "A thin non-enhancing rim is seen.",
+        "The wall of the duodenum enhances normally.",
+        "Slow wash-in.",
+        "Nor does it show washout.",
+        "It does not appear to show washout.",
+        "It does not clearly show washout.",
+        "Not associated with washout.",
+        "Washout was looked for but not found.",
+        "Washout was searched for in vain.",
+        "Washout has not been observed.",
+        "Washout: negative.",
+        "Washout in the portal venous phase (-).",
+        "It has not been seen to wash out.",
+        "It does not grow or show washout.",
+        "A metastasis would be hypovascular.",
+        "Most of it is devoid of enhancement.",
+        "Its avascular necrotic middle is large.",
+        "The cystic component of the mass does not enhance.",
+        "It contains a nonenhancing area in its centre.",
+        "In the nephrographic phase, where normal parenchyma is brighter, it is seen well.",
+        "Its density does not reach that of the pancreas.",
+        "On delayed images it is as bright as the vena cava.",
+    ],
+)
+def test_what_is_no_enhancement_of_the_lesion(said: str) -> None:
+    assert [x.get("enhancement") for x in told(f"Hepatic lesion of 3 cm. {said}")] == [None]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Washout is absent but arterial enhancement is present.",
+        "Washout is absent, arterial enhancement is present.",
+        "Arterial enhancement yes, washout no.",
+        "Nor does it show washout. Arterial enhancement is noted.",
+        "A cyst is unlikely given the arterial enhancement.",
+        "It is unlike the other lesions and has arterial enhancement.",
+        "It has arterial enhancement that was not seen on ultrasound.",
+    ],
+)
+def test_what_is_there_beside_what_is_not(said: str) -> None:
+    assert [x.get("enhancement") for x in told(f"Hepatic lesion of 3 cm. {said}")] == ["arterial"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Isoattenuating to parenchyma, rim enhancement.", {"attenuation": "iso", "enhancement": "rim"}),
+        ("Hypoattenuating to parenchyma and without enhancement.", {"attenuation": "hypo", "enhancement": "none"}),
+        ("Hyperdense and enhancement absent.", {"attenuation": "hyper", "enhancement": "none"}),
+        ("Hypervascular, unchanged and low attenuation.", {"attenuation": "hypo", "enhancement": "hyper"}),
+    ],
+)
+def test_a_list_of_properties_gives_each(said: str, expected: dict[str, str]) -> None:
+    assert told(f"Hepatic lesion of 3 cm. {said}") == [{"size_mm": 30.0, **expected}]
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("On delayed images it is as bright as the vena cava.", "iso"),
+        ("In the nephrographic phase, where normal parenchyma is brighter, it is seen well.", "hyper"),
+        ("It contains dense fibrous stroma.", "hyper"),
+        ("It is not a dense lesion.", "hyper"),
+        ("Its density rises from 28 to 41 HU, cortex 165 HU.", "hypo"),
+        ("It contains hypodense areas.", "hypo"),
+        ("A metastasis would be hypodense.", "hypo"),
+        ("It is not considered hypodense.", "hypo"),
+    ],
+)
+def test_what_is_no_attenuation_of_the_lesion(said: str, value: str) -> None:
+    assert value not in [x.get("attenuation") for x in told(f"Hepatic lesion of 3 cm. {said}")]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Liver normal. Nor does the liver show a mass.",
+        "Search for a metastasis of the liver was negative.",
+        "The liver was searched for a mass in vain.",
+        "Hepatic lesion characterization. The liver is normal.",
+        "CT for a right renal mass. The kidneys are normal.",
+        "RCC of the left kidney treated by partial nephrectomy. No recurrence.",
+        "The left renal cyst described before can't be identified.",
+    ],
+)
+def test_a_lesion_looked_for_and_not_found_is_none(report: str) -> None:
+    assert lesions(report) == []
+
+
+def test_the_hcc_of_a_lobe_is_the_lesion_in_its_segment() -> None:
+    report = (
+        "Exophytic mass in segment 3, 64 mm. Pancreas, kidneys: normal.\nImpression: Ruptured HCC of the left lobe."
+    )
+    assert lesions(report) == [{"organ": "liver", "pathology": "HCC", "size_mm": 64.0}]
