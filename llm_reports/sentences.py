@@ -1542,6 +1542,8 @@ _LOW = words("low lower less reduced decreased diminished poor poorly deficient"
 def _is_of_other_kind(s: Sentence, head: Hit) -> bool:
     """*It has a thin rim of calcification*, *a thin rim without enhancement*: no rim that enhances."""
     after = s.tokens[head.end : head.end + 4]
+    if _OF_VESSELS & set(after[:1]):
+        return False  # "it demonstrates a rim-enhancing, calcified focus"
     if after[:2] in ([",", "which"], [",", "that"]):
         return bool(_NOT_ENHANCING & set(after))
     end = next((i for i, t in enumerate(after) if t in _PUNCTUATION or t in ("and", "but", "in", "on")), len(after))

@@ -286,6 +286,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         ),  # of a border this would say that it is blurred
         (rf"^({_HEADS_OF_FORMS})(?: pattern)? of ((?:the|this) [^:.]{{3,60}}):(?! (?:none|no|nil|absent))", r"\2: \1:"),
         (r"\b((?:hyper|iso|hypo)(?:dense|attenuating)) (arterial|venous)(?=[,.;]|$)", r"\1 in the \2 phase"),
+        # "hyperdense arterially" is a phase's density, "hyperdense, arterially enhancing" is none
+        (r"\b(hyper(?:dense|attenuating)|bright) (?=arterially (?:hyper)?enhanc)", r"\1, "),
         (r"\b(not|are|is|criterion|criteria) met\b", r"\1 fulfilled"),  # no metastasis
         (r"\bf/u\b", "follow up of"),
         (r"^(largest|biggest|dominant) (?=(?:lesion|nodule|metastasis|mass|cyst|one)\b)", r"the \1 "),

@@ -1013,3 +1013,13 @@ def test_the_hcc_of_a_lobe_is_the_lesion_in_its_segment() -> None:
         "Exophytic mass in segment 3, 64 mm. Pancreas, kidneys: normal.\nImpression: Ruptured HCC of the left lobe."
     )
     assert lesions(report) == [{"organ": "liver", "pathology": "HCC", "size_mm": 64.0}]
+
+
+def test_a_rim_enhancing_calcified_focus_enhances_at_its_rim() -> None:
+    assert read("Imaging demonstrates a rim-enhancing calcified focus of reduced attenuation.")["enhancement"] == "rim"
+    assert "enhancement" not in read("Imaging demonstrates a mass with a rim of calcification.")
+
+
+def test_hyperdense_before_arterially_enhancing_is_the_density() -> None:
+    assert read("A hyperattenuating arterially enhancing mass in the pancreas.")["attenuation"] == "hyper"
+    assert "attenuation" not in read("The mass in the pancreas is hyperattenuating arterially.")
