@@ -7,7 +7,7 @@ become statements about descriptors, each affirmed or negated. Whose statements 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,106 +15,17 @@ from rapidfuzz.distance import DamerauLevenshtein
 from rapidfuzz.process import extract as closest
 
 from . import lexicon
-from .lexicon import Term, words
+from .lexicon import words
+from .phrases import Hit, Phrases, vocabulary
 from .wording import NUMBER, NUMERALS, normalized
 
-# Finding phrases
-
-
-class Hit(NamedTuple):
-    """A phrase of the table in a sentence: tokens ``start`` to ``end`` (exclusive) and what they say."""
-
-    start: int
-    end: int
-    terms: tuple[Term, ...]
-
-    def has(self, *kinds: str) -> bool:
-        return any(t.kind in kinds for t in self.terms)
-
-    def name(self, kind: str) -> str | None:
-        return next((t.name for t in self.terms if t.kind == kind), None)
-
-
-class _Node(dict[str, "_Node"]):
-    """A node of a trie of phrases: token to node; ``terms`` where a phrase ends."""
-
-    terms: tuple[Term, ...] = ()
-
-
-def _alternatives(slot: str) -> list[tuple[str, ...]]:
-    optional = slot.endswith("?")
-    options = [tuple(a.split("_")) for a in slot.rstrip("?").split("|")]
-    return [*options, ()] if optional else options
-
-
-def _below(node: _Node, tokens: Iterable[str]) -> _Node:
-    """The node that tokens lead to; made where it is not there yet."""
-    for token in tokens:
-        child = node.get(token)
-        if child is None:
-            child = node[token] = _Node()
-        node = child
-    return node
-
-
-def _trie(entries: Iterable[tuple[str, Term]]) -> _Node:
-    """The trie of every token sequence that the patterns of the table stand for, grown slot by slot."""
-    root = _Node()
-    for pattern, term in entries:
-        ends = [root]
-        for slot in pattern.split():
-            options = _alternatives(slot)
-            ends = [_below(node, option) for node in ends for option in options]
-        for node in ends:
-            if term.kind == "silent":
-                node.terms = (term,)
-            elif term not in node.terms:
-                node.terms = (*node.terms, term)
-    return root
-
-
-def _vocabulary(entries: Iterable[tuple[str, Term]]) -> set[str]:
-    """Every token of the patterns of the table."""
-    slots = {slot for pattern, _ in entries for slot in pattern.split()}
-    return {token for slot in slots for option in _alternatives(slot) for token in option}
-
-
-_CONTENT = _trie(lexicon.content())
-_CUES = _trie(lexicon.cues())
-
-
-def _find(root: _Node, tokens: Sequence[str]) -> list[Hit]:
-    """The phrases of a trie in a sentence: from the left, the longest at each place, none overlapping."""
-    hits = []
-    start, n = 0, len(tokens)
-    while start < n:
-        end, terms = _longest(root, tokens, start)
-        if end:
-            hits.append(Hit(start, end, terms))
-        start = end or start + 1
-    return hits
-
-
-def _longest(root: _Node, tokens: Sequence[str], start: int) -> tuple[int, tuple[Term, ...]]:
-    node = root.get(tokens[start])
-    best: tuple[int, tuple[Term, ...]] = (0, ())
-    at, n = start + 1, len(tokens)
-    while node is not None:
-        if node.terms:
-            best = (at, node.terms)
-        while at < n and tokens[at] in lexicon.SKIPPED and tokens[at] not in node:
-            at += 1
-        if at >= n:
-            break
-        node = node.get(tokens[at])
-        at += 1
-    return best
-
+_CONTENT = Phrases(lexicon.content())
+_CUES = Phrases(lexicon.cues())
 
 # Tokens
 
-_TERMS = _vocabulary(lexicon.content())
-_KNOWN = _TERMS | _vocabulary(lexicon.cues()) | lexicon.SKIPPED | lexicon.SAFE
+_TERMS = vocabulary(lexicon.content())
+_KNOWN = _TERMS | vocabulary(lexicon.cues()) | lexicon.SKIPPED | lexicon.SAFE
 _CORRECTABLE = sorted(w for w in _TERMS - lexicon.SKIPPED if len(w) >= 5 and w.isalpha())
 
 
@@ -129,7 +40,7 @@ def corrected(word: str) -> str:
         return word
     near = closest(word, _CORRECTABLE, scorer=DamerauLevenshtein.distance, score_cutoff=1, limit=4)
     names = [str(n[0]) for n in near if n[0][0] == word[0]] or [str(n[0]) for n in near if len(word) >= 8]
-    if len({_CONTENT.get(name, _Node()).terms for name in names}) != 1:
+    if len({_CONTENT.terms(name) for name in names}) != 1:
         return word
     return names[0]
 
@@ -1768,9 +1679,9 @@ class Sentence:
         self.text = text
         plain, self.measures = _set_sizes_apart(normalized(text))
         self.tokens = _tokens(plain)
-        self.hits = _find(_CONTENT, self.tokens)
+        self.hits = _CONTENT.find(self.tokens)
         long = {i for h in self.hits if h.end - h.start > 1 for i in range(h.start, h.end)}
-        self.cues = [c for c in _find(_CUES, self.tokens) if not (long.issuperset(range(c.start, c.end)))]
+        self.cues = [c for c in _CUES.find(self.tokens) if not (long.issuperset(range(c.start, c.end)))]
         self.heads = [h for h in self.hits if h.has("head") or _enhancement_word(h)]
         self.chunks = _chunks(self.tokens, self.cues, self.hits)
         self._negated = _negated_tokens(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 NUMERALS = {
     word: i + 1
@@ -303,6 +304,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
 )
 
 
+@lru_cache(maxsize=4096)  # reports repeat themselves, word for word
 def normalized(text: str) -> str:
     """Lower case, with plain apostrophes, dashes and multiplication signs; hyphenated words divided."""
     text = text.lower()
