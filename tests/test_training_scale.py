@@ -165,6 +165,14 @@ def test_a_killed_run_continues_to_the_same_weights(options, manifest, run, tmp_
     assert not same_weights(run(manifest, tmp_path / "plain"), whole)
 
 
+@pytest.mark.usefixtures("_other_precision")
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_latents_are_encoded_in_the_precision_of_the_training(precision, manifest, run, tmp_path):
+    run(manifest, tmp_path / "out", cache=tmp_path / "cache", steps=1, mixed_precision=precision)
+    (folder,) = (tmp_path / "cache").glob("latents-*")
+    assert folder.name.endswith("-bf16") == (precision == "bf16")
+
+
 @pytest.mark.slow
 def test_a_run_killed_by_the_system_at_any_step_continues_to_the_same_weights(manifest, base, run, cache, tmp_path):
     script, out = tmp_path / "launched.py", tmp_path / "out"
