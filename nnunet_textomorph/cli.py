@@ -235,6 +235,7 @@ def plan(
     made, path = write_plan(dataset, configuration, generator, bank, plans, overwrite, host_label, tumor_label)
     click.echo(f"hosts:  {', '.join(f'{name} ({value})' for name, value in made.hosts.items())}")
     click.echo(f"tumors: {', '.join(f'{name} ({value})' for name, value in made.tumors.items())}")
+    click.echo(f"texts:  {made.bank or 'of the shipped bank; --bank takes one of your own reports (docs/reports.md)'}")
     click.echo(f"wrote {path}")
 
 
