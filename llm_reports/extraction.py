@@ -43,6 +43,7 @@ from .nouns import (
 from .references import LARGER, SMALLER, Reference, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
+from .verdicts import Naming, Verdict, marks_in, verdicts_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
@@ -285,6 +286,10 @@ class Lesion(Facts):
     """Its diagnosis is only one that *cannot be excluded*: a likelier one goes before it."""
     past: bool = False
     """Told of only as something that an earlier examination showed."""
+    of_all: str = ""
+    """The diagnosis that it only has as one of all in its organ: *hepatic metastases*."""
+    mark: str = ""
+    """The number or letter that the report tells it from others by: *lesion A*, *#2*."""
 
     def add(self, facts: Facts, text: str) -> None:
         """Take over what another sentence says."""
@@ -364,6 +369,11 @@ class _Reader:
             self.current, self.organ, self.location = spoken, organ, location
             return
         whole, self.before = with_verb(text, self.before), text
+        left = self._conclude(text, context)
+        if left is not None:
+            for part in left:
+                self._read(part, Sentence(part), text, replace(context, conclusion=True))
+            return
         for clause in (item for part in clauses_of(whole) for item in _by_segment(part)):
             s = Sentence(clause)
             listed = _diagnoses_apart(clause, s) if not context.skipped else []
@@ -430,10 +440,65 @@ class _Reader:
         self._apply(s, loose, nouns, context)
         if form and not (self.current or any(n.role != "other" for n in nouns)):
             self.held = loose
-        for lesion in self.lesions[before:]:
+        opened = self.lesions[before:]
+        marks = [context.mark] if context.mark else marks_in(clause)
+        for lesion in opened:
             lesion.past = earlier
+        for lesion, mark in zip(opened, marks, strict=False) if len(marks) == len(opened) else ():
+            lesion.mark = mark
         self._liken(s)
         self._move_on(s, nouns)
+
+    def _conclude(self, text: str, context: Context) -> list[str] | None:
+        """Give the diagnoses of a sentence to the lesions that it names, and return what is left to be read.
+
+        ``None``: it names none of the lesions told of, and is to be read as any other sentence.
+        """
+        live = [x for x in self.recent if not x.dropped]
+        if len(live) < 2 or context.skipped:
+            return None
+        s = Sentence(text)
+        verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
+        pointed = all(n.marks or n.rank for v in verdicts for n in v.named) and not s.sizes
+        if not verdicts or not (context.conclusion or pointed):
+            return None
+        sizes = [z.token for z in s.sizes if not (z.prior or z.distance)]
+        if any(not any(v.start <= z < v.end for v in verdicts) for z in sizes):
+            return None
+        taken: list[Lesion] = []
+        left: list[str] = []
+        for verdict in sorted(verdicts, key=lambda v: not _is_exact(s, v)):
+            found = self._judged(s, verdict, [x for x in live if x not in taken])
+            if found is None:
+                left.append(s.part(verdict.start, verdict.end))
+                continue
+            taken += found
+            said = [st for st in s.statements if verdict.start <= st.start < verdict.end and st.field != "pathology"]
+            for lesion in found:
+                statements = said if len(found) == 1 else []
+                if lesion.of_all in lesion.diagnoses and _is_exact(s, verdict):
+                    lesion.diagnoses.remove(lesion.of_all)
+                lesion.of_all = "" if lesion.diagnoses or _is_exact(s, verdict) else verdict.pathology
+                lesion.add(Facts(statements=statements, diagnoses=[verdict.pathology], uncertain=True), text)
+        if not taken:
+            return None
+        self.concluding, self.current = context.conclusion, taken if len(taken) == 1 else []
+        return left
+
+    def _judged(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> list[Lesion] | None:
+        """The lesions told of that a verdict names; none where it is not clear which, ``None`` where there is none."""
+        found: list[Lesion] = []
+        for naming in verdict.named:
+            fitting = [x for x in live if _is_named(s, naming, verdict.pathology, x)]
+            if naming.rank:
+                fitting = self._pointed_at(Reference(naming.rank, 0, False, ""), live, fitting or live)
+            if not fitting:
+                return None
+            if len(fitting) > 1:
+                likely = [x for x in fitting if not x.diagnoses and _can_be(x, verdict.pathology)]
+                fitting = likely if verdict.plural or len(likely) == 1 else []
+            found += [x for x in fitting if x not in found]
+        return found or None
 
     @property
     def recent(self) -> list[Lesion]:
@@ -1118,6 +1183,29 @@ class _Reader:
         self.organ = organ
         if not nouns and organ:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
+
+
+def _is_exact(s: Sentence, verdict: Verdict) -> bool:
+    """Whether a verdict says more of its lesions than their organ."""
+    return any(_is_placed(s, n) or n.marks or n.rank for n in verdict.named)
+
+
+def _is_placed(s: Sentence, naming: Naming) -> bool:
+    organs = (naming.organ,) if naming.organ else HOSTS
+    return any(location_in(s, naming.start, naming.end, organ) for organ in organs)
+
+
+def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bool:
+    """Whether a lesion is of the organ, place, size and mark that a verdict names."""
+    organ = naming.organ or lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
+    if organ not in (None, lesion.organ) or (naming.marks and lesion.mark not in naming.marks):
+        return False
+    sizes = [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
+    if not _fits(Facts(sizes=sizes), lesion):
+        return False
+    if not _is_placed(s, naming):
+        return True
+    return location_in(s, naming.start, naming.end, lesion.organ).equals(lesion.location)
 
 
 def _of_last_clause(places: Sequence[Place], noun: Noun, apart: Sequence[tuple[int, int]]) -> list[Place]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from .lexicon import words
 from .nouns import is_lesion_noun, is_reference
 from .sentences import Sentence, sentences_of
+from .verdicts import leading_mark
 
 _SKIPPED_SECTIONS = re.compile(
     r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|"
@@ -39,6 +40,8 @@ class Context:
     """Heading of the sentence: an organ or a place, in the report's words."""
     aside: bool = False
     """The heading, within a line, is that of a duct or vessel: it holds for one sentence."""
+    mark: str = ""
+    """What the line calls the lesion that it tells of: *2* of *(2) 21 mm nodule*."""
 
 
 def sections_of(report: str) -> Iterator[tuple[str, Context]]:
@@ -54,6 +57,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
         for sentence in sentences_of(line):
             begins, skipped = line.lstrip().startswith(sentence), context.skipped
             before, aside = context, False
+            mark = leading_mark(sentence)
             sentence = _NUMBERING.sub("", sentence)
             while True:
                 match = _LABEL.match(sentence)
@@ -76,7 +80,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 if kind != "place":
                     context.label = ""
                 sentence = sentence[match.end() :]
-            context.aside = aside
+            context.aside, context.mark = aside, mark
             if sentence:
                 yield sentence, context
             if aside:

@@ -1719,6 +1719,10 @@ class Sentence:
                     return True
         return False
 
+    def part(self, start: int, end: int) -> str:
+        """The text of some of the tokens, with their sizes."""
+        return " ".join(f"{self.measures[int(t[1:])].mm:g} mm" if t[0] == "@" else t for t in self.tokens[start:end])
+
     def is_negated(self, hit: Hit) -> bool:
         return any(self._negated[hit.start : hit.end])
 

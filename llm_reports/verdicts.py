@@ -1,0 +1,193 @@
+"""Verdicts: which lesions a sentence calls what, as in *segments 4 and 5 metastases, segment 8 cyst*.
+
+A sentence is divided where another lesion or another diagnosis can begin. Which lesions of the report a verdict means
+is for ``extraction`` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from .lexicon import words
+from .nouns import history_tokens, is_plural, location_in, pathology_of, places_of, segment_number
+from .sentences import Hit, Sentence
+
+_DIVIDING = frozenset(",;()") | words("and with while whereas but plus as")
+_ALTERNATIVE = words("or vs versus over than /")
+_SEGMENT_WORDS = words("segment segments seg segs segm")
+_MARKED = words("lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
+_MARKS = frozenset((*"abcdefgh", *map(str, range(1, 10))))
+_AFTER_MARK = words("is are was = : - probably likely presumably represents being and most")
+_SEVERAL_OF_RANK = re.compile(
+    r"\bthe (?:(?:two|three|other) \w+|(?:first|last|larger|smaller|largest|smallest) (?:two|three)|\w+ (?:ones|two))\b"
+)
+_RANKS = words("former latter first second third fourth larger smaller largest smallest")
+
+
+class Naming(NamedTuple):
+    """What names lesions in tokens ``start`` to ``end``: an organ, a place, a mark (*#2*), a rank (*the latter*)."""
+
+    start: int
+    end: int
+    organ: str | None
+    marks: tuple[str, ...]
+    rank: str
+
+    @property
+    def empty(self) -> bool:
+        return not (self.organ or self.marks or self.rank)
+
+
+class Verdict(NamedTuple):
+    """A diagnosis, and what names the lesions that it is of."""
+
+    pathology: str
+    plural: bool
+    named: tuple[Naming, ...]
+    start: int
+    end: int
+
+
+class _Part(NamedTuple):
+    """Tokens between two that divide, the diagnosis among them, and the token that divides them from those before."""
+
+    start: int
+    end: int
+    diagnosis: Hit | None
+    after: str
+
+
+def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
+    """The verdicts of a sentence in order. ``marks``: what the report calls its lesions."""
+    found: list[Verdict] = []
+    waiting: list[Naming] = []
+    if _SEVERAL_OF_RANK.search(" ".join(s.tokens)):
+        return []
+    for part in _parts(s):
+        naming = _naming(s, part, marks)
+        named = _names(s, naming)
+        if part.diagnosis is None:
+            if any(h.has("lesion") and s.is_negated(h) for h in s.hits if part.start <= h.start < part.end):
+                waiting = []  # "segment 8 no viable tumor"
+            elif named and found and not waiting and _goes_on(s, found[-1], part):
+                found[-1] = found[-1]._replace(named=(*found[-1].named, naming), end=part.end)
+            elif named:
+                waiting.append(naming)
+            continue
+        pathology = pathology_of(part.diagnosis) or ""
+        if not named and not waiting and found and part.after in (",", "("):
+            if found[-1].pathology == "cyst":  # "pancreatic cyst, likely IPMN"; but "carcinoma (adenocarcinoma)"
+                found[-1] = found[-1]._replace(pathology=pathology, end=part.end)
+            continue
+        start = waiting[0].start if waiting else part.start
+        namings = (*waiting, naming) if named else tuple(waiting)
+        found.append(Verdict(pathology, is_plural(s, part.diagnosis), namings, start, part.end))
+        waiting = []
+    return found
+
+
+def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
+    """Whether a further place can be one more of the verdict's: *metastases S4 and S7*, after the diagnosis."""
+    if part.after not in ("and", ",", "(") or any(h.has("lesion") for h in s.hits if part.start <= h.start < part.end):
+        return False
+    at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
+    last = verdict.named[-1] if verdict.named else None
+    return last is not None and bool(_place_tokens(s, at.end, last.end) or verdict.plural)
+
+
+def _place_tokens(s: Sentence, start: int, end: int) -> bool:
+    return any(location_in(s, start, end, organ) for organ in ("liver", "pancreas", "kidney"))
+
+
+def _names(s: Sentence, naming: Naming) -> bool:
+    return not naming.empty or _place_tokens(s, naming.start, naming.end) or bool(_sizes_in(s, naming))
+
+
+def _sizes_in(s: Sentence, naming: Naming) -> list[float]:
+    return [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
+
+
+def _parts(s: Sentence) -> Iterator[_Part]:
+    past = history_tokens(s)
+    held = _segment_lists(s.tokens)
+    begin, after = 0, ""
+    for i, token in enumerate([*s.tokens, ";"]):
+        if token not in _DIVIDING or i in held:
+            continue
+        if i > begin:
+            yield _Part(begin, i, _diagnosis(s, begin, i, past), after)
+            after = ""
+        begin, after = i + 1, after if token == ")" and after else token
+
+
+def _diagnosis(s: Sentence, start: int, end: int, past: set[int]) -> Hit | None:
+    """The affirmed diagnosis in some tokens; of alternatives the first."""
+    for hit in s.hits:
+        if start <= hit.start < end and pathology_of(hit) and not (s.is_negated(hit) or s.is_origin(hit)):
+            alternative = bool(_ALTERNATIVE & set(s.tokens[start : hit.start]))
+            following = next((h for h in s.hits if h.start == hit.end and pathology_of(h)), hit)
+            hit = following if pathology_of(hit) == "metastasis" else hit  # "metastatic RCC"
+            return None if alternative or hit.start in past else hit
+    return None
+
+
+def _segment_lists(tokens: Sequence[str]) -> set[int]:
+    """The tokens of lists such as *segments 2, 4 and 5*, which name one set of lesions."""
+    held: set[int] = set()
+    for i, token in enumerate(tokens):
+        if token not in _SEGMENT_WORDS:
+            continue
+        end = i + 1
+        while end < len(tokens) and (segment_number(tokens[end]) or tokens[end] in (",", "and", "/", "-")):
+            end += 1
+        while end > i + 1 and not segment_number(tokens[end - 1]):
+            end -= 1
+        held.update(range(i, end))
+    return held
+
+
+def _naming(s: Sentence, part: _Part, marks: frozenset[str]) -> Naming:
+    places = [p for p in places_of(s) if part.start <= p.start < part.end and not p.reference]
+    explicit = [p.organ for p in places if p.explicit and not _is_origin(s, part, p.start)]
+    tokens = s.tokens[part.start : part.end]
+    rank = next((b for a, b in pairwise(tokens) if a == "the" and b in _RANKS), "")
+    named = explicit or [p.organ for p in places if not p.explicit]
+    return Naming(part.start, part.end, named[0] if named else None, tuple(_marks(tokens, marks)), rank)
+
+
+def _is_origin(s: Sentence, part: _Part, at: int) -> bool:
+    """Whether an organ is where a metastasis comes from: *metastasis of the rectal carcinoma*."""
+    hit = part.diagnosis
+    of = hit is not None and pathology_of(hit) == "metastasis" and s.tokens[hit.end : hit.end + 1] in (["of"], ["from"])
+    return of and hit is not None and at >= hit.end
+
+
+def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:
+    """The numbers or letters that stand for lesions: *lesions 1 and 2*, *A is a metastasis*, *new metastases (2)*."""
+    for i, token in enumerate(tokens):
+        if token not in known:
+            continue
+        after = tokens[i + 1 : i + 2]
+        if (i and tokens[i - 1] in _MARKED) or (i == 0 and (not after or after[0] in _AFTER_MARK)):
+            yield token
+
+
+_MARK = re.compile(
+    r"(?:\b(?:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b|(?P<number>#[1-9])\b|"
+    r"(?<![\w.])\((?P<letter>[a-h1-9])\) )"
+)
+_LEADING_MARK = re.compile(r"\s*(?:#([1-9])[.):,]?|\(?([a-h1-9])\))\s", re.IGNORECASE)
+
+
+def marks_in(text: str) -> list[str]:
+    """What a text calls the lesions that it tells of: *Lesion A*, *#2 in the tail*, *(b) 22 mm mass*."""
+    return [match.group(match.lastgroup or 0).strip("#").lower() for match in _MARK.finditer(text)]
+
+
+def leading_mark(numbering: str) -> str:
+    """The number or letter of a line of a list: *#2*, *b)*, *(3)*."""
+    match = _LEADING_MARK.match(numbering)
+    return (match.group(1) or match.group(2)).lower() if match else ""
