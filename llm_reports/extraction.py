@@ -385,11 +385,11 @@ class _Reader:
     def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
         """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
         reference = reference_of(clause)
-        self.subject = self._referred(reference, s) if reference else []
+        self.subject = self._referred(reference, s) if reference else self._marked(s, context)
         if reference and reference.rest and reference.plural and not self.subject:
             self.current = []  # "the others are smaller than 2 cm" says nothing of the largest
-        if reference and self.subject:
-            s = Sentence(reference.clause)
+        if self.subject:
+            s = Sentence(reference.clause) if reference else s
             self.current = self.subject
         elif self.lesions and not any(x.plural and x.members < x.count for x in self.recent):
             named = with_noun(clause, (self.current[-1].called if self.current else None) or "lesion")
@@ -413,10 +413,12 @@ class _Reader:
         counted = any(x.plural and x.members < x.count for x in self.recent)
         labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
         self.label = context.label
+        # "(3) multiple simple cysts" is no diagnosis of (2)
+        listed = bool(context.mark) and not (context.conclusion or self.subject)
         nouns = nouns_of(
             s,
-            lambda x: self._open_to(x, labelled),
-            lambda hit: self._suits(s, hit),
+            lambda x: not listed and self._open_to(x, labelled),
+            lambda hit: not listed and self._suits(s, hit),
             counted,
             self._is_in_cyst(),
             {x.called for x in self.recent if x.called and not x.dropped},
@@ -457,6 +459,9 @@ class _Reader:
         live = [x for x in self.recent if not x.dropped]
         if len(live) < 2 or context.skipped:
             return None
+        if context.conclusion and context.label:  # "Segments 5 and 8: metastases"
+            text = f"{context.label}: {text}"
+        text = f"#{context.mark} {text}" if context.conclusion and context.mark else text
         s = Sentence(text)
         verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
         pointed = all(n.marks or n.rank for v in verdicts for n in v.named) and not s.sizes
@@ -495,7 +500,7 @@ class _Reader:
             if not fitting:
                 return None
             if len(fitting) > 1:
-                likely = [x for x in fitting if not x.diagnoses and _can_be(x, verdict.pathology)]
+                likely = [x for x in fitting if not x.diagnoses and _looks_like(x, verdict.pathology)]
                 fitting = likely if verdict.plural or len(likely) == 1 else []
             found += [x for x in fitting if x not in found]
         return found or None
@@ -1059,6 +1064,11 @@ class _Reader:
             return []
         return found
 
+    def _marked(self, s: Sentence, context: Context) -> list[Lesion]:
+        """The lesion whose mark a sentence begins with: *(A) does not enhance*."""
+        known = [x for x in self.recent if context.mark and x.mark == context.mark and not x.dropped]
+        return known if len(known) == 1 and not s.sizes and s.tokens[:1] and s.tokens[0] in _LINKS | {"does"} else []
+
     def _pointed_at(self, reference: Reference, live: Sequence[Lesion], row: Sequence[Lesion]) -> list[Lesion]:
         """``row``: the lesions of the organ spoken of last, in their order."""
         if reference.word in ("former", "latter"):
@@ -1288,6 +1298,15 @@ def _can_be(lesion: Facts, pathology: str) -> bool:
         return False
     cystic = "cystic" in lesion.says("composition") or "none" in lesion.says("enhancement")
     return pathology != "cyst" or cystic
+
+
+def _looks_like(lesion: Facts, pathology: str) -> bool:
+    """Whether a diagnosis suits a lesion among others: what is cystic or does not enhance is no RCC beside it."""
+    if pathology not in _SOLID | {"RCC"}:
+        return _can_be(lesion, pathology)
+    denied = any(st.negated and st.value == "solid" for st in lesion.statements)
+    cystic = lesion.says("composition") == {"cystic"} or "none" in lesion.says("enhancement")
+    return _can_be(lesion, pathology) and not (denied or cystic)
 
 
 _FORM = re.compile(

@@ -222,7 +222,7 @@ _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nen
 
 def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found = _thought_before(s) | _operated_before(s)
+    found = _thought_before(s) | _operated_before(s) | _of_a_year(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
@@ -258,6 +258,13 @@ def _operated_before(s: Sentence) -> set[int]:
     return set()
 
 
+def _of_a_year(s: Sentence) -> set[int]:
+    """*Clear cell RCC 2018*: what the patient had then."""
+    dated = (h for h in s.hits if pathology_of(h) and _YEAR.fullmatch(" ".join(s.tokens[h.end : h.end + 1])))
+    return {i for h in dated for i in range(h.start, h.end)}
+
+
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _TREATED = re.compile(r"\btreated (?:by|with) (?:\w+ ){0,2}?(?:\w+ectomy|resection|enucleation|surgery)\b")
 _OPERATED = words("operated resected removed excised enucleated")
 _THOUGHT = words("thought believed considered described suspected")
@@ -583,6 +590,8 @@ def _is_in_question(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
 def _describes_another_thing(s: Sentence, hit: Hit) -> bool:
     """*metastatic nodes*, *urothelial thickening*: a pathology before a noun that is no lesion here."""
     after = s.tokens[hit.end : hit.end + 2]
+    if s.tokens[0] == "ct" and s.tokens[hit.end :] == ["follow", "up"]:
+        return True  # "CT for sarcoma follow up"
     if after[:1] == ["would"] and after[1:] not in (["be"], ["fit"], ["match"]):
         return True  # "a hemangioma would show peripheral enhancement"
     return bool(after) and after[0] in _OTHER_NOUNS
@@ -853,7 +862,8 @@ _OF_LOBES = {
 
 def _with_segments(parts: Sequence[str]) -> set[str]:
     """The parts of an organ, and the segments of its lobes: *the HCC of the left lobe* can be that in segment 3."""
-    return {*parts, *(segment for part in parts for segment in _OF_LOBES.get(part, ()))}
+    found = {*parts, *(segment for part in parts for segment in _OF_LOBES.get(part, ()))}
+    return found | ({"segment 4a", "segment 4b"} if "segment 4" in found else set())
 
 
 _SEGMENT_WORDS = words("segment segments seg segs segm s")
@@ -876,7 +886,7 @@ _POLES = {
     "lp": "lower pole",
     "mp": "interpolar",
 }
-PANCREAS_PARTS = words("head neck body tail uncinate")
+PANCREAS_PARTS = words("head neck body tail uncinate isthmus")
 
 
 def segment_number(token: str) -> str | None:
@@ -913,12 +923,11 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
                 parts.append(token)
         elif organ == "kidney":
             side = side or _SIDES.get(token, "")
-            if token in _POLES and (
-                token in ("interpolar", "midpole", "lp", "mp") or set(tokens[i + 1 : i + 3]) & _POLE_WORDS
-            ):
+            apart = token in ("interpolar", "midpole", "lp", "mp") or set(tokens[i + 1 : i + 3]) & _POLE_WORDS
+            if token in _POLES and (apart or (token == "mid" and _is_of_kidney(tokens, i))):
                 parts.append(_POLES[token])
         elif organ == "pancreas" and token in PANCREAS_PARTS and not _is_distant(s, i):
-            parts.append(token)
+            parts.append("neck" if token == "isthmus" else token)
         i += 1
     return Location(side if organ == "kidney" else "", tuple(dict.fromkeys(parts)))
 
@@ -927,6 +936,11 @@ def _is_of_lesion(s: Sentence, i: int) -> bool:
     """*The left nodule*, *the right-sided hepatic mass*."""
     following = (t for t in s.tokens[i + 1 : i + 4] if t not in ("sided", "hepatic", "liver"))
     return next(following, "") in _PLAIN_LESIONS
+
+
+def _is_of_kidney(tokens: Sequence[str], i: int) -> bool:
+    """*Mid left kidney*, *left mid cyst*."""
+    return bool({*tokens[max(0, i - 1) : i], *tokens[i + 1 : i + 2]} & {"left", "right", "l", "r", "kidney"})
 
 
 _POLE_WORDS = words("pole third polar region portion")

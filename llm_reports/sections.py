@@ -57,7 +57,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
         for sentence in sentences_of(line):
             begins, skipped = line.lstrip().startswith(sentence), context.skipped
             before, aside = context, False
-            mark = leading_mark(sentence)
+            mark = "" if context.conclusion and not sentence.startswith("#") else leading_mark(sentence)
             sentence = _NUMBERING.sub("", sentence)
             while True:
                 match = _LABEL.match(sentence)

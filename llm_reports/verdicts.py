@@ -15,7 +15,7 @@ from .lexicon import words
 from .nouns import history_tokens, is_plural, location_in, pathology_of, places_of, segment_number
 from .sentences import Hit, Sentence
 
-_DIVIDING = frozenset(",;()") | words("and with while whereas but plus as")
+_DIVIDING = frozenset(",;()") | words("and with while whereas but plus as +")
 _ALTERNATIVE = words("or vs versus over than /")
 _SEGMENT_WORDS = words("segment segments seg segs segm")
 _MARKED = words("lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
@@ -82,6 +82,8 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
             if found[-1].pathology == "cyst":  # "pancreatic cyst, likely IPMN"; but "carcinoma (adenocarcinoma)"
                 found[-1] = found[-1]._replace(pathology=pathology, end=part.end)
             continue
+        if named and part.after != "and" and waiting and _has_noun(s, waiting[-1].start, waiting[-1].end):
+            waiting = []  # "adrenal nodule unclear, S3 cyst"
         start = waiting[0].start if waiting else part.start
         namings = (*waiting, naming) if named else tuple(waiting)
         found.append(Verdict(pathology, is_plural(s, part.diagnosis), namings, start, part.end))
@@ -91,11 +93,14 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
 
 def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
     """Whether a further place can be one more of the verdict's: *metastases S4 and S7*, after the diagnosis."""
-    if part.after not in ("and", ",", "(") or any(h.has("lesion") for h in s.hits if part.start <= h.start < part.end):
+    if part.after not in ("and", ",", "(") or _has_noun(s, part.start, part.end):
         return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
-    last = verdict.named[-1] if verdict.named else None
-    return last is not None and bool(_place_tokens(s, at.end, last.end) or verdict.plural)
+    return verdict.plural or (bool(verdict.named) and _place_tokens(s, at.end, verdict.named[-1].end))
+
+
+def _has_noun(s: Sentence, start: int, end: int) -> bool:
+    return any(h.has("lesion") for h in s.hits if start <= h.start < end)
 
 
 def _place_tokens(s: Sentence, start: int, end: int) -> bool:
@@ -153,7 +158,7 @@ def _naming(s: Sentence, part: _Part, marks: frozenset[str]) -> Naming:
     places = [p for p in places_of(s) if part.start <= p.start < part.end and not p.reference]
     explicit = [p.organ for p in places if p.explicit and not _is_origin(s, part, p.start)]
     tokens = s.tokens[part.start : part.end]
-    rank = next((b for a, b in pairwise(tokens) if a == "the" and b in _RANKS), "")
+    rank = next((b for a, b in pairwise(["the", *tokens]) if a == "the" and b in _RANKS), "")
     named = explicit or [p.organ for p in places if not p.explicit]
     return Naming(part.start, part.end, named[0] if named else None, tuple(_marks(tokens, marks)), rank)
 
@@ -176,8 +181,8 @@ def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:
 
 
 _MARK = re.compile(
-    r"(?:\b(?:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b|(?P<number>#[1-9])\b|"
-    r"(?<![\w.])\((?P<letter>[a-h1-9])\) )"
+    r"(?:\b(?i:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b(?!\.\d| ?[cm]m)|(?P<number>#[1-9])\b|"
+    r"(?<![\w.])\((?P<letter>[A-Ha-h1-9])\) )"
 )
 _LEADING_MARK = re.compile(r"\s*(?:#([1-9])[.):,]?|\(?([a-h1-9])\))\s", re.IGNORECASE)
 
