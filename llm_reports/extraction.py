@@ -583,6 +583,8 @@ class _Reader:
         placed = bool(location)
         if not location and self.location and organ == self.organ and not (summary or of_all):
             location = self.location
+        if organ == self.organ == "kidney" and not (location.side or summary or of_all):
+            location = Location(self.location.side, location.parts)
         plural = is_plural(s, noun.hit) or _is_gapped(s, noun) or bool({"bilateral", "multiple"} & set(before))
         count = next((COUNTS[t] for t in before if t in COUNTS), 0) if plural else 0
         both_parts = s.tokens[0] == "both" and len(location.parts) == 2  # "both the head and the tail contain a cyst"
@@ -1342,9 +1344,12 @@ _HU_APART = re.compile(
 )
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
-_FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?")
-"""A question that opens a report, and asks for what is to be found: *Cyst?*"""
-_TITLE = re.compile(r"(?:CT|MDCT|CECT|NCCT)\b(?: [A-Za-z/-]+){1,5}[.:]?", re.IGNORECASE)
+_FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?|\? ?\w[^.;]{0,60}[.?]?")
+"""A question that opens a report, and asks for what is to be found: *Cyst?*, *?liver mets*"""
+_TITLE = re.compile(
+    r"(?:CT|MDCT|CECT|NCCT)\b(?: [A-Za-z/-]+){1,5}[.:]?|(?:[a-z-]+ ){0,3}CT\b(?: [a-z/-]+){0,5} \([^)]*\)[.:]?",
+    re.IGNORECASE,
+)
 _TITLE_VERBS = words("shows show showed demonstrates demonstrated reveals revealed depicts confirms detects with has")
 
 
