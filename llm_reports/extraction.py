@@ -388,6 +388,7 @@ class _Reader:
         self.subject = self._referred(reference, s) if reference else self._marked(s, context)
         if reference and reference.rest and reference.plural and not self.subject:
             self.current = []  # "the others are smaller than 2 cm" says nothing of the largest
+            self.subject = self._remaining(s, reference)
         if self.subject:
             s = Sentence(reference.clause) if reference else s
             self.current = self.subject
@@ -428,8 +429,8 @@ class _Reader:
         apart = [(n.start, n.end) for n in nouns if n.role in ("diagnosis", "nothing")]
         facts = [self._facts(s, n, lesion_nouns, apart, context) for n in lesion_nouns]
         self._share(s, nouns, lesion_nouns, facts, loose)
-        told = _without_plural(list(zip(facts, lesion_nouns, strict=True)))
-        told = [(part, n) for f, n in told for part in _split(s, f, n.start if _sizes_within(s, n) > 1 else n.end)]
+        told = _without_plural(s, list(zip(facts, lesion_nouns, strict=True)))
+        told = [(part, n) for f, n in told for part in _split(s, f, _first_size(s, n))]
         there = [(f, n) for f, n in told if not _is_gone(s, n)]
         if there:
             self._take(s, there, context)
@@ -778,7 +779,7 @@ class _Reader:
         bare = not new and (not f.sizes or sizes_it)
         if self._is_apposed(s, f, noun):
             return self.current
-        numbered = self._numbered(f)
+        numbered = self._numbered(f) or self._placed_each(s, f, noun)
         if numbered:
             return numbered
         if len(self.current) == 1 and self._is_only_named(f, self.current[0]):  # "Ductal carcinoma. Tumor of 5 cm"
@@ -955,7 +956,8 @@ class _Reader:
         """Whether adjectives and a size without a noun tell of a new lesion: *Liver: hypodense, ill-defined, 2 cm*."""
         self.organ = self.organ or organ_of([p for p in places_of(s) if not p.reference])
         things = [n for n in nouns if n.role != "other" or not (s.is_negated(n.hit) or _is_compared(s, n))]
-        if context.label and self.location.parts and loose.sizes:  # "Uncinate: 3.6 cm, solid, SMV encased"
+        if loose.sizes and (context.mark or (context.label and self.location.parts)):
+            # "Uncinate: 3.6 cm, solid, SMV encased", "#1 in the tail, 21 mm, no mural nodule"
             said = min([z.token for z in s.sizes], default=0)
             things = [n for n in things if n.role != "other" or n.start < said]
         if (
@@ -1022,6 +1024,16 @@ class _Reader:
         fits = all(_fits(replace(f, name="", organ=None), x) for x in found)
         return found if fits and len(found) == len(f.name.split()) else []
 
+    def _placed_each(self, s: Sentence, f: Facts, noun: Noun) -> list[Lesion]:
+        """The lesions of several places: *the right upper pole and left lower pole masses*."""
+        if not f.plural or not f.organ or s.sizes:
+            return []
+        begins = [noun.start, *(i + 1 for i in range(noun.start, noun.hit.start) if s.tokens[i] in ("and", ","))]
+        places = [location_in(s, i, j, f.organ) for i, j in pairwise([*begins, noun.hit.start])]
+        live = [x for x in self.recent if not (x.dropped or x.plural) and x.organ == f.organ]
+        found = [[x for x in live if place and x.location.equals(place)] for place in places]
+        return [x for row in found for x in row] if len(found) > 1 and all(len(row) == 1 for row in found) else []
+
     def _known_as(self, phrase: set[str], f: Facts) -> list[Lesion]:
         """*The new lesion*, *the second nodule*: the one that was introduced as such, or else the second in the row."""
         live = [x for x in self.recent if not x.dropped and f.organ in (None, x.organ)]
@@ -1065,6 +1077,17 @@ class _Reader:
         if not all(_fits(Facts(location=place, sizes=sizes), x) for x in found):
             return []
         return found
+
+    def _remaining(self, s: Sentence, reference: Reference) -> list[Lesion]:
+        """New lesions for *the other two, in segments 2 and 8*, where no lesion of that place has been told of."""
+        organ = self.lesions[-1].organ if self.lesions else None
+        place = location_in(s, 0, len(s.tokens), organ)
+        told = any(x.location.equals(place) for x in self.recent if x.organ == organ and not x.dropped)
+        if not place or told or not reference.number:
+            return []
+        sizes = [z.mm for z in s.sizes if not (z.prior or z.distance)]
+        parts = _split(s, Facts(organ, place, sizes=sizes, plural=True, count=reference.number), 0)
+        return [self._opened(part, s.text, listed=True) for part in parts]
 
     def _marked(self, s: Sentence, context: Context) -> list[Lesion]:
         """The lesion whose mark a sentence begins with: *(A) does not enhance*."""
@@ -1801,10 +1824,11 @@ def _is_preferred(s: Sentence, noun: Noun) -> bool:
     return more or bool(_PREFERRED & set(after) and "not" not in after and "less" not in after)
 
 
-def _without_plural(told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
+def _without_plural(s: Sentence, told: Sequence[tuple[Facts, Noun]]) -> list[tuple[Facts, Noun]]:
     """A plural that is followed by its members in the same sentence, merged into them: *metastases: one in ...*."""
     first, members = told[0][0] if told else Facts(), [f for f, _ in told[1:]]
-    if not first.plural or first.sizes or len(members) < 2 or any(m.plural or m.organ != first.organ for m in members):
+    least = 1 if told and not first.count and s.tokens[told[0][1].end : told[0][1].end + 1] == [":"] else 2
+    if not first.plural or first.sizes or len(members) < least or any(m.plural or m.organ != first.organ for m in members):
         return list(told)
     for member in members:
         member.statements = first.statements + member.statements
@@ -1838,6 +1862,13 @@ def _measures(s: Sentence, noun: Noun) -> bool:
 def _sizes_within(s: Sentence, noun: Noun) -> int:
     """How many sizes a noun phrase holds: *the 8 mm and 10 mm hepatic cysts*."""
     return sum(noun.start <= z.token < noun.hit.start for z in s.sizes)
+
+
+def _first_size(s: Sentence, noun: Noun) -> int:
+    """Where the sizes of a plural can begin: *upper pole 20 mm and lower pole 12 mm masses* has them before it."""
+    if s.sizes and is_plural(s, noun.hit) and all(z.token < noun.hit.start for z in s.sizes):
+        return 0
+    return noun.start if _sizes_within(s, noun) > 1 else noun.end
 
 
 def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:

@@ -347,6 +347,8 @@ def nouns_of(
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
+        if _is_compared_with(s, start) and open_to(None):
+            continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
             noun.role = "nothing" if s.is_negated(hit) else "artifact"
@@ -432,6 +434,14 @@ def _is_landmark(s: Sentence, start: int) -> bool:
     return beside and s.tokens[start] in ("the", "this")
 
 
+def _is_compared_with(s: Sentence, start: int) -> bool:
+    """Whether a lesion told of before is only compared with: *it enhances as intensely as the renal mass*."""
+    lead = s.tokens[max(0, start - 2) : start]
+    compared = lead in _AS or (lead[-1:] in (["than"], ["unlike"], ["like"]) and lead[0] not in ("other", "rather"))
+    return compared and start > 1 and s.tokens[start] in ("the", "this")
+
+
+_AS = (["as", "in"], ["way", "as"], ["intensely", "as"], ["strongly", "as"], ["contrast", "to"], ["opposed", "to"])
 _BESIDE = (["next", "to"], ["adjacent", "to"], ["close", "to"], ["lateral", "to"], ["medial", "to"], ["anterior", "to"])
 
 
@@ -807,6 +817,8 @@ def cue_before(s: Sentence, noun: Noun, before: Sequence[Noun]) -> bool:
 
 def _has_lesion_subject(s: Sentence, verb: int, before: Sequence[Noun]) -> bool:
     """Whether a lesion, or a word for one, is what *is* speaks of: *lesion 2 is a cyst*, *this is a cyst*."""
+    if s.tokens[verb - 1] == ")" and "(" in s.tokens[:verb]:
+        return _has_lesion_subject(s, s.tokens.index("("), before)
     if s.tokens[verb - 1] in ("it", "this", "which", "that", "these", "they", "both", "former", "latter"):
         return True
     return bool(before) and before[-1].role == "lesion" and s.chunks[before[-1].hit.start] == s.chunks[verb]

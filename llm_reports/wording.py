@@ -10,20 +10,29 @@ NUMERALS = {
     word: i + 1
     for i, word in enumerate(
         ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+        + ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
     )
 }
-_NUMERAL = f"(?:{'|'.join(NUMERALS)})"
+_TENS = {
+    word: 10 * (i + 2)
+    for i, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"))
+}
+_NUMERAL = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(list(NUMERALS)[:9])})\b)?|{'|'.join(NUMERALS)})"
 NUMBER = r"\d+(?:[.,]\d+)?"
 
 
 def _in_figures(match: re.Match[str]) -> str:
-    """*Two point four* as 2.4."""
-    return ".".join(str(NUMERALS[word]) for word in match.group().split(" point "))
+    """*Two point four* as 2.4, *thirty two* as 32."""
+    return ".".join(str(_figure(words)) for words in match.group().split(" point "))
+
+
+def _figure(numeral: str) -> int:
+    return sum(NUMERALS.get(word) or _TENS[word] for word in numeral.split())
 
 
 def _with_half(match: re.Match[str]) -> str:
     """*Two and a half* as 2.5."""
-    return f"{NUMERALS[match.group(1)]}.5"
+    return f"{_figure(match.group(1))}.5"
 
 
 def _in_words(match: re.Match[str]) -> str:
