@@ -424,6 +424,8 @@ class _Reader:
             self._is_in_cyst(),
             {x.called for x in self.recent if x.called and not x.dropped},
         )
+        for noun in nouns if self.subject and not self.subject[0].evidence else ():
+            noun.role = "diagnosis" if noun.pathology and noun.role == "lesion" else noun.role
         lesion_nouns = [n for n in nouns if n.role == "lesion"]
         loose = Facts()
         apart = [(n.start, n.end) for n in nouns if n.role in ("diagnosis", "nothing")]
@@ -1087,7 +1089,10 @@ class _Reader:
             return []
         sizes = [z.mm for z in s.sizes if not (z.prior or z.distance)]
         parts = _split(s, Facts(organ, place, sizes=sizes, plural=True, count=reference.number), 0)
-        return [self._opened(part, s.text, listed=True) for part in parts]
+        opened = [self._opened(part, s.text, listed=True) for part in parts]
+        for lesion, part in zip(opened, parts, strict=True):
+            lesion.sizes += part.sizes
+        return opened
 
     def _marked(self, s: Sentence, context: Context) -> list[Lesion]:
         """The lesion whose mark a sentence begins with: *(A) does not enhance*."""

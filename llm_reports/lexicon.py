@@ -1081,7 +1081,7 @@ DOUBT: tuple[str, ...] = (
     "possible|potential|suspected",
 )
 NEGATION = (
-    "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|none|"
+    "no|not|without|nor|neither|never|non|lacks|lacking|lack|missing|negative_for|absence_of|lack_of|devoid_of|free_of|clear_of|none|"
     "free_from|rather_than|instead_of|absent|fails_to|fail_to|unlike|anything_but|far_from|hardly_any|barely_any|"
     "by_no_means|unlikely|unlikely_to_be|unlikely_to_represent|inconsistent_with|incompatible_with|"
     "argues_against|speaks_against|excludes|rules_out|argue_against|speak_against|evidence_against|no_longer|less_likely|minus_any|"

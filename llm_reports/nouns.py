@@ -58,6 +58,8 @@ def places_of(s: Sentence) -> tuple[Place, ...]:
 
 def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
     after = s.tokens[hit.end : hit.end + 1]
+    if _is_compared_with(s, hit.start - 1):
+        return True
     if organ in lexicon.HOSTS and after and after[0] in _PLAIN_LESIONS:  # "a ring surrounds the hepatic lesion"
         return False
     if organ == "soft tissue" and after and after[0] in _LESION_WORDS:

@@ -39,7 +39,7 @@ _VERB = re.compile(
     r"stays?|lights?|becomes?|enhanced|washed)\b",
     re.IGNORECASE,
 )
-_FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d)", re.IGNORECASE)
+_FURTHER = re.compile(r"^,? (?:with|in|of|at|on|within|@|\d|\()", re.IGNORECASE)
 
 
 _LEAD_OF_PHASE = re.compile(

@@ -19,7 +19,7 @@ _SKIPPED_SECTIONS = re.compile(
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
-    r"(?:impression|imp$|concl$|conclusion|opinion|summary|assessment|interpretation|bottom line|result|comments?$)",
+    r"(?:impression|impr?$|concl?$|dx$|conclusion|opinion|summary|assessment|interpretation|bottom line|result|comments?$)",
     re.IGNORECASE,
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
