@@ -40,10 +40,10 @@ from .nouns import (
     places_of,
     segment_number,
 )
-from .references import LARGER, SMALLER, Reference, clauses_of, reference_of, with_noun, with_verb
+from .references import LARGER, SMALLER, Reference, all_but, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
-from .verdicts import Naming, Verdict, marks_in, verdicts_of
+from .verdicts import Naming, Verdict, marks_in, naming_of, verdicts_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
@@ -384,8 +384,11 @@ class _Reader:
 
     def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
         """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
-        reference = reference_of(clause)
+        clause, excepted = all_but(clause) or (clause, "")
+        s = Sentence(clause) if excepted else s
+        reference = reference_of(clause) if not excepted else None
         self.subject = self._referred(reference, s) if reference else self._marked(s, context)
+        self.subject = self._all_but(excepted) if excepted else self.subject
         if reference and reference.rest and reference.plural and not self.subject:
             self.current = []  # "the others are smaller than 2 cm" says nothing of the largest
             self.subject = self._remaining(s, reference)
@@ -1080,6 +1083,14 @@ class _Reader:
             return []
         return found
 
+    def _all_but(self, excepted: str) -> list[Lesion]:
+        """The lesions of an organ but those that some words name: *all but the segment 2 lesion*."""
+        s = Sentence(excepted)
+        live = [x for x in self.recent if not x.dropped]
+        naming = naming_of(s, frozenset(x.mark for x in live))
+        named = [x for x in live if _is_named(s, naming, "", x)] if _is_placed(s, naming) or naming.marks else []
+        return [x for x in live if x.organ == named[0].organ and x not in named] if named else []
+
     def _remaining(self, s: Sentence, reference: Reference) -> list[Lesion]:
         """New lesions for *the other two, in segments 2 and 8*, where no lesion of that place has been told of."""
         organ = self.lesions[-1].organ if self.lesions else None
@@ -1131,6 +1142,8 @@ class _Reader:
             return live[-2:]
         if first[:1] == ["neither"] and "nor" not in s.tokens and len(self.current) == 1 and not self.current[0].plural:
             return live[-2:] if len({x.organ for x in live[-2:]}) == 1 else self.current
+        if s.tokens[-2:] in (["in", "either"], ["of", "either"]) and len({x.organ for x in live[-2:]}) == 1:
+            return live[-2:]
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
             return self._ranked(ranked)

@@ -92,7 +92,10 @@ _SHARED_NOUN = re.compile(
     rf"(?P<subject>{_OTHER_ONE}),? (?P<second>\w+(?: \w+)?) (?P<noun>{_EDGE})\b",
     re.IGNORECASE,
 )
-_ENHANCING = re.compile(r"\b(?:enhances?|takes? up contrast)\b", re.IGNORECASE)
+_ENHANCING = re.compile(
+    r"\b(?:(?P<enhance>enhances?)|(?P<take_up_contrast>takes? up contrast)|(?P<wash_out>wash(?:es)? out))\b",
+    re.IGNORECASE,
+)
 _DOES_NOT = re.compile(r"\b(does|do) not(?=[.,;]|$)", re.IGNORECASE)
 _BUT_ONLY = re.compile(
     r"(?:,| and|,? but|,? while|,? whereas) only "
@@ -128,7 +131,8 @@ def completed(sentence: str) -> str:
             sentence = f"{sentence[: match.start()]}; {match.group('subject')} {verb} {sentence[match.end() :]}"
     does, enhancing = _DOES_NOT.search(sentence), _ENHANCING.search(sentence)
     if does and enhancing and enhancing.start() < does.start():
-        sentence = f"{sentence[: does.end()]} enhance{sentence[does.end() :]}"
+        verb = (enhancing.lastgroup or "enhance").replace("_", " ")
+        sentence = f"{sentence[: does.end()]} {verb}{sentence[does.end() :]}"
     does, enhancing = _BUT_DOES.search(sentence), _NOT_ENHANCING.search(sentence)
     if does and enhancing and enhancing.start() < does.start():
         sentence = f"{sentence[: does.start('verb')]}enhances{sentence[does.end() :]}"
@@ -136,11 +140,18 @@ def completed(sentence: str) -> str:
 
 
 _DOES = re.compile(r"^[^.,;:]{3,60}? (?P<verb>does|do)(?=[.,;:]|$)", re.IGNORECASE)
+_AND_DOES_NOT = re.compile(r"\b(?:and|but) (?:does|do) not(?=[.,;]?$)", re.IGNORECASE)
 _OTHER_VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows?|measures?|not|and|which|that)\b", re.IGNORECASE)
 
 
 def with_verb(sentence: str, before: str) -> str:
-    """The sentence with the verb of the one before it: *The first does not enhance. The second does.*"""
+    """The sentence with the verb of the one before it: *The first does not enhance. The second does.*
+
+    *The first enhances. The second is a cyst and does not.*
+    """
+    denied, told = _AND_DOES_NOT.search(sentence), _ENHANCING.search(before)
+    if denied and told and not _ENHANCING.search(sentence):
+        return f"{sentence[: denied.end()]} {(told.lastgroup or '').replace('_', ' ')}{sentence[denied.end() :]}"
     does = _DOES.match(sentence)
     if does is None or _OTHER_VERB.search(does.group()) or not _ENHANCING.search(before):
         return sentence
@@ -156,6 +167,22 @@ def with_noun(clause: str, noun: str) -> str:
     at = next((i for i, word in enumerate(words_of) if word.lower() == "one"), 0)
     phrase = [*(words_of[:at] or ["the"]), noun, *words_of[at + 1 :]]
     return f"{' '.join(phrase)} {clause[match.end() :]}"
+
+
+_ALL_BUT = re.compile(
+    r"(?:\b(?:in|of|for) )?\b(?:all|each)(?: of them| lesions)?,? (?:but|except(?: for)?|save|apart from) "
+    r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)(?=[,.;]|$| (?:is|are|has|have|shows?|enhances?|do|does)\b)",
+    re.IGNORECASE,
+)
+
+
+def all_but(clause: str) -> tuple[str, str] | None:
+    """A clause on all lesions but one without them, and what names that one: *rim in all but the segment 2 lesion*."""
+    match = _ALL_BUT.search(clause)
+    if match is None:
+        return None
+    rest = clause[: match.start()] + clause[match.end() :]
+    return (rest if clause[: match.start()].strip() else f"They{rest}"), match.group("excepted")
 
 
 _LESION = re.compile(rf"\b(?:{_THINGS})\b", re.IGNORECASE)

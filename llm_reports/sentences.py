@@ -800,14 +800,33 @@ _UNASSESSED = re.compile(
 )
 
 
+def _is_former(s: Sentence, st: Statement) -> bool:
+    """*Formerly hypervascular, now calcified*; but *the previously described hypodense lesion is now larger*."""
+    before = s.tokens[max(0, st.start - 2) : st.start]
+    return bool(_FORMERLY & set(before)) and not _TOLD & set(before) and bool(_NOW_DIFFERENT & set(s.tokens))
+
+
+_FORMERLY = words("previously formerly")
+_NOW_DIFFERENT = words("now presently currently lost becomes today")
+_LOSING = words("lost losing")
+_OWN = words("its their the any all")
+
+
+def _of_lost(s: Sentence, st: Statement) -> Statement:
+    """*It has lost its arterial enhancement*: it has none of it."""
+    before = s.tokens[max(0, st.start - 3) : st.start]
+    lost = next((i for i, token in enumerate(before) if token in _LOSING), None)
+    return st._replace(negated=True) if lost is not None and _OWN & set(before[lost + 1 : lost + 2]) else st
+
+
 def _of_other_imaging(s: Sentence, st: Statement) -> bool:
     """*The lesion described on ultrasound as solid*: what the other examination made of it."""
     at = next((i for i in range(max(0, st.start - 3), st.start) if s.tokens[i] == "as"), 0)
-    told = bool(at and _TOLD & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at]))
+    told = bool(at and _INTERPRETED & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at]))
     return told and not _PUNCTUATION & set(s.tokens[at : st.start])
 
 
-_TOLD = words("described reported interpreted read called labelled labeled classified regarded")
+_INTERPRETED = words("described reported interpreted read called labelled labeled classified regarded")
 _IMAGING = words("elsewhere ultrasound us sonography mri mr pet ceus")
 _TISSUES = words("liver pancreas kidney kidneys parenchyma gland cortex medulla livers")
 _IN_PHRASE = frozenset(",:;.()") | words("is are was were with in of and there shows contains has")
@@ -1699,7 +1718,7 @@ class Sentence:
         )
         # the first value that a report states counts
         shown = (_bright_after_contrast(self, _in_phase(self, st)) for st in read)
-        self.statements = sorted(map(_turned, shown), key=lambda st: st.start)
+        self.statements = sorted((_of_lost(self, _turned(st)) for st in shown), key=lambda st: st.start)
         past = {(st.field, st.value) for st in self.statements if st.negated and self._is_no_longer(st)}
         self.statements = [st for st in self.statements if st.negated or (st.field, st.value) not in past]
         self.sizes = _sizes(self)
@@ -1728,6 +1747,7 @@ class Sentence:
 
 
 _NOT_OF_LESION = (
+    _is_former,
     _is_unassessed,
     _of_other_imaging,
     _inside_areas,

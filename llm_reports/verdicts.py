@@ -154,6 +154,11 @@ def _segment_lists(tokens: Sequence[str]) -> set[int]:
     return held
 
 
+def naming_of(s: Sentence, marks: frozenset[str]) -> Naming:
+    """What a phrase names lesions by: *the segment 2 lesion*."""
+    return _naming(s, _Part(0, len(s.tokens), None, ""), marks)
+
+
 def _naming(s: Sentence, part: _Part, marks: frozenset[str]) -> Naming:
     places = [p for p in places_of(s) if part.start <= p.start < part.end and not p.reference]
     explicit = [p.organ for p in places if p.explicit and not _is_origin(s, part, p.start)]
