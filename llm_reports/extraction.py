@@ -502,7 +502,8 @@ class _Reader:
         for naming in verdict.named:
             fitting = [x for x in live if _is_named(s, naming, verdict.pathology, x)]
             if naming.rank:
-                fitting = self._pointed_at(Reference(naming.rank, 0, False, ""), live, fitting or live)
+                row = [x for x in fitting if not self.current or x.organ == self.current[-1].organ]
+                fitting = self._pointed_at(Reference(naming.rank, 0, False, ""), live, row or fitting or live)
             if not fitting:
                 return None
             if len(fitting) > 1:
@@ -1033,7 +1034,8 @@ class _Reader:
         """The lesions of several places: *the right upper pole and left lower pole masses*."""
         if not f.plural or not f.organ or s.sizes:
             return []
-        begins = [noun.start, *(i + 1 for i in range(noun.start, noun.hit.start) if s.tokens[i] in ("and", ","))]
+        first = next((h.end for h in reversed(s.hits) if h.end <= noun.start and h.has("lesion")), 0)
+        begins = [first, *(i + 1 for i in range(first, noun.hit.start) if s.tokens[i] in ("and", ","))]
         places = [location_in(s, i, j, f.organ) for i, j in pairwise([*begins, noun.hit.start])]
         live = [x for x in self.recent if not (x.dropped or x.plural) and x.organ == f.organ]
         found = [[x for x in live if place and x.location.equals(place)] for place in places]
@@ -1359,7 +1361,7 @@ _FORM = re.compile(
     re.IGNORECASE,
 )
 _EARLIER = re.compile(
-    r"^(?:(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
+    r"^(?:was (?:avid|hyper|hypo|iso)|(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
     r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"

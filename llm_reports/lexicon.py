@@ -275,6 +275,7 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim|ring|rind|shell|border of vascular|vascularized|enhancing|viable|perfused tissue|parenchyma|tumor",
         f"{HAS} a thin|thick|thickened|faint|subtle|irregular|bright|peripheral|complete|incomplete? peripheral? "
         "rim|ring|halo",
+        "hyperdense|dense|hyperattenuating ring|halo",
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",
@@ -624,7 +625,7 @@ MODIFIERS: dict[str, tuple[dict[str, str], str]] = {
     ),
     "sharp": (
         {"margin": "well-defined"},
-        "sharp|clear|crisp|clean|distinct|well_seen|abrupt|regular|discrete|definite|neat|sharply|visible|"
+        "sharp|clear|crisp|clean|distinct|encapsulated|well_seen|abrupt|regular|discrete|definite|neat|sharply|visible|"
         "well_marked|precise|exact|unequivocal|unambiguous|well_visible|clearly_visible",
     ),
     "smooth": ({"margin": "well-defined"}, "smooth|even|good"),

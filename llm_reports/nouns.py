@@ -365,6 +365,8 @@ def nouns_of(
             s.statements.append(
                 Statement("composition", lexicon.NODULE_IN_WALL, noun.start, noun.end, s.is_negated(hit))
             )
+        elif lesion and not pathology and nouns and s.tokens[hit.end : hit.end + 3] in _AT_ITS_EDGE:
+            noun.role = "other"  # "a metastasis which retains an enhancing nodule at its edge"
         elif (s.is_negated(hit) and not (_is_one_of_none(s, hit) and not open_to(None))) or hit.start in past:
             noun.role = "nothing"
         elif pathology in called and _is_subject_again(s, noun):
@@ -396,6 +398,7 @@ def nouns_of(
     return nouns
 
 
+_AT_ITS_EDGE = [["at", "its", edge] for edge in ("edge", "margin", "periphery", "border", "rim")]
 _PURPOSES = (
     ["characterization"],
     ["investigation"],
@@ -440,7 +443,8 @@ def _is_compared_with(s: Sentence, start: int) -> bool:
     """Whether a lesion told of before is only compared with: *it enhances as intensely as the renal mass*."""
     lead = s.tokens[max(0, start - 2) : start]
     compared = lead in _AS or (lead[-1:] in (["than"], ["unlike"], ["like"]) and lead[0] not in ("other", "rather"))
-    return compared and start > 1 and s.tokens[start] in ("the", "this")
+    numbered = lead[-1:] in (["as"], ["like"], ["to"]) and s.tokens[start] == "lesion" and s.tokens[start + 1].isdigit()
+    return (compared and start > 1 and s.tokens[start] in ("the", "this")) or numbered
 
 
 _AS = (["as", "in"], ["way", "as"], ["intensely", "as"], ["strongly", "as"], ["contrast", "to"], ["opposed", "to"])
@@ -510,6 +514,7 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
         one_more = s.tokens[max(0, i - 3) : i] == ["there", "is", "a"] and s.tokens[i + 1] in (",", "in", "measuring")
+        one_more = one_more or (s.tokens[:i] == ["a"] and s.tokens[i + 1] == "," and s.tokens[i + 2] in ("in", "on"))
         if token in ("second", "third", "fourth") and one_more:  # "there is a third, 1 cm, in segment 2"
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
             continue

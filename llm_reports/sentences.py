@@ -162,6 +162,8 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
         return True
     if at > 0 and tokens[at - 1] == "from":
         return True
+    if tokens[max(0, at - 2) : at] == ["having", "been"]:  # "41 mm, having been 50 mm"
+        return True
     if at > 1 and tokens[at - 1] == "(" and (tokens[at - 2][0] == "@" or tokens[at - 2] in _GROWN):  # 23 mm (20 mm)
         return tokens[at - 2] not in _GROWN or "compared" in tokens[: at - 2]  # "compared to ... it is smaller (92 mm)"
     follow = tokens[at + 1 : at + 4]
@@ -299,6 +301,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
         forward = s.tokens[cue.start] not in _EITHER_WAY or after in starts or s.tokens[cue.end - 1] in _OF_UNLIKELY
         if cue.has("negation", "absent") and (_is_there_after_all(s.tokens, cue) or _only_earlier(s.tokens, cue)):
             continue
+        if cue.has("absent") and _unseen_in_phase(s.tokens, cue):
+            continue
         if cue.has("negation") and _at_no_time(s.tokens, cue):
             for hit in s.hits:  # the lesion is there, and what is said of it with a verb is not
                 if hit.start >= cue.end and hit.has("say", "head", "mod") and not (hit.has("lesion") or _names(hit)):
@@ -405,6 +409,13 @@ def _is_there_after_all(tokens: Sequence[str], cue: Hit) -> bool:
     phase = at is not None and bool(_PHASES & set(after[:at])) and after[0] in _DURING
     shown = after[(at or 0) + 1 : (at or 0) + 3]
     return phase and bool(_SEEN & set(shown) or shown[:1] == ["only"] or _DURING & set(shown[:1]))
+
+
+def _unseen_in_phase(tokens: Sequence[str], cue: Hit) -> bool:
+    """*Smallest (10 mm): not visible in the arterial phase*: it is there all the same."""
+    after = tokens[cue.end : cue.end + 5]
+    unseen = tokens[cue.end - 1] in ("visible", "seen", "visualized", "discernible") and after[:1] != []
+    return unseen and tokens[cue.start - 1] == ":" and after[0] in _DURING and bool(_PHASES & set(after))
 
 
 _SEEN = words("present seen evident visible there noted found appears occurs")
@@ -1761,7 +1772,7 @@ _FAR_ORIGIN = 6
 """Tokens between a metastasis and where it comes from: *metastases from the known small bowel NET*."""
 _ABBREVIATION = re.compile(
     r"(?:\b(?:approx|ca|vs|e\.g|i\.e|seg|segm|segs|prev|susp|approximat|no|dr|max|diam|incl|cf|resp|st|pat|lt|rt|fig|pt|panc|enh|hypoenh|hyperenh|homog|heterog|inhomog|hypovasc|hypervasc|hypodens|hyperdens|pap|w|pos|neg|unch|art|ven|het|hom|hemang|enhanc|indet|neg|bilat|post|ant|inf|sup|"
-    r"[a-z])|\b\d+)\.$",
+    r"[a-z])|(?<![\d/])\d+)\.$",
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?][\"”])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")

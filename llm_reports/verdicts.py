@@ -120,6 +120,9 @@ def _parts(s: Sentence) -> Iterator[_Part]:
     held = _segment_lists(s.tokens)
     begin, after = 0, ""
     for i, token in enumerate([*s.tokens, ";"]):
+        if token in _MARKS and i > begin and s.tokens[i + 1 : i + 2] == [")"]:  # "1) IPMN 3) MCN"
+            yield _Part(begin, i, _diagnosis(s, begin, i, past), after)
+            begin, after = i, ""
         if token not in _DIVIDING or i in held:
             continue
         if i > begin:

@@ -67,6 +67,9 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b((?:its|the) \w+), however, ", r"\1 "),
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
+        (r"\brenal sinus (?=cysts?\b)", "parapelvic "),
+        (r"\b(?:similar|similarly|comparably) (?=(?:low|high) (?:density|attenuation)\b)", ""),
+        (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m\b(?! ?[/x]))", ", previously "),
         (r"@", " at "),
         (r" & ", " and "),
         (r"\(([+-])\)", r"\1"),  # "washout (-)"
@@ -275,7 +278,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
             r"\1 ",
         ),
         # the largest is told of with its plural, the next one is a lesion of its own where it has a size
-        (r"^(?:the )?second largest(?: one| lesion| nodule)?(?=[ ,:][^;]{0,60}\d ?[cm]m\b)", "another one"),
+        (r"^(?:the )?(?:second|next) largest(?: one| lesion| nodule)?(?=[ ,:][^;]{0,60}\d ?[cm]m\b)", "another one"),
         (rf"\b({_HEADS_OF_FORMS}) \(([a-z -]{{3,24}})\)(?=:)", r"\2 \1"),  # "attenuation (unenhanced): low"
         (r"\b(it|there|that)'s\b", r"\1 is"),
         (r"'s\b", ""),
