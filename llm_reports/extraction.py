@@ -452,6 +452,7 @@ class _Reader:
         marks = [context.mark] if context.mark else marks_in(clause)
         for lesion in opened:
             lesion.past = earlier
+            lesion.mark = lesion.name
         for lesion, mark in zip(opened, marks, strict=False) if len(marks) == len(opened) else ():
             lesion.mark = mark
         self._liken(s)
@@ -995,15 +996,24 @@ class _Reader:
         return small and len(s.tokens) <= 7 and not _LINKS & set(s.tokens)
 
     def _liken(self, s: Sentence) -> None:
-        """*It behaves identically*: what is said of the lesion before holds for this one too."""
-        found = _ALIKE.search(" ".join(s.tokens))
-        if len(self.current) != 1 or not found or any(c.has("negation") for c in s.cues):
+        """*It behaves identically*: what is said of the lesion before holds for this one too.
+
+        *As lesion 1, except that washout is lacking*: what is said of that one, but for what is denied.
+        """
+        found, numbered = _ALIKE.search(" ".join(s.tokens)), _AS_NUMBERED.search(" ".join(s.tokens))
+        denying = any(c.has("negation") for c in s.cues) and "except" not in s.tokens
+        found = numbered or found
+        if len(self.current) != 1 or not found or denying:
             return
         lesion = self.current[0]
         live = [x for x in self.recent if not x.dropped and x.organ == lesion.organ]
         at = live.index(lesion) if lesion in live else 0
         if at and s.text in lesion.evidence:
-            kept = [st for st in live[at - 1].statements if not st.negated and not lesion.says(st.field)]
+            named = [x for x in live[:at] if numbered and numbered.group(1) in (x.mark, x.name)]
+            model = live[at - 1] if not numbered else named[0] if named else lesion
+            denied = {(st.field, st.value) for st in lesion.statements if st.negated}
+            kept = [st for st in model.statements if not st.negated and not lesion.says(st.field)]
+            kept = [st for st in kept if (st.field, st.value) not in denied]
             for word, fields in _ALIKE_IN.items():
                 if word in found.group():
                     kept = [st for st in kept if st.field in fields]
@@ -1326,6 +1336,7 @@ _ALIKE = re.compile(
     r"|(?<=, )same (?:contrast )?(?:enhancement|attenuation|density)(?: pattern)?(?= ?(?:,|$))"
     rf"|likewise(?= ?[.]?$))\b{_NOT_BEFORE}"
 )
+_AS_NUMBERED = re.compile(r"(?:^|[,:] |\b(?:same|identical|similar|likewise) )(?:as|like|to) lesion (\w)\b")
 _ALIKE_IN = {
     "behav": ("attenuation", "enhancement"),
     "enhance": ("attenuation", "enhancement"),

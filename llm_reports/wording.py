@@ -6,18 +6,14 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-NUMERALS = {
-    word: i + 1
-    for i, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-        + ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-    )
-}
+_ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+NUMERALS = {word: i + 1 for i, word in enumerate((*_ONES, *_TEENS))}
 _TENS = {
     word: 10 * (i + 2)
     for i, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"))
 }
-_NUMERAL = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(list(NUMERALS)[:9])})\b)?|{'|'.join(NUMERALS)})"
+_NUMERAL = rf"(?:(?:{'|'.join(_TENS)})(?: (?:{'|'.join(_ONES)})\b)?|{'|'.join(NUMERALS)})"
 NUMBER = r"\d+(?:[.,]\d+)?"
 
 
