@@ -1859,7 +1859,12 @@ def _without_plural(s: Sentence, told: Sequence[tuple[Facts, Noun]]) -> list[tup
     """A plural that is followed by its members in the same sentence, merged into them: *metastases: one in ...*."""
     first, members = told[0][0] if told else Facts(), [f for f, _ in told[1:]]
     least = 1 if told and not first.count and s.tokens[told[0][1].end : told[0][1].end + 1] == [":"] else 2
-    if not first.plural or first.sizes or len(members) < least or any(m.plural or m.organ != first.organ for m in members):
+    if (
+        not first.plural
+        or first.sizes
+        or len(members) < least
+        or any(m.plural or m.organ != first.organ for m in members)
+    ):
         return list(told)
     for member in members:
         member.statements = first.statements + member.statements

@@ -833,7 +833,9 @@ def _of_lost(s: Sentence, st: Statement) -> Statement:
 def _of_other_imaging(s: Sentence, st: Statement) -> bool:
     """*The lesion described on ultrasound as solid*: what the other examination made of it."""
     at = next((i for i in range(max(0, st.start - 3), st.start) if s.tokens[i] == "as"), 0)
-    told = bool(at and _INTERPRETED & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at]))
+    told = bool(
+        at and _INTERPRETED & set(s.tokens[max(0, at - 5) : at]) and _IMAGING & set(s.tokens[max(0, at - 3) : at])
+    )
     return told and not _PUNCTUATION & set(s.tokens[at : st.start])
 
 
