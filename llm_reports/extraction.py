@@ -362,6 +362,7 @@ class _Reader:
 
     def read(self, text: str, context: Context) -> None:
         if _QUESTION.search(text) or (not self.lesions and (_FIRST_QUESTION.fullmatch(text) or _is_title(text))):
+            self.hint = _hinted(Sentence(text)) or self.hint
             return
         if context.aside:  # "Duct: 3 mm." in the middle of a lesion's description
             spoken, organ, location = self.current, self.organ, self.location
@@ -478,12 +479,14 @@ class _Reader:
         if any(not any(v.start <= z < v.end for v in verdicts) for z in sizes):
             return None
         taken: list[Lesion] = []
+        judged = 0
         left: list[str] = []
         for verdict in sorted(verdicts, key=lambda v: not _is_exact(s, v)):
             found = self._judged(s, verdict, [x for x in live if x not in taken])
             if found is None:
                 left.append(s.part(verdict.start, verdict.end))
                 continue
+            judged += 1
             taken += found
             said = [st for st in s.statements if verdict.start <= st.start < verdict.end and st.field != "pathology"]
             for lesion in found:
@@ -492,7 +495,7 @@ class _Reader:
                     lesion.diagnoses.remove(lesion.of_all)
                 lesion.of_all = "" if lesion.diagnoses or _is_exact(s, verdict) else verdict.pathology
                 lesion.add(Facts(statements=statements, diagnoses=[verdict.pathology], uncertain=True), text)
-        if not taken:
+        if not judged:
             return None
         self.concluding, self.current = context.conclusion, taken if len(taken) == 1 else []
         return left
@@ -500,18 +503,22 @@ class _Reader:
     def _judged(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> list[Lesion] | None:
         """The lesions told of that a verdict names; none where it is not clear which, ``None`` where there is none."""
         found: list[Lesion] = []
+        if not verdict.named:
+            return None
         for naming in verdict.named:
             fitting = [x for x in live if _is_named(s, naming, verdict.pathology, x)]
             if naming.rank:
                 row = [x for x in fitting if not self.current or x.organ == self.current[-1].organ]
                 fitting = self._pointed_at(Reference(naming.rank, 0, False, ""), live, row or fitting or live)
             if not fitting:
-                return None
+                return None if naming.organ in (None, *HOSTS) else []  # "bladder tumor: urothelial carcinoma"
             if len(fitting) > 1:
                 likely = [x for x in fitting if not x.diagnoses and _looks_like(x, verdict.pathology)]
                 fitting = likely if verdict.plural or len(likely) == 1 else []
+                if not (fitting or _is_exact(s, verdict)):
+                    return None
             found += [x for x in fitting if x not in found]
-        return found or None
+        return found
 
     @property
     def recent(self) -> list[Lesion]:
@@ -566,9 +573,9 @@ class _Reader:
         s = Sentence(label)
         organ = organ_of([p for p in places_of(s) if not p.reference])
         parts = set(s.tokens) & PANCREAS_PARTS
-        if organ is None and parts == set(s.tokens) and self.organ != "pancreas":  # "Body:" of the report
+        if organ is None and parts == set(s.tokens) and "pancreas" not in (self.organ, self.hint):  # "Body:" of the report
             return
-        if organ is None and parts and (self.organ == "pancreas" or "uncinate" in parts):
+        if organ is None and parts and ("pancreas" in (self.organ, self.hint) or "uncinate" in parts):
             organ = "pancreas"
         if organ != self.organ or not any(lesion.organ == organ for lesion in self.current):
             self.current = []
@@ -700,6 +707,8 @@ class _Reader:
                     target.organ = lexicon.ORGAN_OF_PATHOLOGY.get(noun.pathology)
                 if target and not target.plural and _are_parts(s, noun):
                     target.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
+                elif not target and _is_made_of(s, noun):
+                    loose.statements.append(Statement("composition", "cystic", noun.start, noun.end, False))
                 elif _is_of_all(s, noun, lesion_nouns):  # "nodules in body and tail, consistent with metastases"
                     for f in facts:
                         f.diagnoses.append(noun.pathology)
@@ -1192,6 +1201,9 @@ class _Reader:
         solid = _SOLID if place else _SOLID | {"RCC"}  # a cystic RCC is not the simple cyst beside it
         likely = [x for x in fitting if not (x.called == "cyst" and pathology in solid)]
         fitting = likely or fitting
+        spoken = [x for x in targets if x.organ not in HOSTS]
+        if spoken and len(spoken) == len(targets) and organ is None and pathology == "metastasis":
+            return spoken  # "left adrenal nodule; suspicious for metastasis of the renal cell carcinoma"
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
         targets = [x for x in targets if x in fitting] or targets
         placed = [x for x in fitting if place and x.location.equals(place) and not x.diagnoses]
@@ -1882,6 +1894,11 @@ def _own_place(s: Sentence, noun: Noun) -> str | None:
 def _are_parts(s: Sentence, noun: Noun) -> bool:
     """Whether cysts are what a lesion is made of, and not what it is: *composed of many small cysts*."""
     return noun.pathology == "cyst" and is_plural(s, noun.hit) and not (cue_before(s, noun, ()) or cue_after(s, noun))
+
+
+def _is_made_of(s: Sentence, noun: Noun) -> bool:
+    """*A structure of many little cysts*."""
+    return _are_parts(s, noun) and noun.hit.start - noun.start <= 3 and s.tokens[noun.start - 1] == "of"
 
 
 def _is_gapped(s: Sentence, noun: Noun) -> bool:

@@ -224,7 +224,7 @@ _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nen
 
 def history_tokens(s: Sentence) -> set[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found = _thought_before(s) | _operated_before(s) | _of_a_year(s)
+    found = _thought_before(s) | _operated_before(s) | _of_a_year(s) | _after_surgery(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
@@ -264,6 +264,12 @@ def _of_a_year(s: Sentence) -> set[int]:
     """*Clear cell RCC 2018*: what the patient had then."""
     dated = (h for h in s.hits if pathology_of(h) and _YEAR.fullmatch(" ".join(s.tokens[h.end : h.end + 1])))
     return {i for h in dated for i in range(h.start, h.end)}
+
+
+def _after_surgery(s: Sentence) -> set[int]:
+    """*RCC, right nephrectomy 2016*: what was taken out then."""
+    years = (i for i, t in enumerate(s.tokens) if _YEAR.fullmatch(t) and s.tokens[i - 1].endswith("ectomy"))
+    return set(range(next(years, 0)))
 
 
 _YEAR = re.compile(r"(?:19|20)\d\d")
@@ -443,7 +449,8 @@ def _is_compared_with(s: Sentence, start: int) -> bool:
     """Whether a lesion told of before is only compared with: *it enhances as intensely as the renal mass*."""
     lead = s.tokens[max(0, start - 2) : start]
     compared = lead in _AS or (lead[-1:] in (["than"], ["unlike"], ["like"]) and lead[0] not in ("other", "rather"))
-    numbered = lead[-1:] in (["as"], ["like"], ["to"]) and s.tokens[start] == "lesion" and s.tokens[start + 1].isdigit()
+    alike = lead[-1:] != [] and lead[-1] in ("as", "like", "to", "unlike", "than")
+    numbered = alike and s.tokens[start] == "lesion" and s.tokens[start + 1].isdigit()
     return (compared and start > 1 and s.tokens[start] in ("the", "this")) or numbered
 
 
@@ -632,7 +639,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
     lesions = [n for n in before if n.role == "lesion"]
     if _own_size(s, noun) and lesions and lesions[-1].hit.name("lesion") == "pronoun":
         between = s.tokens[lesions[-1].end : noun.start]
-        if noun.pathology and between[-1:] == ["is"] and not {"and", ";"} & set(between):
+        again = between[-2:] == ["and", "is"]  # "the fourth does not enhance and is a 20 mm cyst"
+        if noun.pathology and between[-1:] == ["is"] and (again or not {"and", ";"} & set(between)):
             return True  # "the other, in segment 2, is a 12 mm cyst"
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
@@ -756,12 +764,16 @@ def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: b
 
 _HOLDING = words("with contains containing shows has showing having bearing bears")
 _PARTS_OF_ORGANS = words("segment lobe pole head tail kidney liver pancreas")
+_CARRIES = re.compile(r"\b(?:its|whose) (?:\w+ )?walls? (?:carries|bears|contains|has|shows) .*$")
 _CYST_WALLS = words("wall walls septum septa septation septations")
 _BODY_WALLS = words("abdominal chest bowel gastric duodenal gallbladder bladder vascular thoracic")
 
 
 def _is_in_wall(s: Sentence, noun: Noun, in_cyst: bool) -> bool:
     """*A nodule of 9 mm in its wall*, *its wall bears a nodule*."""
+    carries = _CARRIES.search(" ".join(s.tokens[: noun.end]))
+    if carries and not {",", ";", ":"} & set(carries.group().split()):  # "..., its wall carries an enhancing nodule"
+        return True
     for i, token in enumerate(s.tokens):
         if token not in _CYST_WALLS or s.tokens[i - 1] in _BODY_WALLS or s.tokens[i + 1 : i + 2] == ["of"]:
             continue

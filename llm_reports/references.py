@@ -17,7 +17,7 @@ SMALLER = words("smaller lesser smallest")
 _REST = words("other others remaining")
 _PLACES = words("left right upper lower superior inferior")
 _WORD = (
-    "former|latter|first|second|third|fourth|last|larger|bigger|greater|largest|biggest|smaller|lesser|smallest|"
+    "former|latter|first|second|third|fourth|last(?:-mentioned|-named)?|larger|bigger|greater|largest|biggest|smaller|lesser|smallest|"
     "others?|remaining|(?:left|right|upper|lower|superior|inferior)(?=[ -](?:sided )?(?:one|lesion|mass|tumou?r)\\b)"
     "(?:-sided)?|(?:left|right)-sided"
 )
@@ -171,7 +171,7 @@ def with_noun(clause: str, noun: str) -> str:
 
 _ALL_BUT = re.compile(
     r"(?:\b(?:in|of|for) )?\b(?:all|each)(?: of them| lesions)?,? (?:but|except(?: for)?|save|apart from) "
-    r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)(?=[,.;]|$| (?:is|are|has|have|shows?|enhances?|do|does)\b)",
+    r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)(?=[,.;]|$| (?:is|are|has|have|shows?|(?:hyper)?enhances?|do|does|contains?|demonstrates?|wash)\b)",
     re.IGNORECASE,
 )
 
@@ -264,9 +264,12 @@ def _names_another_thing(sentence: str, match: re.Match[str]) -> bool:
 
 
 _PLACED = re.compile(r"(?:that|this one|the one) (?:in|on|at|of) ", re.IGNORECASE)
+_ONLY = re.compile(r"^only (?=the )", re.IGNORECASE)
 _END_OF_PLACE = re.compile(r"(?=\s)")
 _OBJECT = re.compile(
-    rf",? (?:in|for|of) the (?P<word>former|latter|first|second|third)(?: {_THINGS})?[.,;]?$", re.IGNORECASE
+    rf",? (?:in|for|of|to|around|within|by) the (?:(?P<word>former|latter|first|second|third)(?: {_THINGS})?|"
+    r"(?P<which>left|right|upper|lower|larger|smaller) ones?)[.,;]?$",
+    re.IGNORECASE,
 )
 
 
@@ -274,8 +277,9 @@ def reference_of(clause: str) -> Reference | None:
     """The subject of a clause, where it stands for lesions told of before, or its end: *... in the former*."""
     found = _OBJECT.search(clause)
     if found:
-        return Reference(found.group("word").lower(), 0, False, clause[: found.start()])
-    clause = clause.lstrip()
+        word = found.group("word") or found.group("which")
+        return Reference(word.lower(), 0, False, clause[: found.start()])
+    clause = _ONLY.sub("", clause.lstrip())
     lead = _LEAD_OF_PHASE.match(clause)
     if lead:  # "on the venous phase the larger one shows washout"
         of_rest = reference_of(clause[lead.end() :])
@@ -292,7 +296,7 @@ def reference_of(clause: str) -> Reference | None:
     if not match.group("noun") and _names_another_thing(clause, match):
         return None
     after = clause[match.end() :]
-    word = match.group("word").lower().removesuffix("-sided")
+    word = match.group("word").lower().removesuffix("-sided").removesuffix("-mentioned").removesuffix("-named")
     noun = (match.group("noun") or "").lower()
     said = match.group("count") or match.group("few") or ""
     plural = bool(said) or word == "others" or _THING_IN_PLURAL.search(noun) is not None

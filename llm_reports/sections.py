@@ -15,7 +15,7 @@ from .verdicts import leading_mark
 _SKIPPED_SECTIONS = re.compile(
     r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|"
     r"contrast(?! (?:medium )?(?:enhancement|behaviou?r|uptake|dynamics|pattern|kinetics))|dose|"
-    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient)",
+    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient|surveillance|(?:dr\.? )?request)",
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
@@ -57,7 +57,8 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
         for sentence in sentences_of(line):
             begins, skipped = line.lstrip().startswith(sentence), context.skipped
             before, aside = context, False
-            mark = "" if context.conclusion and not sentence.startswith("#") else leading_mark(sentence)
+            mark = leading_mark(sentence)
+            mark = "" if context.conclusion and mark.isdigit() and not sentence.startswith("#") else mark
             sentence = _NUMBERING.sub("", sentence)
             while True:
                 match = _LABEL.match(sentence)
@@ -153,6 +154,7 @@ _WEAK_SITES = words("head neck body tail")
 _OTHER_LABEL = re.compile(
     r"\b(?:veins?|arter(?:y|ies)|aorta|ureters?|ducts?|chest|thorax|pelvis|lymph|nodes?|vessels?|vascular|biliary|bile|gallbladder|bowel|"
     r"gi tract|musculoskeletal|"
+    r"thyroid|bladder|uterus|ovar(?:y|ies)|prostate|stomach|colon|"
     r"adrenals?|spleen|retroperitoneum|peritoneum|soft tissues?|abdominal wall|mediastinum|lungs?|bones?)\b",
     re.IGNORECASE,
 )

@@ -18,7 +18,7 @@ from .sentences import Hit, Sentence
 _DIVIDING = frozenset(",;()") | words("and with while whereas but plus as +")
 _ALTERNATIVE = words("or vs versus over than /")
 _SEGMENT_WORDS = words("segment segments seg segs segm")
-_MARKED = words("lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
+_MARKED = words("l lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
 _MARKS = frozenset((*"abcdefgh", *map(str, range(1, 10))))
 _AFTER_MARK = words("is are was = : - probably likely presumably represents being and most")
 _SEVERAL_OF_RANK = re.compile(
@@ -82,7 +82,7 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
             if found[-1].pathology == "cyst":  # "pancreatic cyst, likely IPMN"; but "carcinoma (adenocarcinoma)"
                 found[-1] = found[-1]._replace(pathology=pathology, end=part.end)
             continue
-        if named and part.after != "and" and waiting and _has_noun(s, waiting[-1].start, waiting[-1].end):
+        if named and part.after != "and" and waiting and not _is_bare(s, waiting[-1]):
             waiting = []  # "adrenal nodule unclear, S3 cyst"
         start = waiting[0].start if waiting else part.start
         namings = (*waiting, naming) if named else tuple(waiting)
@@ -97,6 +97,17 @@ def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
         return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
     return verdict.plural or (bool(verdict.named) and _place_tokens(s, at.end, verdict.named[-1].end))
+
+
+def _is_bare(s: Sentence, naming: Naming) -> bool:
+    """Whether a naming is all that is said: *S3* of *S3, S5 and S8: cysts*; not *L2 intermediate*."""
+    said = {i for h in s.hits if h.has("organ", "site") for i in range(h.start, h.end)}
+    held = said | _segment_lists(s.tokens)
+    rest = [t for i, t in enumerate(s.tokens[naming.start : naming.end], naming.start) if i not in held]
+    return all(t in _OF_NAMING or t in _MARKED or t in _MARKS or not t.isalpha() for t in rest)
+
+
+_OF_NAMING = words("the left right upper lower mid pole lobe head neck body tail uncinate process of in both")
 
 
 def _has_noun(s: Sentence, start: int, end: int) -> bool:
@@ -138,6 +149,9 @@ def _diagnosis(s: Sentence, start: int, end: int, past: set[int]) -> Hit | None:
             alternative = bool(_ALTERNATIVE & set(s.tokens[start : hit.start]))
             following = next((h for h in s.hits if h.start == hit.end and pathology_of(h)), hit)
             hit = following if pathology_of(hit) == "metastasis" else hit  # "metastatic RCC"
+            named = next((h for h in s.hits if hit.end <= h.start < end and pathology_of(h)), hit)
+            likely = any(c.has("diagnosis") and hit.end <= c.start < named.start for c in s.cues)
+            hit = named if pathology_of(hit) == "cyst" and likely else hit  # "pancreatic cyst most likely IPMN"
             return None if alternative or hit.start in past else hit
     return None
 

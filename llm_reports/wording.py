@@ -44,6 +44,14 @@ def _with_units(match: re.Match[str]) -> str:
     return ", ".join(f"{n} {unit}" for n in numbers[:-1]) + f" and {numbers[-1]} {unit}"
 
 
+_ROMAN = r"(?:ii|iii|iv[ab]?|vi|vii|viii|v(?= \())"
+
+
+def _before_segment(match: re.Match[str]) -> str:
+    """The number of a segment of the liver with the word before it."""
+    return f"{match.group()}segment "
+
+
 _EXCEPT_EDGE = (
     r"(?:except|apart from|other than|aside from|save)(?: for| of| at| in| along)?(?: its| the| an?)?(?: \w+)? "
     r"(?=(?:wall|rim|periphery|margin|edge|border)\b)"
@@ -64,6 +72,13 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
         (r"\brenal sinus (?=cysts?\b)", "parapelvic "),
+        (r"\bfrom peripheral nodules\b", "from peripheral nodular enhancement"),
+        (r"\b(left|right)[- ]sided (?=one\b)", r"\1 "),
+        (r"\bin (?:the above|that|this|the same|the given) order\b", "respectively"),
+        (r"\bof mixed (?:internal )?texture\b", "heterogeneous"),
+        # segments without the word: "in IVa", "(VIII)", "VI: 29 mm", "V (11 mm)"
+        (rf"\((?={_ROMAN}\))|(?:(?<=\bin )|(?<=^))(?={_ROMAN}(?:[,:;.] ?| \(\d| (?:and|but)\b|$))", _before_segment),
+        (rf"(?<=[:,] )(?={_ROMAN} \(\d)", "segment "),
         (r"\b(?:similar|similarly|comparably) (?=(?:low|high) (?:density|attenuation)\b)", ""),
         (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m\b(?! ?[/x]))", ", previously "),
         (r"@", " at "),
