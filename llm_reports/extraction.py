@@ -414,6 +414,9 @@ class _Reader:
         before = len(self.lesions)
         if context.label:
             self._read_label(context.label)
+        elif context.mark and not context.conclusion:
+            named = [p.organ for p in places_of(s) if p.explicit and not p.reference and p.start < 2]
+            self.organ = next((organ for organ in named if organ in HOSTS), self.organ)
         self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
         labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
@@ -473,7 +476,9 @@ class _Reader:
         s = Sentence(text)
         verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
         pointed = all(n.marks or n.rank for v in verdicts for n in v.named) and not s.sizes
-        if not verdicts or not (context.conclusion or pointed):
+        said = s.sizes or any(st.field != "pathology" for st in s.statements)
+        apart = len(verdicts) > 1 and not said and all(self._is_of_one(s, v, live) for v in verdicts)
+        if not verdicts or not (context.conclusion or pointed or apart):
             return None
         sizes = [z.token for z in s.sizes if not (z.prior or z.distance)]
         if any(not any(v.start <= z < v.end for v in verdicts) for z in sizes):
@@ -499,6 +504,11 @@ class _Reader:
             return None
         self.concluding, self.current = context.conclusion, taken if len(taken) == 1 else []
         return left
+
+    def _is_of_one(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> bool:
+        """Whether a verdict names one lesion that has no diagnosis yet: *RCC is likely on the right*."""
+        found = [x for x in live for n in verdict.named if _is_placed(s, n) and _is_named(s, n, verdict.pathology, x)]
+        return len(found) == 1 and not (found[0].diagnoses or found[0].called)
 
     def _judged(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> list[Lesion] | None:
         """The lesions told of that a verdict names; none where it is not clear which, ``None`` where there is none."""
@@ -651,7 +661,8 @@ class _Reader:
             explicit = [p.organ for p in group if p.explicit]
             if explicit:
                 return explicit[0]
-        if context.label and not (here and self.organ not in HOSTS and here[0].organ in HOSTS):
+        lobed = self.organ in ("thyroid", "lung")  # "Thyroid: nodule of the left lobe"
+        if context.label and (lobed or not (here and self.organ not in HOSTS and here[0].organ in HOSTS)):
             return self.organ
         if here:
             return here[0].organ
@@ -724,6 +735,8 @@ class _Reader:
         current: list[Lesion] = []
         for f, noun in told:
             found = self._same(s, f, noun, context)
+            if not found and context.conclusion and _is_vague(s, f):
+                continue
             if not found:
                 found = [self._opened(f, s.text, one_of=noun.hit.name("lesion") == "pronoun")]
                 found[0].concluded = context.conclusion
@@ -902,7 +915,10 @@ class _Reader:
                 parts = _split(s, Facts(self.organ, sizes=loose.sizes, plural=True), 0)
                 if len(parts) == 1 or not all(part.location.parts for part in parts):
                     parts = [Facts(self.organ, place)]
+                counted = [x for x in targets if x.plural and not x.sizes and len(parts) > 1]
                 targets = [self._opened(part, s.text, listed=bool(targets)) for part in parts]
+                for lesion in counted:
+                    lesion.dropped = True
                 for lesion, part in zip(targets, parts, strict=True):
                     lesion.plural = False
                     lesion.sizes += part.sizes
@@ -925,6 +941,8 @@ class _Reader:
         if each and len(told) == len(loose.diagnoses):
             for lesion, pathology in zip(told, loose.diagnoses, strict=True):
                 lesion.add(Facts(called=pathology, diagnoses=[pathology], uncertain=True), s.text)
+            return
+        if "respectively" in s.tokens and len(loose.diagnoses) > 1:
             return
         doubted = any(c.has("doubt") and _EXCLUDED & set(s.tokens[c.start : c.end]) for c in s.cues)
         for pathology in loose.diagnoses[:1]:
@@ -1129,7 +1147,8 @@ class _Reader:
     def _marked(self, s: Sentence, context: Context) -> list[Lesion]:
         """The lesion whose mark a sentence begins with: *(A) does not enhance*."""
         known = [x for x in self.recent if context.mark and x.mark == context.mark and not x.dropped]
-        return known if len(known) == 1 and not s.sizes and s.tokens[:1] and s.tokens[0] in _LINKS | {"does"} else []
+        begins = context.conclusion or (s.tokens[:1] and s.tokens[0] in _LINKS | {"does"})
+        return known if len(known) == 1 and not s.sizes and begins else []
 
     def _pointed_at(self, reference: Reference, live: Sequence[Lesion], row: Sequence[Lesion]) -> list[Lesion]:
         """``row``: the lesions of the organ spoken of last, in their order."""
@@ -1163,7 +1182,8 @@ class _Reader:
             return live[-2:]
         if first[:1] == ["neither"] and "nor" not in s.tokens and len(self.current) == 1 and not self.current[0].plural:
             return live[-2:] if len({x.organ for x in live[-2:]}) == 1 else self.current
-        if s.tokens[-2:] in (["in", "either"], ["of", "either"]) and len({x.organ for x in live[-2:]}) == 1:
+        of_both = (["in", "either"], ["of", "either"], ["both", "sides"], ["either", "side"])
+        if s.tokens[-2:] in of_both and len({x.organ for x in live[-2:]}) == 1:
             return live[-2:]
         ranked = next((t for t in s.tokens[:3] if t in ("latter", "former")), "")
         if ranked:
@@ -1260,6 +1280,12 @@ class _Reader:
         self.organ = organ
         if not nouns and organ:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
+
+
+def _is_vague(s: Sentence, f: Facts) -> bool:
+    """Whether a conclusion speaks of something that it does not describe: *treated tumor nonviable*."""
+    told = f.placed or f.sizes or f.pathology or f.statements or f.plural or f.uncertain
+    return not (told or any(p.explicit for p in places_of(s)))
 
 
 def _is_exact(s: Sentence, verdict: Verdict) -> bool:
@@ -1657,7 +1683,7 @@ _PHASE_WORDS = words(
 
 def _is_gone(s: Sentence, noun: Noun) -> bool:
     """Whether a lesion is said to be there no more: *the lesion has resolved*."""
-    stops = [c.start for c in s.cues if c.has("stop")]
+    stops = [c.start for c in s.cues if c.has("stop") and s.tokens[c.start : c.start + 2] != ["which", "has"]]
     for cue in s.cues:
         if (
             cue.has("gone")

@@ -122,7 +122,7 @@ def pathology_of(hit: Hit) -> str | None:
 
 def is_plural(s: Sentence, hit: Hit) -> bool:
     last = s.tokens[hit.end - 1]
-    return (last.endswith("s") and not last.endswith(("is", "us", "ss", "eas"))) or last in _PLURALS
+    return (last.endswith("s") and not last.endswith(("is", "us", "ss", "creas"))) or last in _PLURALS
 
 
 _PLURALS = words("foci hemangiomata mets filiae")
@@ -355,7 +355,7 @@ def nouns_of(
         start = _phrase_start(s, hit, taken)
         if _is_property_of(s, hit, start, nouns) or _is_primary(s, hit) or _is_landmark(s, start):
             continue
-        if _is_compared_with(s, start) and open_to(None):
+        if (_is_compared_with(s, start) or _is_numbered_model(s, hit)) and open_to(None):
             continue
         noun = Noun(hit, start, "lesion", pathology)
         if hit.has("artifact"):
@@ -449,9 +449,14 @@ def _is_compared_with(s: Sentence, start: int) -> bool:
     """Whether a lesion told of before is only compared with: *it enhances as intensely as the renal mass*."""
     lead = s.tokens[max(0, start - 2) : start]
     compared = lead in _AS or (lead[-1:] in (["than"], ["unlike"], ["like"]) and lead[0] not in ("other", "rather"))
-    alike = lead[-1:] != [] and lead[-1] in ("as", "like", "to", "unlike", "than")
-    numbered = alike and s.tokens[start] == "lesion" and s.tokens[start + 1].isdigit()
-    return (compared and start > 1 and s.tokens[start] in ("the", "this")) or numbered
+    return compared and start > 1 and s.tokens[start] in ("the", "this")
+
+
+def _is_numbered_model(s: Sentence, hit: Hit) -> bool:
+    """*As lesion 1, it is hypodense*, *unlike lesion 1 it does not wash out*."""
+    lead, after = s.tokens[max(0, hit.start - 1) : hit.start], s.tokens[hit.end : hit.end + 1]
+    alike = bool(lead) and lead[0] in ("as", "like", "to", "unlike", "than")
+    return alike and bool(after) and after[0].isdigit() and s.tokens[hit.start] == "lesion"
 
 
 _AS = (["as", "in"], ["way", "as"], ["intensely", "as"], ["strongly", "as"], ["contrast", "to"], ["opposed", "to"])
@@ -489,7 +494,7 @@ COUNTS = {"two": 2, "2": 2, "three": 3, "3": 3, "four": 4, "4": 4, "five": 5, "5
 
 _FURTHER = words("second third further new smaller larger similar")
 _WHICH_ONE = words(
-    "upper lower left right cranial caudal medial lateral dorsal ventral "
+    "upper lower left right pole cranial caudal medial lateral dorsal ventral "
     "first second third other larger smaller anterior posterior"
 )
 _PRONOUNS = words("one another other first second third fourth larger smaller smallest latter former")

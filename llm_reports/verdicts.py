@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .lexicon import words
+from .lexicon import HOSTS, words
 from .nouns import history_tokens, is_plural, location_in, pathology_of, places_of, segment_number
 from .sentences import Hit, Sentence
 
@@ -150,7 +150,9 @@ def _diagnosis(s: Sentence, start: int, end: int, past: set[int]) -> Hit | None:
             following = next((h for h in s.hits if h.start == hit.end and pathology_of(h)), hit)
             hit = following if pathology_of(hit) == "metastasis" else hit  # "metastatic RCC"
             named = next((h for h in s.hits if hit.end <= h.start < end and pathology_of(h)), hit)
-            likely = any(c.has("diagnosis") and hit.end <= c.start < named.start for c in s.cues)
+            likely = not _ALTERNATIVE & set(s.tokens[hit.end : named.start]) and any(
+                c.has("diagnosis") and hit.end <= c.start < named.start for c in s.cues
+            )
             hit = named if pathology_of(hit) == "cyst" and likely else hit  # "pancreatic cyst most likely IPMN"
             return None if alternative or hit.start in past else hit
     return None
@@ -177,7 +179,8 @@ def naming_of(s: Sentence, marks: frozenset[str]) -> Naming:
 
 
 def _naming(s: Sentence, part: _Part, marks: frozenset[str]) -> Naming:
-    places = [p for p in places_of(s) if part.start <= p.start < part.end and not p.reference]
+    places = [p for p in places_of(s) if part.start <= p.start < part.end]
+    places = [p for p in places if not p.reference or (p.start == part.start and p.organ not in HOSTS)]
     explicit = [p.organ for p in places if p.explicit and not _is_origin(s, part, p.start)]
     tokens = s.tokens[part.start : part.end]
     rank = next((b for a, b in pairwise(["the", *tokens]) if a == "the" and b in _RANKS), "")
@@ -203,7 +206,7 @@ def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:
 
 
 _MARK = re.compile(
-    r"(?:\b(?i:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b(?!\.\d| ?[cm]m)|(?P<number>#[1-9])\b|"
+    r"(?:^L(?P<short>[1-9])\b|\b(?i:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b(?!\.\d| ?[cm]m)|(?P<number>#[1-9])\b|"
     r"(?<![\w.])\((?P<letter>[A-Ha-h1-9])\) |(?:^|[,;:] )(?P<item>[1-9])\) )"
 )
 _LEADING_MARK = re.compile(r"\s*(?:#([1-9])[.):,]?|\(?([a-h1-9])\))\s", re.IGNORECASE)

@@ -77,7 +77,8 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bin (?:the above|that|this|the same|the given) order\b", "respectively"),
         (r"\bof mixed (?:internal )?texture\b", "heterogeneous"),
         # segments without the word: "in IVa", "(VIII)", "VI: 29 mm", "V (11 mm)"
-        (rf"\((?={_ROMAN}\))|(?:(?<=\bin )|(?<=^))(?={_ROMAN}(?:[,:;.] ?| \(\d| (?:and|but)\b|$))", _before_segment),
+        (r"\((?=(?:i{1,3}|iv[ab]?|vi{0,3})\))", "(segment "),
+        (rf"(?:(?<=\bin )|(?<=^))(?={_ROMAN}(?:[,:;.] ?| \(\d| (?:and|but)\b|$))", _before_segment),
         (rf"(?<=[:,] )(?={_ROMAN} \(\d)", "segment "),
         (r"\b(?:similar|similarly|comparably) (?=(?:low|high) (?:density|attenuation)\b)", ""),
         (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m\b(?! ?[/x]))", ", previously "),
