@@ -468,7 +468,7 @@ class _Reader:
         ``None``: it names none of the lesions told of, and is to be read as any other sentence.
         """
         live = [x for x in self.recent if not x.dropped]
-        if len(live) < 2 or context.skipped:
+        if not live or context.skipped:
             return None
         if context.conclusion and context.label:  # "Segments 5 and 8: metastases"
             text = f"{context.label}: {text}"
@@ -583,7 +583,9 @@ class _Reader:
         s = Sentence(label)
         organ = organ_of([p for p in places_of(s) if not p.reference])
         parts = set(s.tokens) & PANCREAS_PARTS
-        if organ is None and parts == set(s.tokens) and "pancreas" not in (self.organ, self.hint):  # "Body:" of the report
+        if (
+            organ is None and parts == set(s.tokens) and "pancreas" not in (self.organ, self.hint)
+        ):  # "Body:" of the report
             return
         if organ is None and parts and ("pancreas" in (self.organ, self.hint) or "uncinate" in parts):
             organ = "pancreas"
@@ -1306,7 +1308,7 @@ def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bo
     sizes = [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
     if not _fits(Facts(sizes=sizes), lesion):
         return False
-    if not _is_placed(s, naming):
+    if naming.marks or not _is_placed(s, naming):
         return True
     return location_in(s, naming.start, naming.end, lesion.organ).equals(lesion.location)
 
@@ -1638,6 +1640,11 @@ def _is_background(lesion: Lesion) -> bool:
     if said or (lesion.location and not operated) or lesion.pathology not in _CANCERS or len(lesion.evidence) != 1:
         return False
     return _OF_PATIENT.search(lesion.evidence[0]) is not None
+
+
+def _is_bare_plural(lesion: Lesion) -> bool:
+    """*Renal lesions: left three, right none*: those that are described after it."""
+    return lesion.plural and not (lesion.statements or lesion.sizes or lesion.pathology or lesion.location.parts)
 
 
 _CANCERS = words("RCC PNET PDAC HCC cholangiocarcinoma UC lymphoma sarcoma")
@@ -2072,5 +2079,6 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     wanted = HOSTS if organ is None else (organ,)
     told = [x for x in reader.lesions if not (x.dropped or x.past)]
     told = [x for x in told if not (_is_background(x) and len(told) > 1)]
+    told = [x for x in told if not (_is_bare_plural(x) and any(y.organ == x.organ and y.sizes for y in told))]
     found = [x.finished() for x in told if (x.organ in wanted or not (organ or x.organ))]
     return [x for x in found if x.descriptors.model_dump(exclude={"pathology"}, exclude_none=True)]
