@@ -475,10 +475,10 @@ class _Reader:
         text = f"#{context.mark} {text}" if context.conclusion and context.mark else text
         s = Sentence(text)
         verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
-        pointed = all(n.marks or n.rank for v in verdicts for n in v.named) and not s.sizes
+        pointed = all(n.marks or n.rank for v in verdicts for n in v.named)
         said = s.sizes or any(st.field != "pathology" for st in s.statements)
-        apart = len(verdicts) > 1 and not said and all(self._is_of_one(s, v, live) for v in verdicts)
-        if not verdicts or not (context.conclusion or pointed or apart):
+        apart = len(verdicts) > 1 and all(self._is_of_one(s, v, live) for v in verdicts)
+        if not verdicts or not (context.conclusion or ((pointed or apart) and not said)):
             return None
         sizes = [z.token for z in s.sizes if not (z.prior or z.distance)]
         if any(not any(v.start <= z < v.end for v in verdicts) for z in sizes):
