@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -370,13 +371,14 @@ class _Reader:
             self.current, self.organ, self.location = spoken, organ, location
             return
         whole, self.before = with_verb(text, self.before), text
-        left = self._conclude(text, context)
+        s = Sentence(text)
+        left = self._conclude(s, context)
         if left is not None:
             for part in left:
                 self._read(part, Sentence(part), text, replace(context, conclusion=True))
             return
         for clause in (item for part in clauses_of(whole) for item in _by_segment(part)):
-            s = Sentence(clause)
+            s = s if clause == text else Sentence(clause)
             listed = _diagnoses_apart(clause, s) if not context.skipped else []
             for part in listed:
                 self._read(part, Sentence(part), text, replace(context, conclusion=True))
@@ -453,7 +455,7 @@ class _Reader:
         if form and not (self.current or any(n.role != "other" for n in nouns)):
             self.held = loose
         opened = self.lesions[before:]
-        marks = [context.mark] if context.mark else marks_in(clause)
+        marks = [context.mark] if context.mark else marks_in(clause) if opened else []
         for lesion in opened:
             lesion.past = earlier
             lesion.mark = lesion.name
@@ -462,48 +464,45 @@ class _Reader:
         self._liken(s)
         self._move_on(s, nouns)
 
-    def _conclude(self, text: str, context: Context) -> list[str] | None:
+    def _conclude(self, s: Sentence, context: Context) -> list[str] | None:
         """Give the diagnoses of a sentence to the lesions that it names, and return what is left to be read.
 
         ``None``: it names none of the lesions told of, and is to be read as any other sentence.
         """
-        live = [x for x in self.recent if not x.dropped]
-        if not live or context.skipped:
+        text, live = s.text, [x for x in self.recent if not x.dropped]
+        named = {st.field for st in s.statements if not (st.field == "pathology" and st.negated)}
+        if "pathology" not in named or context.skipped or not live:
             return None
-        if context.conclusion and context.label:  # "Segments 5 and 8: metastases"
-            text = f"{context.label}: {text}"
-        text = f"#{context.mark} {text}" if context.conclusion and context.mark else text
-        s = Sentence(text)
+        if not context.conclusion and (s.sizes or len(named) > 1):
+            return None
+        if context.conclusion and (context.label or context.mark):  # "Segments 5 and 8: metastases", "#2 IPMN"
+            s = Sentence(
+                f"{f'{context.label}: ' * bool(context.label)}{f'#{context.mark} ' * bool(context.mark)}{text}"
+            )
         verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
-        pointed = all(n.marks or n.rank for v in verdicts for n in v.named)
-        said = s.sizes or any(st.field != "pathology" for st in s.statements)
-        apart = len(verdicts) > 1 and all(self._is_of_one(s, v, live) for v in verdicts)
-        if not verdicts or not (context.conclusion or ((pointed or apart) and not said)):
+        if not any(v.named for v in verdicts) or not (context.conclusion or self._tells_which(s, verdicts, live)):
             return None
         sizes = [z.token for z in s.sizes if not (z.prior or z.distance)]
         if any(not any(v.start <= z < v.end for v in verdicts) for z in sizes):
             return None
         taken: list[Lesion] = []
-        judged = 0
         left: list[str] = []
         for verdict in sorted(verdicts, key=lambda v: not _is_exact(s, v)):
             found = self._judged(s, verdict, [x for x in live if x not in taken])
             if found is None:
                 left.append(s.part(verdict.start, verdict.end))
-                continue
-            judged += 1
-            taken += found
-            said = [st for st in s.statements if verdict.start <= st.start < verdict.end and st.field != "pathology"]
-            for lesion in found:
-                statements = said if len(found) == 1 else []
-                if lesion.of_all in lesion.diagnoses and _is_exact(s, verdict):
-                    lesion.diagnoses.remove(lesion.of_all)
-                lesion.of_all = "" if lesion.diagnoses or _is_exact(s, verdict) else verdict.pathology
-                lesion.add(Facts(statements=statements, diagnoses=[verdict.pathology], uncertain=True), text)
-        if not judged:
+            else:
+                taken += found
+                _pronounce(s, verdict, found, text)
+        if len(left) == len(verdicts):
             return None
         self.concluding, self.current = context.conclusion, taken if len(taken) == 1 else []
         return left
+
+    def _tells_which(self, s: Sentence, verdicts: Sequence[Verdict], live: Sequence[Lesion]) -> bool:
+        """Whether a sentence among the findings tells which lesions are what: *the former is a cyst, the latter ...*."""
+        pointed = all(n.marks or n.rank for v in verdicts for n in v.named)
+        return pointed or (len(verdicts) > 1 and all(self._is_of_one(s, v, live) for v in verdicts))
 
     def _is_of_one(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> bool:
         """Whether a verdict names one lesion that has no diagnosis yet: *RCC is likely on the right*."""
@@ -580,7 +579,7 @@ class _Reader:
         )
 
     def _read_label(self, label: str) -> None:
-        s = Sentence(label)
+        s = _heading(label)
         organ = organ_of([p for p in places_of(s) if not p.reference])
         parts = set(s.tokens) & PANCREAS_PARTS
         if (
@@ -1284,6 +1283,18 @@ class _Reader:
             self.location = location_in(s, 0, len(s.tokens), organ) or self.location
 
 
+def _pronounce(s: Sentence, verdict: Verdict, lesions: Sequence[Lesion], text: str) -> None:
+    """Give a verdict to its lesions, and what else it says to a single one: *a calcified PNET of the tail*."""
+    exact = _is_exact(s, verdict)
+    said = [st for st in s.statements if verdict.start <= st.start < verdict.end and st.field != "pathology"]
+    for lesion in lesions:
+        if exact and lesion.of_all in lesion.diagnoses:
+            lesion.diagnoses.remove(lesion.of_all)
+        lesion.of_all = "" if exact or lesion.diagnoses else verdict.pathology
+        statements = said if len(lesions) == 1 else []
+        lesion.add(Facts(statements=statements, diagnoses=[verdict.pathology], uncertain=True), text)
+
+
 def _is_vague(s: Sentence, f: Facts) -> bool:
     """Whether a conclusion speaks of something that it does not describe: *treated tumor nonviable*."""
     told = f.placed or f.sizes or f.pathology or f.statements or f.plural or f.uncertain
@@ -1311,6 +1322,11 @@ def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bo
     if naming.marks or not _is_placed(s, naming):
         return True
     return location_in(s, naming.start, naming.end, lesion.organ).equals(lesion.location)
+
+
+@lru_cache(maxsize=1024)  # reports share their headings
+def _heading(label: str) -> Sentence:
+    return Sentence(label)
 
 
 def _of_last_clause(places: Sequence[Place], noun: Noun, apart: Sequence[tuple[int, int]]) -> list[Place]:

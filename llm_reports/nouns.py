@@ -222,9 +222,10 @@ _PLAIN_ADJECTIVES = words(
 _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
 
-def history_tokens(s: Sentence) -> set[int]:
+@lru_cache(maxsize=16)
+def history_tokens(s: Sentence) -> frozenset[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
-    found = _thought_before(s) | _operated_before(s) | _of_a_year(s) | _after_surgery(s)
+    found = _thought_before(s) | _operated_before(s) | _of_a_year(s)
     for cue in s.cues:
         if not cue.has("history") or (s.tokens[cue.start] in _OF_LESIONS and _follows_lesion(s, cue)):
             continue
@@ -235,7 +236,7 @@ def history_tokens(s: Sentence) -> set[int]:
             i += 1
         if s.tokens[i : i + 1] != [":"] or not any(t[0] == "@" for t in s.tokens[i + 1 : i + 2]):
             found.update(range(cue.end, i))  # but "follow-up of an IPMN: 17 mm"
-    return found
+    return frozenset(found)
 
 
 def _is_of_known_lesion(s: Sentence, cue: Hit) -> bool:
@@ -261,15 +262,13 @@ def _operated_before(s: Sentence) -> set[int]:
 
 
 def _of_a_year(s: Sentence) -> set[int]:
-    """*Clear cell RCC 2018*: what the patient had then."""
-    dated = (h for h in s.hits if pathology_of(h) and _YEAR.fullmatch(" ".join(s.tokens[h.end : h.end + 1])))
-    return {i for h in dated for i in range(h.start, h.end)}
-
-
-def _after_surgery(s: Sentence) -> set[int]:
-    """*RCC, right nephrectomy 2016*: what was taken out then."""
-    years = (i for i, t in enumerate(s.tokens) if _YEAR.fullmatch(t) and s.tokens[i - 1].endswith("ectomy"))
-    return set(range(next(years, 0)))
+    """*Clear cell RCC 2018*, *RCC, right nephrectomy 2016*: what the patient had then."""
+    found: set[int] = set()
+    for i, token in enumerate(s.tokens):
+        if len(token) == 4 and _YEAR.fullmatch(token):
+            found.update(j for h in s.hits if h.end == i and pathology_of(h) for j in range(h.start, h.end))
+            found.update(range(i) if s.tokens[i - 1].endswith("ectomy") else ())
+    return found
 
 
 _YEAR = re.compile(r"(?:19|20)\d\d")

@@ -170,7 +170,7 @@ def with_noun(clause: str, noun: str) -> str:
 
 
 _ALL_BUT = re.compile(
-    r"(?:\b(?:in|of|for) )?\b(?:all|each)(?: of them| lesions)?,? (?:but|except(?: for)?|save|apart from) "
+    r"(?:\b(?:in|of|for) )?\b(?:all|each)(?: of them| lesions)?,? (?:but|except(?: for)?) "
     r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)(?=[,.;]|$| (?:is|are|has|have|shows?|(?:hyper)?enhances?|do|does|contains?|demonstrates?|wash)\b)",
     re.IGNORECASE,
 )
@@ -178,7 +178,7 @@ _ALL_BUT = re.compile(
 
 def all_but(clause: str) -> tuple[str, str] | None:
     """A clause on all lesions but one without them, and what names that one: *rim in all but the segment 2 lesion*."""
-    match = _ALL_BUT.search(clause)
+    match = _ALL_BUT.search(clause) if " but " in clause or "except" in clause else None
     if match is None:
         return None
     rest = clause[: match.start()] + clause[match.end() :]

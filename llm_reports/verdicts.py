@@ -7,7 +7,7 @@ is for ``extraction`` to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
     """The verdicts of a sentence in order. ``marks``: what the report calls its lesions."""
     found: list[Verdict] = []
     waiting: list[Naming] = []
-    if _SEVERAL_OF_RANK.search(" ".join(s.tokens)):
+    if "the" in s.tokens and _SEVERAL_OF_RANK.search(" ".join(s.tokens)):
         return []
     for part in _parts(s):
         naming = _naming(s, part, marks)
@@ -142,7 +142,7 @@ def _parts(s: Sentence) -> Iterator[_Part]:
         begin, after = i + 1, after if token == ")" and after else token
 
 
-def _diagnosis(s: Sentence, start: int, end: int, past: set[int]) -> Hit | None:
+def _diagnosis(s: Sentence, start: int, end: int, past: Set[int]) -> Hit | None:
     """The affirmed diagnosis in some tokens; of alternatives the first."""
     for hit in s.hits:
         if start <= hit.start < end and pathology_of(hit) and not (s.is_negated(hit) or s.is_origin(hit)):

@@ -45,11 +45,7 @@ def _with_units(match: re.Match[str]) -> str:
 
 
 _ROMAN = r"(?:ii|iii|iv[ab]?|vi|vii|viii|v(?= \())"
-
-
-def _before_segment(match: re.Match[str]) -> str:
-    """The number of a segment of the liver with the word before it."""
-    return f"{match.group()}segment "
+_AFTER_ROMAN = r"(?:[,:;.] ?| \(\d| (?:and|but)\b|$)"
 
 
 _EXCEPT_EDGE = (
@@ -73,12 +69,13 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\bhaem", "hem"),
         (r"\brenal sinus (?=cysts?\b)", "parapelvic "),
         (r"\bfrom peripheral nodules\b", "from peripheral nodular enhancement"),
-        (r"\b(left|right)[- ]sided (?=one\b)", r"\1 "),
+        (r"[- ]sided (?=one\b)", " "),
         (r"\bin (?:the above|that|this|the same|the given) order\b", "respectively"),
         (r"\bof mixed (?:internal )?texture\b", "heterogeneous"),
         # segments without the word: "in IVa", "(VIII)", "VI: 29 mm", "V (11 mm)"
         (r"\((?=(?:i{1,3}|iv[ab]?|vi{0,3})\))", "(segment "),
-        (rf"(?:(?<=\bin )|(?<=^))(?={_ROMAN}(?:[,:;.] ?| \(\d| (?:and|but)\b|$))", _before_segment),
+        (rf"\bin (?={_ROMAN}{_AFTER_ROMAN})", "in segment "),
+        (rf"^(?={_ROMAN}{_AFTER_ROMAN})", "segment "),
         (rf"(?<=[:,] )(?={_ROMAN} \(\d)", "segment "),
         (r"\b(?:similar|similarly|comparably) (?=(?:low|high) (?:density|attenuation)\b)", ""),
         (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m\b(?! ?[/x]))", ", previously "),
