@@ -1147,7 +1147,9 @@ class _Reader:
 
     def _marked(self, s: Sentence, context: Context) -> list[Lesion]:
         """The lesion whose mark a sentence begins with: *(A) does not enhance*."""
-        known = [x for x in self.recent if context.mark and x.mark == context.mark and not x.dropped]
+        if not context.mark:
+            return []
+        known = [x for x in self.recent if x.mark == context.mark and not x.dropped]
         begins = context.conclusion or (s.tokens[:1] and s.tokens[0] in _LINKS | {"does"})
         return known if len(known) == 1 and not s.sizes and begins else []
 

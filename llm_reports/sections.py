@@ -81,7 +81,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 if kind != "place":
                     context.label = ""
                 sentence = sentence[match.end() :]
-            if not (mark or context.conclusion) and leading_mark(sentence):  # "Liver: 1) segment 8, 12 mm"
+            if ")" in sentence[:4] and not (mark or context.conclusion) and leading_mark(sentence):  # "Liver: 1) segment 8, 12 mm"
                 mark, sentence = leading_mark(sentence), _NUMBERING.sub("", sentence)
             context.aside, context.mark = aside, mark
             if sentence:

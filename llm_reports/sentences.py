@@ -820,6 +820,7 @@ def _is_former(s: Sentence, st: Statement) -> bool:
 _FORMERLY = words("previously formerly")
 _NOW_DIFFERENT = words("now presently currently lost becomes today")
 _LOSING = words("lost losing")
+_CHANGES = _FORMERLY | _LOSING
 _OWN = words("its their the any all")
 
 
@@ -1731,7 +1732,9 @@ class Sentence:
         )
         # the first value that a report states counts
         shown = (_bright_after_contrast(self, _in_phase(self, st)) for st in read)
-        self.statements = sorted((_of_lost(self, _turned(st)) for st in shown), key=lambda st: st.start)
+        self.statements = sorted(map(_turned, shown), key=lambda st: st.start)
+        if not _CHANGES.isdisjoint(self.tokens):
+            self.statements = [_of_lost(self, st) for st in self.statements if not _is_former(self, st)]
         past = {(st.field, st.value) for st in self.statements if st.negated and self._is_no_longer(st)}
         self.statements = [st for st in self.statements if st.negated or (st.field, st.value) not in past]
         self.sizes = _sizes(self)
@@ -1760,7 +1763,6 @@ class Sentence:
 
 
 _NOT_OF_LESION = (
-    _is_former,
     _is_unassessed,
     _of_other_imaging,
     _inside_areas,

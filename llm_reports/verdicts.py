@@ -219,5 +219,5 @@ def marks_in(text: str) -> list[str]:
 
 def leading_mark(numbering: str) -> str:
     """The number or letter of a line of a list: *#2*, *b)*, *(3)*."""
-    match = _LEADING_MARK.match(numbering)
+    match = _LEADING_MARK.match(numbering) if numbering[:1] == "#" or ")" in numbering[:4] else None
     return (match.group(1) or match.group(2)).lower() if match else ""
