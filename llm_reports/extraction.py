@@ -470,6 +470,9 @@ class _Reader:
         ``None``: it names none of the lesions told of, and is to be read as any other sentence.
         """
         text, live = s.text, [x for x in self.recent if not x.dropped]
+        if context.conclusion and not any(x.mark for x in live):  # "lesion 2", where none was numbered
+            for i, lesion in enumerate(live):
+                lesion.mark = str(i + 1)
         named = {st.field for st in s.statements if not (st.field == "pathology" and st.negated)}
         if "pathology" not in named or context.skipped or not live:
             return None
@@ -928,6 +931,11 @@ class _Reader:
             hosts = {p.organ for p in places if p.explicit and p.organ in HOSTS}
             if hosts and not loose.sizes and s.tokens[0] not in _POINTING:  # "coarse calcifications in the pancreas"
                 targets = [x for x in targets if x.organ is None or x.organ in hosts]
+            for st in loose.statements if not loose.sizes else ():
+                elsewhere = self._placed_elsewhere(s, st, targets)
+                if elsewhere:
+                    elsewhere.add(Facts(statements=[st], uncertain=True), s.text)
+                    loose.statements = [x for x in loose.statements if x is not st]
             for lesion in targets:
                 lesion.organ = lesion.organ or organ_of(places)
                 location = location_in(s, 0, len(s.tokens), lesion.organ)
@@ -955,6 +963,14 @@ class _Reader:
                     lesion.diagnoses = [d for d in rest if d not in lesion.diagnoses] + lesion.diagnoses
                 lesion.doubted = doubted and not lesion.diagnoses
                 lesion.add(Facts(diagnoses=rest, uncertain=True), s.text)
+
+    def _placed_elsewhere(self, s: Sentence, st: Statement, targets: Sequence[Lesion]) -> Lesion | None:
+        """The lesion where a sentence places a property: *calcification is present in segment 4 and absent in 7*."""
+        end = next((i for i in range(st.end, len(s.tokens)) if s.tokens[i] in ("and", "but", ";")), len(s.tokens))
+        organ = targets[-1].organ if targets else self.organ
+        place = location_in(s, st.end, end, organ)
+        found = [x for x in self.recent if place and x.organ == organ and not x.dropped and x.location.equals(place)]
+        return found[0] if len(found) == 1 and all(x.location.contradicts(place) for x in targets) else None
 
     def _name_primary(self, s: Sentence) -> None:
         """*Metastatic RCC*, *given the RCC*: the one kidney lesion without a diagnosis is the RCC."""
@@ -1225,7 +1241,7 @@ class _Reader:
         likely = [x for x in fitting if not (x.called == "cyst" and pathology in solid)]
         fitting = likely or fitting
         spoken = [x for x in targets if x.organ not in HOSTS]
-        if spoken and len(spoken) == len(targets) and organ is None and pathology == "metastasis":
+        if spoken and len(spoken) == len(targets) and organ is None and pathology in ("metastasis", "adenoma"):
             return spoken  # "left adrenal nodule; suspicious for metastasis of the renal cell carcinoma"
         fitting = [x for x in fitting if x.organ in HOSTS] or fitting
         targets = [x for x in targets if x in fitting] or targets

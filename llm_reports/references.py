@@ -223,6 +223,12 @@ def clauses_of(sentence: str) -> Iterator[str]:
         yield from (in_phase.group() + clause for clause in clauses_of(sentence[in_phase.end() :]))
         return
     sentence = completed(sentence)
+    last = _OBJECT.search(sentence)
+    parted = last and _LAST_CLAUSE.match(sentence[: last.start()])
+    if parted:  # "both enhance, but washout is restricted to the right one"
+        yield from clauses_of(parted.group(1))
+        yield sentence[parted.end() :]
+        return
     sentence = _ELLIPSIS.sub(r"; the \g<subject> is ", sentence) if _OF_ONE.match(sentence) else sentence
     sentence = _LEAD.sub("", sentence)
     if "; the " in sentence or _NUMBERED_NEXT.search(sentence):
@@ -271,6 +277,9 @@ _OBJECT = re.compile(
     r"(?P<which>left|right|upper|lower|larger|smaller) ones?)[.,;]?$",
     re.IGNORECASE,
 )
+
+
+_LAST_CLAUSE = re.compile(r"(.*), (?:and|but|while|whereas) (?=\w+ (?:\w+ )?(?:is|are)\b)", re.IGNORECASE)
 
 
 def reference_of(clause: str) -> Reference | None:
