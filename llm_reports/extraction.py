@@ -379,11 +379,7 @@ class _Reader:
             return
         for clause in (item for part in clauses_of(whole) for item in _by_segment(part)):
             s = s if clause == text else Sentence(clause)
-            listed = _diagnoses_apart(clause, s) if not context.skipped else []
-            for part in listed:
-                self._read(part, Sentence(part), text, replace(context, conclusion=True))
-            if not listed:
-                self._read(clause, s, text, context)
+            self._read(clause, s, text, context)
 
     def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
         """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
@@ -417,8 +413,8 @@ class _Reader:
         if context.label:
             self._read_label(context.label)
         elif context.mark and not context.conclusion:
-            named = [p.organ for p in places_of(s) if p.explicit and not p.reference and p.start < 2]
-            self.organ = next((organ for organ in named if organ in HOSTS), self.organ)
+            organs = [p.organ for p in places_of(s) if p.explicit and not p.reference and p.start < 2]
+            self.organ = next((organ for organ in organs if organ in HOSTS), self.organ)
         self.hint = _hinted(s) or self.hint
         counted = any(x.plural and x.members < x.count for x in self.recent)
         labelled = self.organ if context.label not in ("", self.label) and self.organ in HOSTS else None
@@ -503,7 +499,7 @@ class _Reader:
         return left
 
     def _tells_which(self, s: Sentence, verdicts: Sequence[Verdict], live: Sequence[Lesion]) -> bool:
-        """Whether a sentence among the findings tells which lesions are what: *the former is a cyst, the latter ...*."""
+        """Whether a sentence among the findings tells what lesions are: *the former is a cyst, the latter ...*."""
         pointed = all(n.marks or n.rank for v in verdicts for n in v.named)
         return pointed or (len(verdicts) > 1 and all(self._is_of_one(s, v, live) for v in verdicts))
 
@@ -1304,7 +1300,10 @@ class _Reader:
 def _pronounce(s: Sentence, verdict: Verdict, lesions: Sequence[Lesion], text: str) -> None:
     """Give a verdict to its lesions, and what else it says to a single one: *a calcified PNET of the tail*."""
     exact = _is_exact(s, verdict)
-    said = [st for st in s.statements if verdict.start <= st.start < verdict.end and st.field != "pathology"]
+    within = [st for st in s.statements if verdict.start <= st.start < verdict.end]
+    said = [st for st in within if st.field != "pathology"]
+    if any((st.field, st.value, st.negated) == ("pathology", "cyst", False) for st in within):
+        said.append(Statement("composition", "cystic", verdict.start, verdict.end, False))  # "a cyst, probably an IPMN"
     for lesion in lesions:
         if exact and lesion.of_all in lesion.diagnoses:
             lesion.diagnoses.remove(lesion.of_all)
@@ -1446,7 +1445,8 @@ _FORM = re.compile(
     re.IGNORECASE,
 )
 _EARLIER = re.compile(
-    r"^(?:was (?:avid|hyper|hypo|iso)|(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
+    r"^(?:was (?:avid|hyper|hypo|iso)|"
+    r"(?:compared to )?(?:in|on|at) (?:(?:review|comparison) (?:of|with) )?(?:the |that |an? |his |her )?"
     r"(?:previous|prior|last|earlier|preceding|outside|initial|baseline|"
     r"former|old) (?:\w+ ){0,2}?(?:ct|mri|mr|scan|study|examination|exam|ultrasound|us|investigation|imaging|images)\b|"
     r"(?:in|on|at) (?:\w+ )?(?:19|20)\d\d\b|previously|formerly|initially|at (?:baseline|that time)|"
@@ -1488,26 +1488,7 @@ def _is_title(text: str) -> bool:
     return all(st.field == "pathology" for st in Sentence(text).statements)
 
 
-_LIST = re.compile(r"[,;] (?:and )?| and ")
 _LIST_VERBS = words("is are was were shows show has have there measures enhances contains")
-
-
-def _diagnoses_apart(clause: str, s: Sentence) -> list[str]:
-    """The items of a list of diagnoses, each with its place: *cyst in segment 3, metastasis in segment 8*."""
-    if not _LIST.search(clause) or len(clause) > 300:
-        return []
-    named = [h for h in s.hits if pathology_of(h)]
-    if len(named) < 2 or s.sizes or _LIST_VERBS & set(s.tokens) or history_tokens(s):
-        return []
-    items: list[str] = []
-    for part in _LIST.split(clause):
-        if _is_placed_diagnosis(part):
-            items.append(part)
-        elif items:
-            items[-1] += f", {part}"
-        else:
-            return []
-    return items if len(items) > 1 else []
 
 
 _SEGMENT_ITEM = re.compile(r"[,;] (?=(?:s|seg\.? ?|segment )(?:[1-8][ab]?|[iv]+)\b)", re.IGNORECASE)
@@ -1519,15 +1500,6 @@ def _by_segment(clause: str) -> list[str]:
     items = _SEGMENT_ITEM.split(clause)
     listed = len(items) > 1 and all(_SIZED.search(item) and len(item.split()) < 10 for item in items)
     return items if listed and ":" not in clause and not _LIST_VERBS & set(clause.lower().split()) else [clause]
-
-
-def _is_placed_diagnosis(text: str) -> bool:
-    s = Sentence(text)
-    named = [h for h in s.hits if pathology_of(h) and not s.is_negated(h)]
-    placed = any(h.has("organ", "site") and h.name("organ") in (None, *HOSTS) for h in s.hits)
-    placed = placed or s.tokens[-3:] in (["on", "the", "left"], ["on", "the", "right"])
-    others = any(h.has("other", "artifact") for h in s.hits)
-    return len(named) == 1 and placed and not others and not any(c.has("diagnosis") for c in s.cues)
 
 
 _LESION_PARTS = words("capsule pseudocapsule septa septum septation septations scar wall")

@@ -272,7 +272,9 @@ def _of_a_year(s: Sentence) -> set[int]:
 
 
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_TREATED = re.compile(r"\btreated (?:by|with) (?:\w+ ){0,2}?(?:\w+ectomy|resection|enucleation|surgery)\b|\b(?:resected|enucleated) ,")
+_TREATED = re.compile(
+    r"\btreated (?:by|with) (?:\w+ ){0,2}?(?:\w+ectomy|resection|enucleation|surgery)\b|\b(?:resected|enucleated) ,"
+)
 _OPERATED = words("operated resected removed excised enucleated")
 _THOUGHT = words("thought believed considered described suspected")
 _ELSEWHERE = words("ultrasound us mri outside prior previous sonography earlier")

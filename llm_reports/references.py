@@ -171,7 +171,8 @@ def with_noun(clause: str, noun: str) -> str:
 
 _ALL_BUT = re.compile(
     r"(?:\b(?:in|of|for) )?\b(?:all|each)(?: of them| lesions)?,? (?:but|except(?: for)?) "
-    r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)(?=[,.;]|$| (?:is|are|has|have|shows?|(?:hyper)?enhances?|do|does|contains?|demonstrates?|wash)\b)",
+    r"(?P<excepted>(?:the|that|lesions?) [^,.;]+?)"
+    r"(?=[,.;]|$| (?:is|are|has|have|shows?|(?:hyper)?enhances?|do|does|contains?|demonstrates?|wash)\b)",
     re.IGNORECASE,
 )
 

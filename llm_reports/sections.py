@@ -15,11 +15,13 @@ from .verdicts import leading_mark
 _SKIPPED_SECTIONS = re.compile(
     r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|"
     r"contrast(?! (?:medium )?(?:enhancement|behaviou?r|uptake|dynamics|pattern|kinetics))|dose|"
-    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient|surveillance|(?:dr\.? )?request)",
+    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient|"
+    r"surveillance|(?:dr\.? )?request)",
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
-    r"(?:impression|impr?$|concl?$|dx$|conclusion|opinion|summary|assessment|interpretation|bottom line|result|comments?$)",
+    r"(?:impression|in (?:conclusion|summary)|impr?$|concl?$|dx$|conclusion|opinion|summary|assessment|"
+    r"interpretation|bottom line|result|comments?$)",
     re.IGNORECASE,
 )
 _FINDINGS = re.compile(r"(?:findings?|report|description|ct\b|abdomen|observations?)\b", re.IGNORECASE)
@@ -81,7 +83,9 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 if kind != "place":
                     context.label = ""
                 sentence = sentence[match.end() :]
-            if ")" in sentence[:4] and not (mark or context.conclusion) and leading_mark(sentence):  # "Liver: 1) segment 8, 12 mm"
+            if (
+                ")" in sentence[:4] and not (mark or context.conclusion) and leading_mark(sentence)
+            ):  # "Liver: 1) segment 8, 12 mm"
                 mark, sentence = leading_mark(sentence), _NUMBERING.sub("", sentence)
             context.aside, context.mark = aside, mark
             if sentence:

@@ -206,7 +206,8 @@ def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:
 
 
 _MARK = re.compile(
-    r"(?:^L(?P<short>[1-9])\b|\b(?i:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b(?!\.\d| ?[cm]m)|(?P<number>#[1-9])\b|"
+    r"(?:^L(?P<short>[1-9])\b|\b(?i:lesion|mass|nodule|tumou?r|cyst) (?P<named>[A-H]|[1-9])\b(?!\.\d| ?[cm]m)|"
+    r"(?P<number>#[1-9])\b|"
     r"(?<![\w.])\((?P<letter>[A-Ha-h1-9])\) |(?:^|[,;:] )(?P<item>[1-9])\) )"
 )
 _LEADING_MARK = re.compile(r"\s*(?:#([1-9])[.):,]?|\(?([a-h1-9])\))\s", re.IGNORECASE)
