@@ -966,7 +966,7 @@ class _Reader:
         organ = targets[-1].organ if targets else self.organ
         place = location_in(s, st.end, end, organ)
         found = [x for x in self.recent if place and x.organ == organ and not x.dropped and x.location.equals(place)]
-        return found[0] if len(found) == 1 and all(x.location.contradicts(place) for x in targets) else None
+        return found[0] if len(found) == 1 and any(x.location.contradicts(place) for x in targets) else None
 
     def _name_primary(self, s: Sentence) -> None:
         """*Metastatic RCC*, *given the RCC*: the one kidney lesion without a diagnosis is the RCC."""

@@ -152,6 +152,8 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
             break
         if alone and tokens[i] == "previously" and tokens[i + 1] in _TOLD and not _CHANGED & set(tokens):
             break  # "the previously described 19 mm lesion is stable"
+        if alone and i + 1 < at and tokens[i] in _FORMERLY and tokens[at + 1 : at + 2] in _OF_LESION:
+            break  # "the formerly hypervascular 19 mm lesion"
         if tokens[i] in _PRIOR_BEFORE and tokens[i - 1] != "as":  # "the same size as before (9 mm)"
             return True
     if tokens[at - 2 : at] in (["instead", "of"], ["rather", "than"]) and tokens[at - 3 : at - 2][:1] != ["@"]:
@@ -173,6 +175,7 @@ def _is_prior(tokens: Sequence[str], at: int) -> bool:
     return follow[0] not in ("in", "on") or any(_is_year(t) or t in ("prior", "previous", "last") for t in follow[1:])
 
 
+_OF_LESION = (["lesion"], ["mass"], ["nodule"], ["metastasis"], ["tumor"])
 _CHANGED = words("decreased increased grown shrunk shrunken regressed enlarged progressed reduced smaller larger")
 _OF_ANOTHER_CLAUSE = words("and but while whereas , ;")
 _TOLD = words("described seen noted known reported demonstrated identified mentioned documented")

@@ -486,6 +486,48 @@ def test_reports(report: str, expected: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("report", "expected"),
     [
+        # conclusions on several lesions
+        ("Liver: hypodense lesions of 14 mm in segment 2, 22 mm in segment 5 and 31 mm in segment 8.\nConclusion: segments 5 and 8 metastases, segment 2 cyst.", [{**HEPATIC, **CYST, "attenuation": "hypo", "size_mm": 14.0}, {**HEPATIC, "attenuation": "hypo", "pathology": "metastasis", "size_mm": 22.0}, {**HEPATIC, "attenuation": "hypo", "pathology": "metastasis", "size_mm": 31.0}]),
+        ("Liver: 12 mm lesion in segment 2 and 15 mm lesion in segment 7.\nConclusion: hemangioma S2 and FNH S7.", [{**HEPATIC, "pathology": "hemangioma", "size_mm": 12.0}, {**HEPATIC, "pathology": "FNH", "size_mm": 15.0}]),
+        ("Liver: 12 mm lesion in segment 4a and 15 mm lesion in segment 7.\nConclusion:\nSegment 7: cyst. Segment 4: metastasis.", [{**HEPATIC, "pathology": "metastasis", "size_mm": 12.0}, {**HEPATIC, **CYST, "size_mm": 15.0}]),
+        ("Pancreas: 12 mm lesion of the head and 27 mm lesion of the tail. Liver: 9 mm lesion in segment 6.\nImpression: neuroendocrine tumor of the head with a liver metastasis. The tail lesion is a cyst.", [{**PANCREATIC, "pathology": "PNET", "size_mm": 12.0}, {**PANCREATIC, **CYST, "size_mm": 27.0}, {**HEPATIC, "pathology": "metastasis", "size_mm": 9.0}]),
+        ("Liver metastases: 20 mm in segment 3.\nLeft renal lesion of 18 mm.\nImpression: hepatic metastases and left renal cyst, probably benign.", [{**HEPATIC, "pathology": "metastasis", "size_mm": 20.0}, {**RENAL, **CYST, "size_mm": 18.0}]),
+        ("Pancreas: 14 mm lesion in the neck. Liver: 8 mm lesion in segment 6.\nImpression: pancreatic neck cyst, most likely IPMN. Hepatic cyst.", [{**PANCREATIC, "composition": "cystic", "pathology": "IPMN", "size_mm": 14.0}, {**HEPATIC, **CYST, "size_mm": 8.0}]),
+        ("Bladder: 28 mm mass. Left kidney: 19 mm cyst.\nImpression: Bladder tumor, urothelial carcinoma likely.", [{**RENAL, **CYST, "size_mm": 19.0}]),
+        # marks, ranks and sides instead of places
+        ("Right kidney: #1 upper pole, 19 mm, homogeneous. #2 lower pole, 33 mm, solid.\nImpression: #1 cyst. #2 RCC.", [{**RENAL, **CYST, "texture": "homogeneous", "size_mm": 19.0}, {**RENAL, "composition": "solid", "pathology": "RCC", "size_mm": 33.0}]),
+        ("Liver lesion A in segment 3, 12 mm. Liver lesion B in segment 7, 25 mm. Conclusion: A is a cyst, B is a hemangioma.", [{**HEPATIC, **CYST, "size_mm": 12.0}, {**HEPATIC, "pathology": "hemangioma", "size_mm": 25.0}]),
+        ("Two liver lesions: segment 3, 11 mm, and segment 6, 24 mm. The former is a cyst, the latter a metastasis.", [{**HEPATIC, **CYST, "size_mm": 11.0}, {**HEPATIC, "pathology": "metastasis", "size_mm": 24.0}]),
+        ("A 31 mm mass in the right kidney and a 22 mm mass in the left kidney. RCC is likely on the right, oncocytoma on the left.", [{**RENAL, "pathology": "RCC", "size_mm": 31.0}, {**RENAL, "pathology": "oncocytoma", "size_mm": 22.0}]),
+        # what is not clear is left out, or goes to the one that it suits
+        ("Liver: 12 mm lesion in segment 3 and 15 mm lesion in segment 3.\nConclusion: segment 3 metastasis.", [{**HEPATIC, "size_mm": 12.0}, {**HEPATIC, "size_mm": 15.0}]),
+        ("Left kidney: 12 mm nonenhancing lesion and 30 mm solid lesion.\nConclusion: RCC of the left kidney.", [{**RENAL, "enhancement": "none", "size_mm": 12.0}, {**RENAL, "composition": "solid", "pathology": "RCC", "size_mm": 30.0}]),
+        # subsets
+        ("The liver contains lesions of 10 mm in segment 2, 15 mm in segment 5 and 21 mm in segment 7. Rim enhancement is seen in all but the segment 5 lesion.", [{**HEPATIC, "enhancement": "rim", "size_mm": 10.0}, {**HEPATIC, "size_mm": 15.0}, {**HEPATIC, "enhancement": "rim", "size_mm": 21.0}]),
+        ("Liver: three lesions. The largest, in segment 4, measures 31 mm and shows washout. The other two, in segments 6 (9 mm) and 8 (12 mm), are hypodense.", [{**HEPATIC, "enhancement": "washout", "size_mm": 31.0}, {**HEPATIC, "attenuation": "hypo", "size_mm": 9.0}, {**HEPATIC, "attenuation": "hypo", "size_mm": 12.0}]),
+        ("Kidneys: right upper pole 21 mm, left upper pole 12 mm and left lower pole 34 mm masses. The right upper pole and left lower pole masses are homogeneous.", [{**RENAL, "texture": "homogeneous", "size_mm": 21.0}, {**RENAL, "size_mm": 12.0}, {**RENAL, "texture": "homogeneous", "size_mm": 34.0}]),
+        ("Two renal masses, 30 mm in the right kidney and 40 mm in the left. Both are solid, but washout is restricted to the right one.", [{**RENAL, "enhancement": "washout", "composition": "solid", "size_mm": 30.0}, {**RENAL, "composition": "solid", "size_mm": 40.0}]),
+        ("Liver: 20 mm lesion in segment 4 and 30 mm lesion in segment 7. Calcification is present in segment 4 and absent in segment 7.", [{**HEPATIC, "composition": "calcified", "size_mm": 20.0}, {**HEPATIC, "size_mm": 30.0}]),
+        ("The pancreatic head lesion (20 mm) enhances avidly. The tail lesion (9 mm) is a cyst and does not.", [{**PANCREATIC, "enhancement": "hyper", "size_mm": 20.0}, {**PANCREATIC, **CYST, "enhancement": "none", "size_mm": 9.0}]),
+        # compared with another lesion
+        ("Lesion 1 (liver segment 5, 30 mm): hypodense, washout. Lesion 2 (liver segment 8, 12 mm): as lesion 1, except that washout is lacking.", [{**HEPATIC, "attenuation": "hypo", "enhancement": "washout", "size_mm": 30.0}, {**HEPATIC, "attenuation": "hypo", "size_mm": 12.0}]),
+        ("Left renal mass of 5 cm, solid. Pancreatic tail: 12 mm nodule, which enhances as intensely as the renal mass.", [{**RENAL, "composition": "solid", "size_mm": 50.0}, {**PANCREATIC, "enhancement": "hyper", "size_mm": 12.0}]),
+        ("Right renal lesion of 2 cm and left renal lesion of 3 cm. Left adrenal nodule of 15 mm: suspicious for metastasis of the renal cell carcinoma.", [{**RENAL, "size_mm": 20.0}, {**RENAL, "size_mm": 30.0}]),
+        # then and now
+        ("The formerly hypervascular 20 mm lesion in segment 5 has lost its arterial enhancement and is now hypodense.", [{**HEPATIC, "attenuation": "hypo", "size_mm": 20.0}]),
+        ("Pancreatic body mass 24 mm / 31 mm, hypodense.", [{**PANCREATIC, "attenuation": "hypo", "size_mm": 24.0}]),
+        ("The mass in the pancreatic body is now 34 mm, having been 41 mm.", [{**PANCREATIC, "size_mm": 34.0}]),
+        ("Liver mass in segment 7 of thirty-four millimetres.", [{**HEPATIC, "size_mm": 34.0}]),
+        ("RCC, right nephrectomy 2016. Left kidney: 12 mm lesion.", [{**RENAL, "size_mm": 12.0}]),
+    ],
+)  # fmt: skip
+def test_values_go_to_the_lesion_that_they_are_said_of(report: str, expected: list[dict[str, Any]]) -> None:
+    assert lesions(report) == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
         # a nodule of a cyst is no lesion of its own
         ("A 45 mm cystic lesion of the liver. A nodule of 9 mm in its wall enhances.", [{**HEPATIC, "composition": "mixed", "size_mm": 45.0}]),
         ("Left renal cystic mass 38 mm with thick septa. There are enhancing nodules.", [{**RENAL, "composition": "mixed", "size_mm": 38.0}]),
