@@ -36,6 +36,8 @@ FILES = {
     "development20": "a",
     "development21": "b",
     "development22": "c",
+    "development23": "f",
+    "development24": "l",
     "phrases": "h",
 }
 ORGANS = {"liver", "pancreas", "kidney"}
@@ -69,7 +71,7 @@ TAGS = {
     "caps",
     *(field for field in VALUES if field != "organ"),  # what a phrase of phrases.jsonl tests
 }
-NUMERALS = {"two": "2", "four": "4"}
+NUMERALS = {"two": "2", "four": "4", "eleven": "11", "nineteen": "19", "thirty-two": "32"}
 HARD_CASES = {
     "negation": 40,
     "uncertainty": 40,
@@ -105,7 +107,8 @@ def test_every_line_is_an_entry_with_known_fields(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_lesion_holds_known_values_and_a_size_its_report_names(name: str) -> None:
     for entry in entries(name):
-        figures = re.sub(r"\b(?:two|four)\b", lambda m: NUMERALS[m.group()], entry["report"])  # a dictated size
+        dictated = rf"\b(?<!-)(?:{'|'.join(NUMERALS)})\b"
+        figures = re.sub(dictated, lambda m: NUMERALS[m.group()], entry["report"])
         figures = figures.replace(" point ", ".").replace(" and a half ", ".5 ")
         said = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", figures)}
         sizes = said | {round(10 * number, 3) for number in said}
