@@ -227,6 +227,8 @@ def test_words_of_their_own_are_left_alone(word: str) -> None:
         ("development20", 160, 0.98, 0.90, 0.03),
         ("development21", 100, 0.97, 0.94, 0.05),
         ("development22", 100, 0.96, 0.94, 0.03),
+        ("development23", 100, 0.98, 0.94, 0.03),
+        ("development24", 100, 0.97, 0.95, 0.02),
         ("phrases", 1415, 0.99, 0.98, 0.01),
     ],
 )
