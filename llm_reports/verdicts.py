@@ -18,6 +18,7 @@ from .sentences import Hit, Sentence
 _DIVIDING = frozenset(",;()") | words("and with while whereas but plus as +")
 _ALTERNATIVE = words("or vs versus over than /")
 _SEGMENT_WORDS = words("segment segments seg segs segm")
+_DENYING = words("no not nor without except neither")
 _MARKED = words("l lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
 _MARKS = frozenset((*"abcdefgh", *map(str, range(1, 10))))
 _AFTER_MARK = words("is are was = : - probably likely presumably represents being and most")
@@ -70,8 +71,9 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
         naming = _naming(s, part, marks)
         named = _names(s, naming)
         if part.diagnosis is None:
-            if any(h.has("lesion") and s.is_negated(h) for h in s.hits if part.start <= h.start < part.end):
-                waiting = []  # "segment 8 no viable tumor"
+            denied = any(h.has("lesion") and s.is_negated(h) for h in s.hits if part.start <= h.start < part.end)
+            if denied or _DENYING & set(s.tokens[part.start : part.end]):
+                waiting = []  # "segment 8 no viable tumor", "HCC in segment 6, not in segment 2"
             elif named and found and not waiting and _goes_on(s, found[-1], part):
                 found[-1] = found[-1]._replace(named=(*found[-1].named, naming), end=part.end)
             elif named:

@@ -504,6 +504,7 @@ def test_reports(report: str, expected: list[dict[str, Any]]) -> None:
         # what is not clear is left out, or goes to the one that it suits
         ("Liver: 12 mm lesion in segment 3 and 15 mm lesion in segment 3.\nConclusion: segment 3 metastasis.", [{**HEPATIC, "size_mm": 12.0}, {**HEPATIC, "size_mm": 15.0}]),
         ("Left kidney: 12 mm nonenhancing lesion and 30 mm solid lesion.\nConclusion: RCC of the left kidney.", [{**RENAL, "enhancement": "none", "size_mm": 12.0}, {**RENAL, "composition": "solid", "pathology": "RCC", "size_mm": 30.0}]),
+        ("Liver: 4 cm mass in segment 6 and 1 cm lesion in segment 2.\nImpression: HCC in segment 6, not in segment 2.", [{**HEPATIC, "pathology": "HCC", "size_mm": 40.0}, {**HEPATIC, "size_mm": 10.0}]),
         # subsets
         ("The liver contains lesions of 10 mm in segment 2, 15 mm in segment 5 and 21 mm in segment 7. Rim enhancement is seen in all but the segment 5 lesion.", [{**HEPATIC, "enhancement": "rim", "size_mm": 10.0}, {**HEPATIC, "size_mm": 15.0}, {**HEPATIC, "enhancement": "rim", "size_mm": 21.0}]),
         ("Liver: three lesions. The largest, in segment 4, measures 31 mm and shows washout. The other two, in segments 6 (9 mm) and 8 (12 mm), are hypodense.", [{**HEPATIC, "enhancement": "washout", "size_mm": 31.0}, {**HEPATIC, "attenuation": "hypo", "size_mm": 9.0}, {**HEPATIC, "attenuation": "hypo", "size_mm": 12.0}]),
