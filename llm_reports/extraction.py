@@ -962,7 +962,10 @@ class _Reader:
 
     def _placed_elsewhere(self, s: Sentence, st: Statement, targets: Sequence[Lesion]) -> Lesion | None:
         """The lesion where a sentence places a property: *calcification is present in segment 4 and absent in 7*."""
-        end = next((i for i in range(st.end, len(s.tokens)) if s.tokens[i] in ("and", "but", ";")), len(s.tokens))
+        ends = (i for i in range(st.end, len(s.tokens)) if s.tokens[i] in ("and", "but", ";", "while", "whereas"))
+        end = next(ends, len(s.tokens))
+        if not {"in", "on", "around", "within"} & set(s.tokens[st.end : end]):
+            return None
         organ = targets[-1].organ if targets else self.organ
         place = location_in(s, st.end, end, organ)
         found = [x for x in self.recent if place and x.organ == organ and not x.dropped and x.location.equals(place)]

@@ -119,8 +119,18 @@ _OF_AN_ORGAN = re.compile(
 """What is said of an organ: *the left one bears a cyst, the right one is normal*."""
 
 
+_SIDED_SUBJECT = re.compile(rf"\bthe (?:left|right)(?:-sided)? (?:{_THINGS})\b", re.IGNORECASE)
+_OTHER_SIDE = re.compile(
+    r"(?<=[,;] )((?:and |but |while |whereas )?the (?:left|right)) (?=(?:does|is|has|shows|enhances)\b)"
+)
+
+
 def completed(sentence: str) -> str:
-    """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*."""
+    """The sentence with the words that a clause leaves out: *that in segment 7 [is] isodense*, *does not [enhance]*.
+
+    *The left mass enhances, the right [one] does not*.
+    """
+    sentence = _OTHER_SIDE.sub(r"\1 one ", sentence) if _SIDED_SUBJECT.search(sentence) else sentence
     sentence = _SOME_ONE.sub("a lesion ", sentence)
     sentence = _BUT_ONLY.sub("; ", sentence)
     sentence = _SHARED_NOUN.sub(r"\g<verb> \g<first> \g<noun>; \g<subject> has \g<second> \g<noun>", sentence)
@@ -275,7 +285,7 @@ _ONLY = re.compile(r"^only (?=the )", re.IGNORECASE)
 _END_OF_PLACE = re.compile(r"(?=\s)")
 _OBJECT = re.compile(
     rf",? (?:in|for|of|to|around|within|by) the (?:(?P<word>former|latter|first|second|third)(?: {_THINGS})?|"
-    r"(?P<which>left|right|upper|lower|larger|smaller) ones?)[.,;]?$",
+    r"(?P<which>left|right|upper|lower|larger|smaller) ones?)(?: only| alone)?[.,;]?$",
     re.IGNORECASE,
 )
 
