@@ -275,7 +275,6 @@ SAYINGS: dict[tuple[str, str], tuple[str, ...]] = {
         "rim|ring|rind|shell|border of vascular|vascularized|enhancing|viable|perfused tissue|parenchyma|tumor",
         f"{HAS} a thin|thick|thickened|faint|subtle|irregular|bright|peripheral|complete|incomplete? peripheral? "
         "rim|ring|halo",
-        "hyperdense|dense|hyperattenuating ring|halo",
         "rim|ring +",
         "enhances|enhance|enhancing|enhancement|filling from the? outside|periphery|edge|edges|margin|margins",
         "discontinuous|interrupted globular|nodular enhancement|uptake",

@@ -87,6 +87,9 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 ")" in sentence[:4] and not (mark or context.conclusion) and leading_mark(sentence)
             ):  # "Liver: 1) segment 8, 12 mm"
                 mark, sentence = leading_mark(sentence), _NUMBERING.sub("", sentence)
+            numbered = sentence[:1] != "#" and leading_mark(sentence).isdigit()
+            if context.conclusion and numbered and ")" not in sentence[3:]:
+                sentence = _NUMBERING.sub("", sentence)  # "Impression: 1) metastases"; but "1) IPMN 3) MCN"
             context.aside, context.mark = aside, mark
             if sentence:
                 yield sentence, context

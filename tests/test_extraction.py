@@ -501,6 +501,7 @@ def test_reports(report: str, expected: list[dict[str, Any]]) -> None:
         ("Liver lesion A in segment 3, 12 mm. Liver lesion B in segment 7, 25 mm. Conclusion: A is a cyst, B is a hemangioma.", [{**HEPATIC, **CYST, "size_mm": 12.0}, {**HEPATIC, "pathology": "hemangioma", "size_mm": 25.0}]),
         ("Two liver lesions: segment 3, 11 mm, and segment 6, 24 mm. The former is a cyst, the latter a metastasis.", [{**HEPATIC, **CYST, "size_mm": 11.0}, {**HEPATIC, "pathology": "metastasis", "size_mm": 24.0}]),
         ("A 31 mm mass in the right kidney and a 22 mm mass in the left kidney. RCC is likely on the right, oncocytoma on the left.", [{**RENAL, "pathology": "RCC", "size_mm": 31.0}, {**RENAL, "pathology": "oncocytoma", "size_mm": 22.0}]),
+        ("Liver: 1) 2 cm lesion in segment 4. 2) 3 cm lesion in segment 7. Kidneys: 1) 1 cm lesion right.\nImpression: 1) Liver metastases. 2) Renal cyst.", [{**HEPATIC, "pathology": "metastasis", "size_mm": 20.0}, {**HEPATIC, "pathology": "metastasis", "size_mm": 30.0}, {**RENAL, **CYST, "size_mm": 10.0}]),
         # what is not clear is left out, or goes to the one that it suits
         ("Liver: 12 mm lesion in segment 3 and 15 mm lesion in segment 3.\nConclusion: segment 3 metastasis.", [{**HEPATIC, "size_mm": 12.0}, {**HEPATIC, "size_mm": 15.0}]),
         ("Left kidney: 12 mm nonenhancing lesion and 30 mm solid lesion.\nConclusion: RCC of the left kidney.", [{**RENAL, "enhancement": "none", "size_mm": 12.0}, {**RENAL, "composition": "solid", "pathology": "RCC", "size_mm": 30.0}]),
