@@ -12,7 +12,8 @@ the project's own commands do the rest: ``textomorph benchmark`` of nnUNetTraine
 
 With ``--unseen`` every trainer trains once, on all ``--cases``, and is judged on so many further phantoms; the lesions
 to mine are those that the baseline misses in either half of the cases after it trained on the other. Runs with other
-``--trainers`` and another ``--table`` may go beside each other once the first has mined.
+``--trainers`` and another ``--table`` may go beside each other once the first has mined. Without a targeted trainer
+nothing is mined.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def main() -> None:
     common = ["textomorph", "benchmark", number, "-p", REDUCED, *schedule, *rule, "--overwrite", "--trainers"]
     mined, judged = (["--folds", "1", "2"], ["--folds", "0"]) if args.unseen else ([], [])
     trained = f"{BASELINE}_{args.epochs}epochs_{args.iterations}iterations"
-    if not (path.parent / "TextoMorphMissed").is_dir():
+    targeted = any("Targeted" in trainer for trainer in args.trainers)
+    if targeted and not (path.parent / "TextoMorphMissed").is_dir():
         run(environment, *common, BASELINE, *mined, "--out", str(args.out / "baseline"))
         run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained, *rule)
     run(environment, *common, BASELINE, *args.trainers, *judged, "--out", str(args.out / args.table))
