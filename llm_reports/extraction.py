@@ -1566,7 +1566,8 @@ def _name_of(s: Sentence, noun: Noun) -> str:
     """The number or letter of a lesion: *lesion 2*, *lesions 1 and 2*, *lesion (B)*; but *lesion 60 HU* has none."""
     after = s.tokens[noun.end : noun.end + 3]
     if is_plural(s, noun.hit):
-        return f"{after[0]} {after[2]}" if after[1:2] == ["and"] and {after[0], after[2]} <= _NAMES else ""
+        both = len(after) == 3 and after[1] == "and" and {after[0], after[2]} <= _NAMES
+        return f"{after[0]} {after[2]}" if both else ""
     if after[:1] == ["("] and after[2:] == [")"] and after[1] in _NAMES:
         return after[1]
     if after and after[0].isdigit() and len(after[0]) < 3 and after[1:2] != ["hu"]:

@@ -527,7 +527,7 @@ def _pronouns(s: Sentence, counted: bool) -> list[Hit]:
             any(is_lesion_noun(h) and h.end < i for h in s.hits) or s.tokens[i + 1] in (",", "measuring", "of", "with")
         )
         one_more = s.tokens[max(0, i - 3) : i] == ["there", "is", "a"] and s.tokens[i + 1] in (",", "in", "measuring")
-        one_more = one_more or (s.tokens[:i] == ["a"] and s.tokens[i + 1] == "," and s.tokens[i + 2] in ("in", "on"))
+        one_more = one_more or (s.tokens[:i] == ["a"] and s.tokens[i + 1 : i + 3] in ([",", "in"], [",", "on"]))
         if token in ("second", "third", "fourth") and one_more:  # "there is a third, 1 cm, in segment 2"
             found.append(Hit(i, i + 1, (lexicon.Term("lesion", "pronoun"),)))
             continue

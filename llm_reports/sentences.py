@@ -341,7 +341,8 @@ def _negated_tokens(s: Sentence) -> list[bool]:
             if i > 0 and (s.tokens[i] == "and" or joined):  # "it is hypodense and not seen on the arterial phase"
                 continue
             begins = {i for i, t in enumerate(s.tokens) if t in _RELATIVES}
-            if s.tokens[i] == ")" and "(" in s.tokens[:i]:  # "hemangioma features (puddling, fill-in) are missing"
+            # "hemangioma features (puddling, fill-in) are missing"
+            if i > 0 and s.tokens[i] == ")" and "(" in s.tokens[:i]:
                 opens = max(j for j in range(i) if s.tokens[j] == "(")
                 negated[opens:i] = [True] * (i - opens)
                 i = opens - 1
@@ -491,7 +492,7 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         between |= _OF_PROPERTY if tokens[cue.end - 1] == "any" else set()
         while at < len(tokens) - 1 and at not in starts and tokens[at] in between:
             at += 1
-        return starts[at].end if at in starts else at + 1
+        return starts[at].end if at in starts else min(at + 1, len(tokens))
     i = cue.end
     while i < len(tokens):
         token = tokens[i]
@@ -505,7 +506,8 @@ def _scope_end(tokens: Sequence[str], cue: Hit, starts: dict[int, Hit], stops: s
         if again and ends and tokens[min(i + 2, len(tokens) - 1)].endswith(_NOUN_ENDINGS):
             i += 1
             continue  # "absence of fat and of calcium"; but "free of enhancement and of cystic composition"
-        pair = tokens[cue.start] in ("free", "devoid") and (i + 2 >= len(tokens) or tokens[i + 2] in _PUNCTUATION)
+        pair = i + 2 == len(tokens) or bool(_PUNCTUATION & set(tokens[i + 2 : i + 3]))
+        pair = pair and tokens[cue.start] in ("free", "devoid")
         if token == "and" and pair and tokens[i + 1].endswith(_NOUN_ENDINGS):
             listed = True  # "free of enhancement and calcification"
         if token == "," and not (listed or _list_goes_on(tokens, i, stops)):

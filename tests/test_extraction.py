@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import sys
 import typing
 from pathlib import Path
@@ -603,8 +605,26 @@ def test_the_same_report_gives_the_same_lesions() -> None:
     assert extract_lesions(report) == extract_lesions(report)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(max_size=300) | st.lists(st.sampled_from("no lesion , . ; : ( ) 3 cm mm x - liver cyst not with and largest segment 4 two hypodense is".split()), max_size=40).map(" ".join))  # fmt: skip  # noqa: SIM905
+REPORTS = [
+    json.loads(line)["report"]
+    for path in sorted((Path(__file__).parent / "data" / "reports").glob("development*.jsonl"))
+    for line in path.read_text(encoding="utf-8").splitlines()
+]
+TOKENS = [re.findall(r"[\w'-]+|[^\w\s]|\n", report) for report in REPORTS]
+WORDS = sorted({token for tokens in TOKENS for token in tokens})
+
+
+@st.composite
+def scraps(draw: st.DrawFn) -> str:
+    """A run of a report's words, as they stand or shuffled."""
+    tokens = draw(st.sampled_from(TOKENS))
+    start = draw(st.integers(0, len(tokens) - 1))
+    run = tokens[start : start + draw(st.integers(1, 25))]
+    return " ".join(draw(st.permutations(run)) if draw(st.booleans()) else run)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.text(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | scraps())
 def test_any_text_is_read_without_error(text: str) -> None:
     extract_lesions(text)
     read_description(text)
