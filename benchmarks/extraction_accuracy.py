@@ -1,8 +1,9 @@
 """How well the offline extractor reads hand-written reports: precision, recall and F1 per descriptor.
 
     python benchmarks/extraction_accuracy.py tests/data/reports/development.jsonl [--verbose]
+    python benchmarks/extraction_accuracy.py tests/data/reports/test.jsonl tests/data/reports/test2.jsonl
 
-Each line of the file: ``{"id", "report", "lesions": [{"organ": ..., "attenuation": ..., ...}], "tags": [...]}``.
+Each line of a file: ``{"id", "report", "lesions": [{"organ": ..., "attenuation": ..., ...}], "tags": [...]}``.
 Extracted lesions are matched to true ones within a report, one to one, so that most descriptors are equal.
 
 *False statements*: over the reports tagged ``negation`` and those without a lesion, how often the extractor states
@@ -185,12 +186,12 @@ def read_truth(path: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("truth", type=Path)
+    parser.add_argument("truth", type=Path, nargs="+")
     parser.add_argument("--verbose", action="store_true", help="list every error")
     args = parser.parse_args()
-    listed = args.truth.with_name(f"{args.truth.stem}_negated.jsonl")
-    negated = {line["id"]: line["negated"] for line in read_truth(listed)} if listed.is_file() else {}
-    result = measure(read_truth(args.truth), negated)
+    listed = [path.with_name(f"{path.stem}_negated.jsonl") for path in args.truth]
+    negated = {line["id"]: line["negated"] for path in listed if path.is_file() for line in read_truth(path)}
+    result = measure([line for path in args.truth for line in read_truth(path)], negated)
     if args.verbose:
         print("\n".join(result.errors), "\n")
         print("read as affirmed:", *(result.misread or ["none"]), sep="\n    ")

@@ -14,6 +14,7 @@ from nnunet_textomorph.llm_reports import descriptors
 REPORTS = Path(__file__).parent / "data" / "reports"
 FILES = {
     "test": "t",
+    "test2": "tt",
     "development": "d",
     "development2": "e",
     "development3": "g",
@@ -110,7 +111,7 @@ def test_every_lesion_holds_known_values_and_a_size_its_report_names(name: str) 
         dictated = rf"\b(?<!-)(?:{'|'.join(NUMERALS)})\b"
         figures = re.sub(dictated, lambda m: NUMERALS[m.group()], entry["report"])
         figures = figures.replace(" point ", ".").replace(" and a half ", ".5 ")
-        said = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", figures)}
+        said = {float(number.replace(",", ".")) for number in re.findall(r"\d+(?:[.,]\d+)?", figures)}
         sizes = said | {round(10 * number, 3) for number in said}
         for lesion in entry["lesions"]:
             assert "organ" in lesion, entry["id"]
@@ -146,9 +147,10 @@ def test_the_set_is_large_and_hard_enough() -> None:
         assert values == {lesion[field] for entry in test for lesion in entry["lesions"] if field in lesion}, field
 
 
-def test_negated_statements_are_quoted_from_their_reports() -> None:
-    reports = {line["id"]: line["report"] for line in entries("test")}
-    negated = {line["id"]: line["negated"] for line in entries("test_negated")}
+@pytest.mark.parametrize("name", ["test", "test2"])
+def test_negated_statements_are_quoted_from_their_reports(name: str) -> None:
+    reports = {line["id"]: line["report"] for line in entries(name)}
+    negated = {line["id"]: line["negated"] for line in entries(f"{name}_negated")}
     assert list(negated) == list(reports)
     assert sum(map(len, negated.values())) >= 200
     for report, statements in negated.items():
