@@ -18,6 +18,7 @@ from .sentences import Hit, Sentence
 _DIVIDING = frozenset(",;()") | words("and with while whereas but plus as +")
 _ALTERNATIVE = words("or vs versus over than /")
 _SEGMENT_WORDS = words("segment segments seg segs segm")
+_WHERE = words("in within to")
 _DENYING = words("no not nor without except neither")
 _MARKED = words("l lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
 _MARKS = frozenset((*"abcdefgh", *map(str, range(1, 10))))
@@ -191,10 +192,10 @@ def _naming(s: Sentence, part: _Part, marks: frozenset[str]) -> Naming:
 
 
 def _is_origin(s: Sentence, part: _Part, at: int) -> bool:
-    """Whether an organ is where a metastasis comes from: *metastasis of the rectal carcinoma*."""
+    """Whether an organ is where a metastasis comes from: *metastasis of the rectal carcinoma*; not *in the liver*."""
     hit = part.diagnosis
     of = hit is not None and pathology_of(hit) == "metastasis" and s.tokens[hit.end : hit.end + 1] in (["of"], ["from"])
-    return of and hit is not None and at >= hit.end
+    return of and hit is not None and at >= hit.end and not _WHERE & set(s.tokens[hit.end : at])
 
 
 def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:

@@ -1091,3 +1091,9 @@ def test_a_rim_enhancing_calcified_focus_enhances_at_its_rim() -> None:
 def test_hyperdense_before_arterially_enhancing_is_the_density() -> None:
     assert read("A hyperattenuating arterially enhancing mass in the pancreas.")["attenuation"] == "hyper"
     assert "attenuation" not in read("The mass in the pancreas is hyperattenuating arterially.")
+
+
+def test_metastases_of_a_tumor_lie_in_each_organ_that_is_named() -> None:
+    findings = "New 19 mm lesion in the pancreatic tail. New 14 mm lesion in liver segment 7."
+    found = lesions(f"{findings} Impression: Metastases of RCC in pancreas and liver.")
+    assert [x.get("pathology") for x in found] == ["metastasis", "metastasis"]
