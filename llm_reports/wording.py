@@ -79,7 +79,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (rf"^(?={_ROMAN}(?:: ?\d| \(\d))", "segment "),
         (rf"(?<=[:,] )(?={_ROMAN} \(\d)", "segment "),
         (r"\b(?:similar|similarly|comparably) (?=(?:low|high) (?:density|attenuation)\b)", ""),
-        (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m\b(?! ?[/x]))", ", previously "),
+        (r"(?<=[cm]m) / (?=\d+(?:[.,]\d+)? ?[cm]m(?:[.,;)]|$))", ", previously "),
         (r"@", " at "),
         (r" & ", " and "),
         (r"\(([+-])\)", r"\1"),  # "washout (-)"

@@ -1097,3 +1097,8 @@ def test_metastases_of_a_tumor_lie_in_each_organ_that_is_named() -> None:
     findings = "New 19 mm lesion in the pancreatic tail. New 14 mm lesion in liver segment 7."
     found = lesions(f"{findings} Impression: Metastases of RCC in pancreas and liver.")
     assert [x.get("pathology") for x in found] == ["metastasis", "metastasis"]
+
+
+def test_two_diameters_before_the_noun_are_no_former_size() -> None:
+    assert [x["size_mm"] for x in lesions("Left kidney: 12 mm / 9 mm cyst.")] == [12.0]
+    assert [x["size_mm"] for x in lesions("Pancreatic head mass 29 mm / 35 mm. Hypodense.")] == [29.0]
