@@ -754,6 +754,8 @@ def _is_part_of_cyst(s: Sentence, noun: Noun, before: Sequence[Noun], in_cyst: b
     """
     if s.tokens[noun.end - 1] not in ("nodule", "nodules"):
         return False
+    if _is_carried_by_wall(s, noun):
+        return True
     whole = next((n for n in before if n.role == "lesion"), None)
     if whole is None and _is_in_wall(s, noun, in_cyst):
         return True
@@ -775,11 +777,14 @@ _CYST_WALLS = words("wall walls septum septa septation septations")
 _BODY_WALLS = words("abdominal chest bowel gastric duodenal gallbladder bladder vascular thoracic")
 
 
-def _is_in_wall(s: Sentence, noun: Noun, in_cyst: bool) -> bool:
-    """*A nodule of 9 mm in its wall*, *its wall bears a nodule*."""
+def _is_carried_by_wall(s: Sentence, noun: Noun) -> bool:
+    """*The upper one, 3 cm, is complex: its wall carries an enhancing nodule*."""
     carries = _CARRIES.search(" ".join(s.tokens[: noun.end]))
-    if carries and not {",", ";", ":"} & set(carries.group().split()):  # "..., its wall carries an enhancing nodule"
-        return True
+    return carries is not None and not {",", ";", ":"} & set(carries.group().split())
+
+
+def _is_in_wall(s: Sentence, noun: Noun, in_cyst: bool) -> bool:
+    """*A nodule of 9 mm in its wall*, *the wall bears a nodule*."""
     for i, token in enumerate(s.tokens):
         if token not in _CYST_WALLS or s.tokens[i - 1] in _BODY_WALLS or s.tokens[i + 1 : i + 2] == ["of"]:
             continue

@@ -1102,3 +1102,8 @@ def test_metastases_of_a_tumor_lie_in_each_organ_that_is_named() -> None:
 def test_two_diameters_before_the_noun_are_no_former_size() -> None:
     assert [x["size_mm"] for x in lesions("Left kidney: 12 mm / 9 mm cyst.")] == [12.0]
     assert [x["size_mm"] for x in lesions("Pancreatic head mass 29 mm / 35 mm. Hypodense.")] == [29.0]
+
+
+def test_a_nodule_that_the_wall_carries_is_no_lesion_beside_its_cyst() -> None:
+    report = "The upper pole cyst of the left kidney, 31 mm, is complex: its wall carries an enhancing nodule of 9 mm."
+    assert [(x["size_mm"], x["composition"]) for x in lesions(report)] == [(31.0, "mixed")]
