@@ -75,6 +75,8 @@ def is_reference(s: Sentence, hit: Hit, organ: str) -> bool:
         if token == "between" and hit.has("site"):  # "between segments 2 and 3"
             return False
         before = s.tokens[i - 1] if i else ""
+        if token == "to" and before in _SPREAD:
+            return False  # "with metastases to the liver"
         if token in ("infiltrating", "infiltrates") and s.tokens[i + 1] == "the":
             return True
         if token in _RELATIVE or (token == "with" and before in _COMPARED) or (token == "on" and before == "effect"):
@@ -93,6 +95,7 @@ def _is_tissue_of_body(s: Sentence, hit: Hit) -> bool:
     return s.tokens[hit.start] != "soft" or before in ("", "in", "of", "within", "the", "subcutaneous", "paraspinal")
 
 
+_SPREAD = words("metastasis metastases mets metastatic")
 _PLAIN_LESIONS = words("lesion lesions mass masses nodule nodules")
 _LESION_WORDS = frozenset(lexicon.LESION_NOUNS.split("|"))
 _ORIGINS = words("primary cancer carcinoma adenocarcinoma tumor tumour malignancy")

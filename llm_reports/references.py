@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .lexicon import words
 
 _ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3}
-LARGER = words("larger bigger greater largest biggest")
+LARGER = words("larger bigger greater largest biggest dominant")
 SMALLER = words("smaller lesser smallest")
 _REST = words("other others remaining")
 _PLACES = words("left right upper lower superior inferior")

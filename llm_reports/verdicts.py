@@ -26,7 +26,7 @@ _AFTER_MARK = words("is are was = : - probably likely presumably represents bein
 _SEVERAL_OF_RANK = re.compile(
     r"\bthe (?:(?:two|three|other) \w+|(?:first|last|larger|smaller|largest|smallest) (?:two|three)|\w+ (?:ones|two))\b"
 )
-_RANKS = words("former latter first second third fourth larger smaller largest smallest")
+_RANKS = words("former latter first second third fourth larger smaller largest smallest dominant")
 
 
 class Naming(NamedTuple):
@@ -79,6 +79,8 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
                 found[-1] = found[-1]._replace(named=(*found[-1].named, naming), end=part.end)
             elif named:
                 waiting.append(naming)
+            elif found and not waiting and found[-1].end >= part.start - 1 and _describes(s, found[-1], part):
+                found[-1] = found[-1]._replace(end=part.end)
             continue
         pathology = pathology_of(part.diagnosis) or ""
         if not named and not waiting and found and part.after in (",", "("):
@@ -98,8 +100,16 @@ def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
     """Whether a further place can be one more of the verdict's: *metastases S4 and S7*, after the diagnosis."""
     if part.after not in ("and", ",", "(") or _has_noun(s, part.start, part.end):
         return False
+    if "lr" in s.tokens[part.start : part.end]:  # "HCC in segment 3 and LR-3 in segment 6"
+        return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
     return verdict.plural or (bool(verdict.named) and _place_tokens(s, at.end, verdict.named[-1].end))
+
+
+def _describes(s: Sentence, verdict: Verdict, part: _Part) -> bool:
+    """Whether a part only says more of a verdict's lesion: *HCC with capsule and washout*."""
+    told = part.after == "with" or (part.after == "and" and "with" in s.tokens[verdict.start : part.start])
+    return told and not _has_noun(s, part.start, part.end)
 
 
 def _is_bare(s: Sentence, naming: Naming) -> bool:

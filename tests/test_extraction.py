@@ -1107,3 +1107,31 @@ def test_two_diameters_before_the_noun_are_no_former_size() -> None:
 def test_a_nodule_that_the_wall_carries_is_no_lesion_beside_its_cyst() -> None:
     report = "The upper pole cyst of the left kidney, 31 mm, is complex: its wall carries an enhancing nodule of 9 mm."
     assert [(x["size_mm"], x["composition"]) for x in lesions(report)] == [(31.0, "mixed")]
+
+
+@pytest.mark.parametrize(
+    ("impression", "expected"),
+    [
+        ("Dominant lesion consistent with HCC; second lesion likely hemangioma.", ["HCC", "hemangioma"]),
+        ("The dominant lesion is an HCC.", ["HCC", None]),
+        ("HCC segment 8 (LR-5) and LR-3 segment 2.", ["HCC", None]),
+    ],
+)
+def test_the_diagnosis_goes_to_the_dominant_lesion_and_to_the_segment_of_it_alone(
+    impression: str, expected: list[str | None]
+) -> None:
+    found = lesions(f"3 cm lesion in segment 8 and 1 cm lesion in segment 2. Impression: {impression}")
+    assert [x.get("pathology") for x in found] == expected
+
+
+def test_what_follows_a_diagnosis_with_with_is_said_of_its_lesion() -> None:
+    report = (
+        "Liver lesions of 2 cm in segment 5 and 1 cm in segment 7. "
+        "Impression: Segment 5 lesion HCC with capsule and washout, segment 7 lesion dysplastic nodule."
+    )
+    assert [x.get("enhancement") for x in lesions(report)] == ["washout", None]
+
+
+def test_metastases_to_the_liver_are_those_of_the_liver() -> None:
+    report = "22 mm lesion in segment 7. Pancreatic tail mass of 3 cm. Impression: PNET with metastasis to the liver."
+    assert [x.get("pathology") for x in lesions(report)] == ["metastasis", "PNET"]
