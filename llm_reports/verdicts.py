@@ -141,7 +141,7 @@ def _sizes_in(s: Sentence, naming: Naming) -> list[float]:
 
 def _parts(s: Sentence) -> Iterator[_Part]:
     past = history_tokens(s)
-    held = _segment_lists(s.tokens)
+    held = _segment_lists(s.tokens) | _mark_lists(s.tokens)
     begin, after = 0, ""
     for i, token in enumerate([*s.tokens, ";"]):
         if token in _MARKS and i > begin and s.tokens[i + 1 : i + 2] == [")"]:  # "1) IPMN 3) MCN"
@@ -186,6 +186,19 @@ def _segment_lists(tokens: Sequence[str]) -> set[int]:
     return held
 
 
+def _mark_lists(tokens: Sequence[str]) -> set[int]:
+    """The tokens between the marks of *lesions 1, 2 and 3*; but *lesion 1 and 2 cysts* has one mark."""
+    held: set[int] = set()
+    for i, token in enumerate(tokens):
+        end = i + 2
+        while token in _MARKED and token.endswith("s") and tokens[end : end + 1] in (["and"], [","]):
+            if not _MARKS.issuperset((tokens[end - 1], *(tokens[end + 1 : end + 2] or [""]))):
+                break
+            held.add(end)
+            end += 2
+    return held
+
+
 def naming_of(s: Sentence, marks: frozenset[str]) -> Naming:
     """What a phrase names lesions by: *the segment 2 lesion*."""
     return _naming(s, _Part(0, len(s.tokens), None, ""), marks)
@@ -210,11 +223,12 @@ def _is_origin(s: Sentence, part: _Part, at: int) -> bool:
 
 def _marks(tokens: Sequence[str], known: frozenset[str]) -> Iterator[str]:
     """The numbers or letters that stand for lesions: *lesions 1 and 2*, *A is a metastasis*, *new metastases (2)*."""
+    listed = _mark_lists(tokens)
     for i, token in enumerate(tokens):
         if token not in known:
             continue
         after = tokens[i + 1 : i + 2]
-        if (i and tokens[i - 1] in _MARKED) or (i == 0 and (not after or after[0] in _AFTER_MARK)):
+        if (i and tokens[i - 1] in _MARKED) or i - 1 in listed or (i == 0 and (not after or after[0] in _AFTER_MARK)):
             yield token
 
 

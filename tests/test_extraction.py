@@ -1135,3 +1135,11 @@ def test_what_follows_a_diagnosis_with_with_is_said_of_its_lesion() -> None:
 def test_metastases_to_the_liver_are_those_of_the_liver() -> None:
     report = "22 mm lesion in segment 7. Pancreatic tail mass of 3 cm. Impression: PNET with metastasis to the liver."
     assert [x.get("pathology") for x in lesions(report)] == ["metastasis", "PNET"]
+
+
+def test_a_list_of_numbered_lesions_has_its_diagnosis_in_each() -> None:
+    findings = " ".join(f"Lesion {i}: segment {s}, 2 cm." for i, s in ((1, 2), (2, 5), (3, 8), (4, 7)))
+    found = lesions(f"{findings} Impression: Lesions 1, 2 and 4 are metastases, lesion 3 is a hemangioma.")
+    assert [x["pathology"] for x in found] == ["metastasis", "metastasis", "hemangioma", "metastasis"]
+    found = lesions(f"{findings} Impression: Lesion 1 FNH, lesions 2 and 3 metastases.")
+    assert [x.get("pathology") for x in found] == ["FNH", "metastasis", "metastasis", None]
