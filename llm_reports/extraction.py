@@ -522,7 +522,8 @@ class _Reader:
                 return None if naming.organ in (None, *HOSTS) else []  # "bladder tumor: urothelial carcinoma"
             if len(fitting) > 1:
                 likely = [x for x in fitting if not x.diagnoses and _looks_like(x, verdict.pathology)]
-                fitting = likely if verdict.plural or len(likely) == 1 else []
+                each = _is_in_each(s, naming, fitting)  # "HCC in segments 4 and 7", "cysts in segments 2 and 3"
+                fitting = fitting if each else likely if verdict.plural or len(likely) == 1 else []
                 if not (fitting or _is_exact(s, verdict)):
                     return None
             found += [x for x in fitting if x not in found]
@@ -1329,6 +1330,13 @@ def _is_exact(s: Sentence, verdict: Verdict) -> bool:
 def _is_placed(s: Sentence, naming: Naming) -> bool:
     organs = (naming.organ,) if naming.organ else HOSTS
     return any(location_in(s, naming.start, naming.end, organ) for organ in organs)
+
+
+def _is_in_each(s: Sentence, naming: Naming, lesions: Sequence[Lesion]) -> bool:
+    """Whether a naming lists as many places as there are lesions, each with one that has no diagnosis yet."""
+    parts = location_in(s, naming.start, naming.end, lesions[0].organ).parts
+    apart = {x.location.parts for x in lesions}
+    return len(parts) == len(lesions) == len(apart) and not any(x.diagnoses for x in lesions)
 
 
 def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bool:

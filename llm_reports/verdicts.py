@@ -91,7 +91,8 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
             waiting = []  # "adrenal nodule unclear, S3 cyst"
         start = waiting[0].start if waiting else part.start
         namings = (*waiting, naming) if named else tuple(waiting)
-        found.append(Verdict(pathology, is_plural(s, part.diagnosis), namings, start, part.end))
+        plural = is_plural(s, part.diagnosis) or "multifocal" in s.tokens[start : part.diagnosis.start]
+        found.append(Verdict(pathology, plural, namings, start, part.end))
         waiting = []
     return found
 

@@ -1143,3 +1143,18 @@ def test_a_list_of_numbered_lesions_has_its_diagnosis_in_each() -> None:
     assert [x["pathology"] for x in found] == ["metastasis", "metastasis", "hemangioma", "metastasis"]
     found = lesions(f"{findings} Impression: Lesion 1 FNH, lesions 2 and 3 metastases.")
     assert [x.get("pathology") for x in found] == ["FNH", "metastasis", "metastasis", None]
+
+
+@pytest.mark.parametrize(
+    ("impression", "expected"),
+    [
+        ("HCC in segments 2 and 3.", ["HCC", "HCC", None]),
+        ("Multifocal HCC, segments 2 and 7.", ["HCC", None, "HCC"]),
+        ("Cysts in segments 2 and 3; metastasis in segment 7.", ["cyst", "cyst", "metastasis"]),
+    ],
+)
+def test_a_diagnosis_in_several_segments_is_that_of_the_lesion_in_each(
+    impression: str, expected: list[str | None]
+) -> None:
+    findings = "Hypodense lesions: segment 2 (9 mm), segment 3 (12 mm), segment 7 (30 mm)."
+    assert [x.get("pathology") for x in lesions(f"{findings} Impression: {impression}")] == expected
