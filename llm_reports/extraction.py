@@ -1482,6 +1482,23 @@ _HU_APART = re.compile(
     re.IGNORECASE,
 )
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""
+_ITEM = (
+    r"(?:\b(?:s?\d+(?:\.\d+)?[ab]?(?: ?[cm]m)?|[ivx]+|segments?|seg|in|the|of|at|left|right|upper|lower|mid|pole|lobe|"
+    r"head|body|tail|neck|uncinate|process|kidney|liver|new|stable|unchanged|previously|measuring)\b[ ,()]*)+"
+)
+_SIZED_ITEMS = re.compile(
+    rf"\b(?:lesions|masses|nodules|metastases|cysts|tumou?rs)(?: [a-z][a-z -]{{0,50}})?: (?:{_ITEM}; (?:and )?)+{_ITEM}",
+    re.IGNORECASE,
+)
+"""*Three hypodense lesions: segment 2, 10 mm; segment 5, 14 mm* is one sentence."""
+
+
+def _in_one_sentence(match: re.Match[str]) -> str:
+    items = match.group().split(";")
+    plain = all(_SIZED.search(item) and ("(" not in item or "previously" in item) for item in items)
+    return ",".join(items) if plain else match.group()  # "segment 2, 34 mm (30 mm)": of two sizes one is former
+
+
 _QUESTION = re.compile(r"^(?:is|are|does|do|has|have|could|can|was|were) .*\?$", re.IGNORECASE)
 _FIRST_QUESTION = re.compile(r"(?:\w[\w-]* ){0,4}\w[\w-]*\?|\? ?\w[^.;]{0,60}[.?]?")
 """A question that opens a report, and asks for what is to be found: *Cyst?*, *?liver mets*"""
@@ -2092,6 +2109,7 @@ def extract_lesions(report: str, organ: str | None = None) -> list[ReportedLesio
     """
     reader = _Reader()
     report = _HU_APART.sub(", ", _ASKED_AND_DENIED.sub(": none.", report))
+    report = _SIZED_ITEMS.sub(_in_one_sentence, report)
     for sentence, context in sections_of(report):
         reader.read(sentence, context)
     wanted = HOSTS if organ is None else (organ,)

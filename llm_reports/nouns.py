@@ -651,6 +651,8 @@ def _is_diagnosis(s: Sentence, noun: Noun, before: Sequence[Noun], open_lesions:
         again = between[-2:] == ["and", "is"]  # "the fourth does not enhance and is a 20 mm cyst"
         if noun.pathology and between[-1:] == ["is"] and (again or not {"and", ";"} & set(between)):
             return True  # "the other, in segment 2, is a 12 mm cyst"
+    if noun.pathology and lesions and not is_plural(s, lesions[-1].hit) and _is_after_colon(s, noun, lesions[-1]):
+        return True  # "Renal mass: 12 mm RCC"
     if _own_size(s, noun) or noun.hit.name("lesion") == "pronoun":
         return False
     named = (
@@ -737,6 +739,10 @@ def _only_names(s: Sentence, noun: Noun) -> bool:
     others = [h for h in s.hits if is_lesion_noun(h) and h != noun.hit and not _is_with(s, noun, h)]
     said = any(st.field != "pathology" and st.end > noun.end for st in s.statements)
     return not (s.sizes or others or said or is_plural(s, noun.hit) or _introduced(s, noun))
+
+
+def _is_after_colon(s: Sentence, noun: Noun, lesion: Noun) -> bool:
+    return s.tokens[lesion.end : lesion.end + 1] == [":"] and noun.start == lesion.end + 1
 
 
 def _is_with(s: Sentence, noun: Noun, other: Hit) -> bool:

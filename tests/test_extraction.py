@@ -1158,3 +1158,17 @@ def test_a_diagnosis_in_several_segments_is_that_of_the_lesion_in_each(
 ) -> None:
     findings = "Hypodense lesions: segment 2 (9 mm), segment 3 (12 mm), segment 7 (30 mm)."
     assert [x.get("pathology") for x in lesions(f"{findings} Impression: {impression}")] == expected
+
+
+def test_a_plural_and_its_members_after_semicolons_are_one_statement() -> None:
+    report = (
+        "Liver: Hypodense metastases: segment 2, 1.0 cm; segment 5, 14 mm (previously 11 mm); and segment 8, 19 mm."
+    )
+    expected = {"organ": "liver", "attenuation": "hypo", "pathology": "metastasis"}
+    assert lesions(report) == [{**expected, "size_mm": size} for size in (10.0, 14.0, 19.0)]
+
+
+def test_a_lesion_and_its_diagnosis_after_a_colon_are_one() -> None:
+    assert lesions("Renal mass: 12 mm RCC of the left kidney.") == [
+        {"organ": "kidney", "pathology": "RCC", "size_mm": 12.0}
+    ]
