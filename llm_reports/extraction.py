@@ -1487,7 +1487,8 @@ _ITEM = (
     r"head|body|tail|neck|uncinate|process|kidney|liver|new|stable|unchanged|previously|measuring)\b[ ,()]*)+"
 )
 _SIZED_ITEMS = re.compile(
-    rf"\b(?:lesions|masses|nodules|metastases|cysts|tumou?rs)(?: [a-z][a-z -]{{0,50}})?: (?:{_ITEM}; (?:and )?)+{_ITEM}",
+    r"\b(?:lesions|masses|nodules|metastases|cysts|tumou?rs)(?: [a-z][a-z -]{0,50})?: "
+    rf"(?:{_ITEM}; (?:and )?)+{_ITEM}",
     re.IGNORECASE,
 )
 """*Three hypodense lesions: segment 2, 10 mm; segment 5, 14 mm* is one sentence."""
