@@ -515,6 +515,9 @@ class _Reader:
             return None
         for naming in verdict.named:
             fitting = [x for x in live if _is_named(s, naming, verdict.pathology, x)]
+            if naming.marks and not fitting:  # the numbers of the conclusion's own list
+                unmarked = naming._replace(marks=())
+                fitting = [x for x in live if _is_named(s, unmarked, verdict.pathology, x)]
             if naming.rank:
                 row = [x for x in fitting if not self.current or x.organ == self.current[-1].organ]
                 fitting = self._pointed_at(Reference(naming.rank, 0, False, ""), live, row or fitting or live)
@@ -1347,9 +1350,10 @@ def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bo
     sizes = [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
     if not _fits(Facts(sizes=sizes), lesion):
         return False
-    if naming.marks or not _is_placed(s, naming):
+    if not _is_placed(s, naming):
         return True
-    return location_in(s, naming.start, naming.end, lesion.organ).equals(lesion.location)
+    place = location_in(s, naming.start, naming.end, lesion.organ)
+    return not place.contradicts(lesion.location) if naming.marks else place.equals(lesion.location)
 
 
 @lru_cache(maxsize=1024)  # reports share their headings

@@ -1786,6 +1786,7 @@ _ABBREVIATION = re.compile(
 )
 _BREAK = re.compile(r"(?<=[.!?;])\s+|(?<=[.!?][\"”])\s+|(?<=[a-z]{3}[.;])(?=[A-Z])|\s*[;|]\s*|\s*\n\s*")
 _ENDS_IN_SEGMENT = re.compile(r"\b(?:segments?|segs?|s) ?\d[ab]?\.$", re.IGNORECASE)
+_NEXT_NUMBER = re.compile(r"\d(?:\) |\. (?=[A-Z]))")
 _NEXT_SIZE = re.compile(r"\d[\d.,x ]{0,12} ?[cm]m\b", re.IGNORECASE)
 _LONGEST = 2000
 
@@ -1809,6 +1810,8 @@ def sentences_of(text: str) -> Iterator[str]:
             pass  # "Capsule no. 12 mm lesion in segment 5 ..."
         elif _ENDS_IN_SEGMENT.search(piece) and _NEXT_SIZE.match(text, match.end()):
             pass  # "Cyst in segment 6. 28 mm mass in segment 2"
+        elif _ENDS_IN_SEGMENT.search(piece) and _NEXT_NUMBER.match(text, match.end()):
+            pass  # "1) Cyst in segment 6. 2) Renal cyst"
         elif not newline and piece.endswith(".") and _ABBREVIATION.search(piece) and not rest.isupper():
             continue
         yield from _cut(piece)

@@ -83,7 +83,8 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
                 found[-1] = found[-1]._replace(end=part.end)
             continue
         pathology = pathology_of(part.diagnosis) or ""
-        if not named and not waiting and found and part.after in (",", "("):
+        bracketed = s.tokens[max(0, part.start - 2) : part.start] == [")", ","]  # "hemangioma (segment 7), HCC ..."
+        if not (named or waiting or bracketed) and found and part.after in (",", "("):
             if found[-1].pathology == "cyst":  # "pancreatic cyst, likely IPMN"; but "carcinoma (adenocarcinoma)"
                 found[-1] = found[-1]._replace(pathology=pathology, end=part.end)
             continue
@@ -101,6 +102,8 @@ def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
     """Whether a further place can be one more of the verdict's: *metastases S4 and S7*, after the diagnosis."""
     if part.after not in ("and", ",", "(") or _has_noun(s, part.start, part.end):
         return False
+    if part.after == "(" and part.start - 1 == verdict.end and not verdict.named:
+        return True  # "HCC (segment 5), hemangioma (segment 7)"
     if "lr" in s.tokens[part.start : part.end]:  # "HCC in segment 3 and LR-3 in segment 6"
         return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
@@ -145,7 +148,8 @@ def _parts(s: Sentence) -> Iterator[_Part]:
     held = _segment_lists(s.tokens) | _mark_lists(s.tokens)
     begin, after = 0, ""
     for i, token in enumerate([*s.tokens, ";"]):
-        if token in _MARKS and i > begin and s.tokens[i + 1 : i + 2] == [")"]:  # "1) IPMN 3) MCN"
+        marks = token in _MARKS and i not in held  # "1) IPMN 3) MCN"; not "(segment 7)"
+        if marks and i > begin and s.tokens[i + 1 : i + 2] == [")"]:
             yield _Part(begin, i, _diagnosis(s, begin, i, past), after)
             begin, after = i, ""
         if token not in _DIVIDING or i in held:

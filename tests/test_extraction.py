@@ -1172,3 +1172,19 @@ def test_a_lesion_and_its_diagnosis_after_a_colon_are_one() -> None:
     assert lesions("Renal mass: 12 mm RCC of the left kidney.") == [
         {"organ": "kidney", "pathology": "RCC", "size_mm": 12.0}
     ]
+
+
+@pytest.mark.parametrize(
+    "impression",
+    [
+        "HCC (segment 5), hemangioma (segment 7), and renal cyst (right).",
+        "Hemangioma (segment 7), HCC (segment 5), renal cyst.",
+        "Hemangioma (1 cm), HCC (4 cm), and a renal cyst.",
+        "1) Hemangioma in segment 7. 2) HCC in segment 5. 3) Renal cyst.",
+        "1. HCC in segment 5. 2. Hemangioma in segment 7. 3. Renal cyst.",
+    ],
+)
+def test_places_in_brackets_and_a_list_in_an_order_of_its_own(impression: str) -> None:
+    findings = "1) Segment 5 mass 4 cm.\n2) Segment 7 nodule 1 cm.\n3) Right renal lesion 2 cm."
+    found = lesions(f"{findings}\nImpression: {impression}")
+    assert [x.get("pathology") for x in found] == ["HCC", "hemangioma", "cyst"]
