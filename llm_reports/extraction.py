@@ -1488,7 +1488,7 @@ _HU_APART = re.compile(
 """*Precontrast 12 HU. Postcontrast 14 HU.* is one statement."""
 _ITEM = (
     r"(?:\b(?:s?\d+(?:\.\d+)?[ab]?(?: ?[cm]m)?|[ivx]+|segments?|seg|in|the|of|at|left|right|upper|lower|mid|pole|lobe|"
-    r"head|body|tail|neck|uncinate|process|kidney|liver|new|stable|unchanged|previously|measuring)\b[ ,()]*)+"
+    r"head|body|tail|neck|uncinate|process|kidney|new|stable|unchanged|previously|measuring)\b[ ,()]*)+"
 )
 _SIZED_ITEMS = re.compile(
     r"\b(?:lesions|masses|nodules|metastases|cysts|tumou?rs)(?: [a-z][a-z -]{0,50})?: "

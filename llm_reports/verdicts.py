@@ -83,8 +83,10 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
                 found[-1] = found[-1]._replace(end=part.end)
             continue
         pathology = pathology_of(part.diagnosis) or ""
-        bracketed = s.tokens[max(0, part.start - 2) : part.start] == [")", ","]  # "hemangioma (segment 7), HCC ..."
-        if not (named or waiting or bracketed) and found and part.after in (",", "("):
+        # "hemangioma (segment 7), HCC", "HCC, benign lesion (hemangioma)"
+        apart = s.tokens[max(0, part.start - 2) : part.start] == [")", ","]
+        apart = apart or bool(found and _has_noun(s, found[-1].end, part.start))
+        if not (named or waiting or apart) and found and part.after in (",", "("):
             if found[-1].pathology == "cyst":  # "pancreatic cyst, likely IPMN"; but "carcinoma (adenocarcinoma)"
                 found[-1] = found[-1]._replace(pathology=pathology, end=part.end)
             continue
@@ -100,10 +102,10 @@ def verdicts_of(s: Sentence, marks: frozenset[str]) -> list[Verdict]:
 
 def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
     """Whether a further place can be one more of the verdict's: *metastases S4 and S7*, after the diagnosis."""
+    if part.after in ("(", ")") and part.start - 1 == verdict.end and not verdict.named:
+        return not _has_noun(s, part.start, part.end)  # "HCC (segment 5)", "carcinoma (HCC) in segment 5"
     if part.after not in ("and", ",", "(") or _has_noun(s, part.start, part.end):
         return False
-    if part.after == "(" and part.start - 1 == verdict.end and not verdict.named:
-        return True  # "HCC (segment 5), hemangioma (segment 7)"
     if "lr" in s.tokens[part.start : part.end]:  # "HCC in segment 3 and LR-3 in segment 6"
         return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)

@@ -1188,3 +1188,12 @@ def test_places_in_brackets_and_a_list_in_an_order_of_its_own(impression: str) -
     findings = "1) Segment 5 mass 4 cm.\n2) Segment 7 nodule 1 cm.\n3) Right renal lesion 2 cm."
     found = lesions(f"{findings}\nImpression: {impression}")
     assert [x.get("pathology") for x in found] == ["HCC", "hemangioma", "cyst"]
+
+
+def test_a_diagnosis_in_brackets_lies_where_the_words_after_it_say() -> None:
+    report = "4 cm mass in segment 5. 2 cm lesion in segment 3. Impression: {}"
+    for impression in (
+        "Carcinoma (HCC) in segment 5, benign lesion (hemangioma) in segment 3.",
+        "HCC (LR-5) in segment 5; hemangioma (stable) in segment 3.",
+    ):
+        assert [x.get("pathology") for x in lesions(report.format(impression))] == ["HCC", "hemangioma"]
