@@ -68,7 +68,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
         (r"\brenal sinus (?=cysts?\b)", "parapelvic "),
-        (r"\b(?:hyperdense|hyperattenuating) (?:ring|halo)\b(?![ -](?:enhanc|like|shaped))", "rim enhancement"),
+        (r"\b(?:hyperdense|hyperattenuating) ring\b(?![ -](?:enhanc|like|shaped))", "rim enhancement"),
         (r"\bfrom peripheral nodules\b", "from peripheral nodular enhancement"),
         (r"[- ]sided (?=one\b)", " "),
         (r"\bin (?:the above|that|this|the same|the given) order\b", "respectively"),

@@ -1197,3 +1197,8 @@ def test_a_diagnosis_in_brackets_lies_where_the_words_after_it_say() -> None:
         "HCC (LR-5) in segment 5; hemangioma (stable) in segment 3.",
     ):
         assert [x.get("pathology") for x in lesions(report.format(impression))] == ["HCC", "hemangioma"]
+
+
+def test_a_hyperdense_halo_is_no_enhancement() -> None:
+    report = "CT of the liver without contrast. A 2 cm hypodense lesion with a hyperdense halo in segment 6."
+    assert "enhancement" not in lesions(report)[0]
