@@ -67,7 +67,7 @@ _REPLACED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"\b((?:its|the) \w+), however, ", r"\1 "),
         (r"\b(circumscribed|demarcated|delineated|marginated) (?=(?:poorly|clearly|well) enhanc)", r"\1, "),
         (r"\bhaem", "hem"),
-        (r"\brenal sinus (?=cysts?\b)", "parapelvic "),
+        (r"\brenal sinus (?=cysts?\b)", "renal parapelvic "),
         (r"\b(?:hyperdense|hyperattenuating) ring\b(?![ -](?:enhanc|like|shaped))", "rim enhancement"),
         (r"\bfrom peripheral nodules\b", "from peripheral nodular enhancement"),
         (r"[- ]sided (?=one\b)", " "),
