@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from nnunet_textomorph.llm_reports.descriptors import Descriptors
@@ -625,6 +625,11 @@ def scraps(draw: st.DrawFn) -> str:
 
 @settings(max_examples=1500, deadline=None)
 @given(st.text(max_size=300) | st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | scraps())
+@example("Not visualized: lesion of the liver (segment 4)")  # each of these ended in an error
+@example("The liver is free of cysts and")
+@example("Lesion, hyperdense mm non")
+@example("Liver lesion. A third,")
+@example("Lesions 1 and")
 def test_any_text_is_read_without_error(text: str) -> None:
     extract_lesions(text)
     read_description(text)
