@@ -2,8 +2,8 @@
 
     python benchmarks/average_generators.py --base DIR --finetuned DIR --out DIR [--share 0.5]
 
-The shipped generator is such a mean: fine-tuned, hypoattenuating tumors came out darker than drawn ones, and before,
-fainter (docs/generator_evidence.md).
+What one of the two draws too dark and the other too faint, their mean can draw as it should be. Where it was used,
+generator/default/README.md tells.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ from .nouns import (
 from .references import LARGER, SMALLER, Reference, all_but, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
 from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
-from .verdicts import Naming, Verdict, marks_in, naming_of, verdicts_of
+from .verdicts import Naming, Verdict, is_placed, marks_in, naming_of, sizes_in, verdicts_of
 
 Said = tuple[str, str]
 """A descriptor and a value of it."""
@@ -383,11 +383,14 @@ class _Reader:
 
     def _read(self, clause: str, s: Sentence, text: str, context: Context) -> None:
         """``s``: the clause, read as a sentence; ``text``: the sentence of the report that it is of."""
-        clause, excepted = all_but(clause) or (clause, "")
-        s = Sentence(clause) if excepted else s
-        reference = reference_of(clause) if not excepted else None
-        self.subject = self._referred(reference, s) if reference else self._marked(s, context)
-        self.subject = self._all_but(excepted) if excepted else self.subject
+        exception, reference = all_but(clause), None
+        if exception:
+            clause, excepted = exception
+            s = Sentence(clause)
+            self.subject = self._all_but(excepted)
+        else:
+            reference = reference_of(clause)
+            self.subject = self._referred(reference, s) if reference else self._marked(s, context)
         if reference and reference.rest and reference.plural and not self.subject:
             self.current = []  # "the others are smaller than 2 cm" says nothing of the largest
             self.subject = self._remaining(s, reference)
@@ -475,9 +478,8 @@ class _Reader:
         if not context.conclusion and (s.sizes or len(named) > 1):
             return None
         if context.conclusion and (context.label or context.mark):  # "Segments 5 and 8: metastases", "#2 IPMN"
-            s = Sentence(
-                f"{f'{context.label}: ' * bool(context.label)}{f'#{context.mark} ' * bool(context.mark)}{text}"
-            )
+            label, mark = f"{context.label}: " if context.label else "", f"#{context.mark} " if context.mark else ""
+            s = Sentence(label + mark + text)
         verdicts = verdicts_of(s, frozenset(x.mark for x in live if x.mark))
         if not any(v.named for v in verdicts) or not (context.conclusion or self._tells_which(s, verdicts, live)):
             return None
@@ -505,7 +507,8 @@ class _Reader:
 
     def _is_of_one(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> bool:
         """Whether a verdict names one lesion that has no diagnosis yet: *RCC is likely on the right*."""
-        found = [x for x in live for n in verdict.named if _is_placed(s, n) and _is_named(s, n, verdict.pathology, x)]
+        placed = [n for n in verdict.named if is_placed(s, n.start, n.end, n.organ)]
+        found = [x for x in live for n in placed if _is_named(s, n, verdict.pathology, x)]
         return len(found) == 1 and not (found[0].diagnoses or found[0].called)
 
     def _judged(self, s: Sentence, verdict: Verdict, live: Sequence[Lesion]) -> list[Lesion] | None:
@@ -1147,7 +1150,8 @@ class _Reader:
         s = Sentence(excepted)
         live = [x for x in self.recent if not x.dropped]
         naming = naming_of(s, frozenset(x.mark for x in live))
-        named = [x for x in live if _is_named(s, naming, "", x)] if _is_placed(s, naming) or naming.marks else []
+        exact = naming.marks or is_placed(s, naming.start, naming.end, naming.organ)
+        named = [x for x in live if exact and _is_named(s, naming, "", x)]
         return [x for x in live if x.organ == named[0].organ and x not in named] if named else []
 
     def _remaining(self, s: Sentence, reference: Reference) -> list[Lesion]:
@@ -1327,12 +1331,7 @@ def _is_vague(s: Sentence, f: Facts) -> bool:
 
 def _is_exact(s: Sentence, verdict: Verdict) -> bool:
     """Whether a verdict says more of its lesions than their organ."""
-    return any(_is_placed(s, n) or n.marks or n.rank for n in verdict.named)
-
-
-def _is_placed(s: Sentence, naming: Naming) -> bool:
-    organs = (naming.organ,) if naming.organ else HOSTS
-    return any(location_in(s, naming.start, naming.end, organ) for organ in organs)
+    return any(is_placed(s, n.start, n.end, n.organ) or n.marks or n.rank for n in verdict.named)
 
 
 def _is_in_each(s: Sentence, naming: Naming, lesions: Sequence[Lesion]) -> bool:
@@ -1347,10 +1346,9 @@ def _is_named(s: Sentence, naming: Naming, pathology: str, lesion: Lesion) -> bo
     organ = naming.organ or lexicon.ORGAN_OF_PATHOLOGY.get(pathology)
     if organ not in (None, lesion.organ) or (naming.marks and lesion.mark not in naming.marks):
         return False
-    sizes = [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
-    if not _fits(Facts(sizes=sizes), lesion):
+    if not _fits(Facts(sizes=sizes_in(s, naming)), lesion):
         return False
-    if not _is_placed(s, naming):
+    if not is_placed(s, naming.start, naming.end, naming.organ):
         return True
     place = location_in(s, naming.start, naming.end, lesion.organ)
     return not place.contradicts(lesion.location) if naming.marks else place.equals(lesion.location)

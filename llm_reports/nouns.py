@@ -225,7 +225,7 @@ _PLAIN_ADJECTIVES = words(
 _NOUN_ENDINGS = ("tion", "tions", "sis", "ment", "washout", "ity", "ities", "nent", "nents", "dule", "dules")
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16)  # asked of a sentence by the reader, by nouns_of and by the verdicts
 def history_tokens(s: Sentence) -> frozenset[int]:
     """The tokens that speak of the past or of the question asked: *history of HCC*, *rule out metastasis*."""
     found = _thought_before(s) | _operated_before(s) | _of_a_year(s)
@@ -917,7 +917,7 @@ def _with_segments(parts: Sequence[str]) -> set[str]:
     return found | ({"segment 4a", "segment 4b"} if "segment 4" in found else set())
 
 
-_SEGMENT_WORDS = words("segment segments seg segs segm s")
+SEGMENT_WORDS = words("segment segments seg segs segm s")
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "iva": "4a", "ivb": "4b", "v": "5", "vi": "6", "vii": "7"}
 _ROMAN |= {"viii": "8"}
 _SEGMENT = re.compile(r"^s?([1-8][ab]?)$")
@@ -953,7 +953,7 @@ def location_in(s: Sentence, start: int, end: int, organ: str | None) -> Locatio
     while i < end:
         token = tokens[i]
         if organ == "liver":
-            if token in _SEGMENT_WORDS:
+            if token in SEGMENT_WORDS:
                 i += 1
                 while i < end and (
                     segment_number(tokens[i])

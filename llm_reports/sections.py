@@ -15,8 +15,8 @@ from .verdicts import leading_mark
 _SKIPPED_SECTIONS = re.compile(
     r"(?:clinical|history|hx\b|pmh\b|ind\b|indication|technique|comparison|reason|exam\b|examination|procedure|protocol|"
     r"contrast(?! (?:medium )?(?:enhancement|behaviou?r|uptake|dynamics|pattern|kinetics))|dose|"
-    r"question|request|study|type of|referr|symptom|information|recommendation|background|prior|priors|patient|"
-    r"surveillance|(?:dr\.? )?request)",
+    r"question|(?:dr\.? )?request|study|type of|referr|symptom|information|recommendation|background|prior|priors|"
+    r"patient|surveillance)",
     re.IGNORECASE,
 )
 _CONCLUSIONS = re.compile(
@@ -83,13 +83,12 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
                 if kind != "place":
                     context.label = ""
                 sentence = sentence[match.end() :]
-            if (
-                ")" in sentence[:4] and not (mark or context.conclusion) and leading_mark(sentence)
-            ):  # "Liver: 1) segment 8, 12 mm"
-                mark, sentence = leading_mark(sentence), _NUMBERING.sub("", sentence)
-            numbered = sentence[:1] != "#" and leading_mark(sentence).isdigit()
-            if context.conclusion and numbered and ")" not in sentence[3:]:
-                sentence = _NUMBERING.sub("", sentence)  # "Impression: 1) metastases"; but "1) IPMN 3) MCN"
+            after_label = leading_mark(sentence)
+            if context.conclusion:
+                if after_label.isdigit() and sentence[0] != "#" and ")" not in sentence[3:]:
+                    sentence = _NUMBERING.sub("", sentence)  # "Impression: 1) metastases"; but "1) IPMN 3) MCN"
+            elif after_label and not mark and ")" in sentence[:4]:  # "Liver: 1) segment 8, 12 mm"
+                mark, sentence = after_label, _NUMBERING.sub("", sentence)
             context.aside, context.mark = aside, mark
             if sentence:
                 yield sentence, context

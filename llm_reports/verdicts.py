@@ -12,12 +12,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .lexicon import HOSTS, words
-from .nouns import history_tokens, is_plural, location_in, pathology_of, places_of, segment_number
+from .nouns import SEGMENT_WORDS, history_tokens, is_plural, location_in, pathology_of, places_of, segment_number
 from .sentences import Hit, Sentence
 
 _DIVIDING = frozenset(",;()") | words("and with while whereas but plus as +")
 _ALTERNATIVE = words("or vs versus over than /")
-_SEGMENT_WORDS = words("segment segments seg segs segm")
+_LISTING = SEGMENT_WORDS - {"s"}  # "S4, S7" names one after the other
 _WHERE = words("in within to")
 _DENYING = words("no not nor without except neither")
 _MARKED = words("l lesion lesions mass masses nodule nodules tumor tumors cyst cysts target #")
@@ -109,7 +109,7 @@ def _goes_on(s: Sentence, verdict: Verdict, part: _Part) -> bool:
     if "lr" in s.tokens[part.start : part.end]:  # "HCC in segment 3 and LR-3 in segment 6"
         return False
     at = next(h for h in s.hits if verdict.start <= h.start and pathology_of(h) == verdict.pathology)
-    return verdict.plural or (bool(verdict.named) and _place_tokens(s, at.end, verdict.named[-1].end))
+    return verdict.plural or (bool(verdict.named) and is_placed(s, at.end, verdict.named[-1].end))
 
 
 def _describes(s: Sentence, verdict: Verdict, part: _Part) -> bool:
@@ -133,15 +133,17 @@ def _has_noun(s: Sentence, start: int, end: int) -> bool:
     return any(h.has("lesion") for h in s.hits if start <= h.start < end)
 
 
-def _place_tokens(s: Sentence, start: int, end: int) -> bool:
-    return any(location_in(s, start, end, organ) for organ in ("liver", "pancreas", "kidney"))
+def is_placed(s: Sentence, start: int, end: int, organ: str | None = None) -> bool:
+    """Whether some tokens name a place within the organ, or within any host."""
+    return any(location_in(s, start, end, host) for host in ((organ,) if organ else HOSTS))
 
 
 def _names(s: Sentence, naming: Naming) -> bool:
-    return not naming.empty or _place_tokens(s, naming.start, naming.end) or bool(_sizes_in(s, naming))
+    return not naming.empty or is_placed(s, naming.start, naming.end) or bool(sizes_in(s, naming))
 
 
-def _sizes_in(s: Sentence, naming: Naming) -> list[float]:
+def sizes_in(s: Sentence, naming: Naming) -> list[float]:
+    """The present sizes that a naming tells its lesions by, in mm."""
     return [z.mm for z in s.sizes if naming.start <= z.token < naming.end and not (z.prior or z.distance)]
 
 
@@ -182,7 +184,7 @@ def _segment_lists(tokens: Sequence[str]) -> set[int]:
     """The tokens of lists such as *segments 2, 4 and 5*, which name one set of lesions."""
     held: set[int] = set()
     for i, token in enumerate(tokens):
-        if token not in _SEGMENT_WORDS:
+        if token not in _LISTING:
             continue
         end = i + 1
         while end < len(tokens) and (segment_number(tokens[end]) or tokens[end] in (",", "and", "/", "-")):
