@@ -31,7 +31,7 @@ TEXTS_PER_FILE = 2048  # about 40 MiB of embeddings, which are computed and writ
 
 @dataclass(frozen=True)
 class Example:
-    """One window: ``z``, ``z_healthy`` and ``z_plain`` (C, d, h, w), ``mask`` (1, d, h, w), float16; ``line``: its id.
+    """One window: ``z``, ``z_healthy`` and ``z_plain`` (C, d, h, w), ``mask`` (1, d, h, w), float16; where it is from.
 
     The latents are those of the CT, of its healthy context, and of that with a plain tumor in it.
     """
@@ -40,15 +40,22 @@ class Example:
     z_healthy: Tensor
     z_plain: Tensor
     mask: Tensor
-    line: str
+    window: CachedWindow
+
+    @property
+    def line(self) -> str:
+        """Id of the manifest line whose texts describe it."""
+        return self.window.crop.line
 
 
 class CachedWindow(NamedTuple):
-    """Where an example lies, the manifest line whose texts describe it, and the side of its latents."""
+    """Where an example lies, the side of its latents, and what it was cut from: see :func:`window_voxels`."""
 
     path: Path
-    line: str
     side: int
+    crop: Crop
+    view: int
+    seed: int
 
 
 class CachedExamples(Sequence[Example]):
@@ -62,7 +69,7 @@ class CachedExamples(Sequence[Example]):
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices
         window = self._windows[index]
-        return Example(**load_file(window.path), line=window.line)
+        return Example(**load_file(window.path), window=window)
 
     @property
     def side(self) -> int:
@@ -142,7 +149,13 @@ def cache_latents(
         tensors = {"z": z, "z_healthy": z_healthy, "z_plain": z_plain, "mask": latent_mask(mask, domain.latent_factor)}
         save_tensors(files[number], {name: tensor.half().contiguous() for name, tensor in tensors.items()})
     named = zip(files, jobs, strict=True)
-    return CachedExamples([CachedWindow(file, crop.line, _latent_side(file)) for file, (crop, _) in named])
+    return CachedExamples([CachedWindow(file, _latent_side(file), crop, view, seed) for file, (crop, view) in named])
+
+
+def window_voxels(crop: Crop, view: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The CT in HU, float32, and the mask, bool, both (D, H, W), of one of a crop's random windows."""
+    rng = np.random.default_rng([seed, view, int(hashlib.sha256(crop.path.stem.encode()).hexdigest()[:8], 16)])
+    return random_window(*load_crop(crop.path), rng)
 
 
 def _latent_side(file: Path) -> int:
@@ -153,9 +166,9 @@ def _latent_side(file: Path) -> int:
 
 def _window(job: tuple[Crop, int], noisy: set[str], domain: Domain, seed: int) -> tuple[Tensor, Tensor]:
     """HU (3, 1, D, H, W) of a random window: CT, healthy context, that with a plain tumor; and mask (1, D, H, W)."""
-    (path, line), view = job
-    rng = np.random.default_rng([seed, view, int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)])
-    ct, mask = random_window(*load_crop(path), rng)
+    crop, view = job
+    line = crop.line
+    ct, mask = window_voxels(crop, view, seed)
     smooth = without_noise(ct, domain) if line in noisy else ct
     healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
     images = np.stack([smooth, healthy, plain_tumor(healthy, mask)])[:, None]

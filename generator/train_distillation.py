@@ -32,8 +32,9 @@ from .divergence import LossWatch, watched_loss
 from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, distilled_denoiser, own_parts
-from .latents import save_tensors, weights_hash
-from .manifest import digest, read_manifest, tell_skipped
+from .held_out import Judge
+from .latents import Example, save_tensors, weights_hash, window_voxels
+from .manifest import ManifestLine, digest, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import mean_within, trajectory
 from .train_diffusion import rate
@@ -78,6 +79,8 @@ def train_distillation(
     *,
     sampling_steps: int = 4,
     trajectories: int = 3000,
+    candidates: int = 1,
+    judge: Judge | None = None,
     steps: int = 3000,
     batch: int = 16,
     learning_rate: float = 3e-4,
@@ -94,14 +97,16 @@ def train_distillation(
     """Distil a generator on a manifest's windows and texts, and write it with its second denoiser.
 
     ``generator``: a folder, None for the shipped one; ``sampling_steps``: of the student; ``trajectories``: of the
-    teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``cache``: where
-    crops, latents, text embeddings and trajectories are kept, ``out`` by default. ``workers``: processes that prepare
+    teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``candidates``:
+    noises that it is tried from, at most, until the tumor is what ``judge`` reads in its text, so that the student
+    learns what the teacher can do rather than what it mostly does; ``cache``: where crops, latents, text embeddings and
+    trajectories are kept, ``out`` by default. ``workers``: processes that prepare
     crops and latents. ``skip_bad``: go on without the lines that cannot be used, and list them. Adapter and autoencoder
     stay as they are.
 
     Raises :class:`GeneratorError` for unusable data or folders, and for a generator that predicts epsilon.
     """
-    numbers = {"steps": steps, "batch": batch, "trajectories": trajectories}
+    numbers = {"steps": steps, "batch": batch, "trajectories": trajectories, "candidates": candidates}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
@@ -110,7 +115,7 @@ def train_distillation(
         raise GeneratorError("Only a generator that predicts v can be distilled; train diffusion with v_prediction.")
     if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
         raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
-    facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
+    facts = {**numbers, "steps": sampling_steps, "learning_rate": learning_rate}
     accelerator = start_accelerator(out, mixed_precision)
     facts |= {"processes": accelerator.num_processes}
     run: dict[str, Any] = {
@@ -129,9 +134,10 @@ def train_distillation(
         examples = training_set(lines, (), *prepared, bfloat16=mixed_precision == "bf16")
     if accelerator.is_main_process:
         tell_skipped(skipped)
-    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, sampling_steps, batch, seed)}"
+    drawing = (sampling_steps, batch, seed, candidates)
+    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, *drawing)}"
     number = max(2, round(trajectories / batch))
-    files = cache_trajectories(teacher, examples, folder, number, batch, sampling_steps, seed, accelerator, progress)
+    files = cache_trajectories(teacher, examples, folder, number, *drawing, judge, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
     taught, unseen = files[:-kept], files[-kept:]
 
@@ -187,11 +193,13 @@ def train_distillation(
     return out
 
 
-def _of_trajectories(teacher: Generator, examples: TrainingSet, sampling_steps: int, batch: int, seed: int) -> str:
+def _of_trajectories(
+    teacher: Generator, examples: TrainingSet, sampling_steps: int, batch: int, seed: int, candidates: int
+) -> str:
     """Changes with whatever trajectories depend on, so that those of another run are never used."""
     facts = [weights_hash(teacher.networks), teacher.config.sampling.model_dump_json()]
     facts += [digest(examples.lines.values()), *(crop.path.stem for crop in examples.crops)]
-    facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed)]
+    facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed, candidates)]
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
 
 
@@ -200,9 +208,11 @@ def cache_trajectories(
     examples: TrainingSet,
     folder: Path,
     number: int,
-    batch: int,
     sampling_steps: int,
+    batch: int,
     seed: int,
+    candidates: int,
+    judge: Judge | None,
     accelerator: Accelerator,
     progress: bool = True,
 ) -> list[Path]:
@@ -212,12 +222,14 @@ def cache_trajectories(
     mine = [(i, file) for i, file in enumerate(files) if i % accelerator.num_processes == accelerator.process_index]
     missing = [(i, file) for i, file in mine if not file.is_file()]
     hidden = not (progress and accelerator.is_main_process)
-    for i, file in tqdm(
-        missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden
-    ):
-        rng = np.random.default_rng([seed, 6, i])
-        sampled = _sampled(teacher, examples, batch, sampling_steps, rng, accelerator)
-        save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(sampled).items()})
+    bar = tqdm(missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden)
+    for i, file in bar:
+        drawn = _drawn(teacher, examples, batch, np.random.default_rng([seed, 6, i]))
+        best = _sampled(teacher, drawn, range(len(drawn.chosen)), sampling_steps, accelerator)
+        if judge is not None and candidates > 1:
+            best, shown = _most_obedient(best, teacher, drawn, sampling_steps, candidates, judge, accelerator)
+            bar.set_postfix_str(f"{100 * shown:.0f} % as asked")
+        save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(best).items()})
     accelerator.wait_for_everyone()
     return files
 
@@ -227,28 +239,42 @@ def read_trajectories(file: Path) -> Trajectories:
     return Trajectories(**{name: value.float() for name, value in load_file(file).items()})
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """B windows, what the denoiser is given with them, and what they are asked for."""
+
+    chosen: list[Example]
+    lines: list[ManifestLine]  # whose texts they are
+    texts: list[str]
+    given: tuple[Tensor, ...]  # as Trajectories.given
+    source: torch.Generator  # of the noise
+
+
 @torch.no_grad()
-def _sampled(
-    teacher: Generator,
-    examples: TrainingSet,
-    batch: int,
-    sampling_steps: int,
-    rng: np.random.Generator,
-    accelerator: Accelerator,
-) -> Trajectories:
-    denoiser, config = teacher.networks.denoiser, teacher.config
+def _drawn(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random.Generator) -> _Drawn:
+    denoiser = teacher.networks.denoiser
     device = denoiser.tumor_sd.device
     chosen = draw_examples(examples.buckets, batch, rng)
-    lines = list(examples.lines.values())
-    texts = [str(rng.choice(lines[int(i)].texts)) for i in rng.integers(0, len(lines), len(chosen))]
+    all_lines = list(examples.lines.values())
+    lines = [all_lines[int(i)] for i in rng.integers(0, len(all_lines), len(chosen))]
+    texts = [str(rng.choice(line.texts)) for line in lines]
     _, z_healthy, z_plain, mask = (latents.to(device).float() for latents in stacked(chosen))
-    plain = denoiser.added(z_plain, z_healthy)
     tokens, token_mask = examples.texts(texts)
     context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
     source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    noise = torch.randn(z_healthy.shape, generator=source).to(device)
+    return _Drawn(chosen, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
+
+
+@torch.no_grad()
+def _sampled(
+    teacher: Generator, drawn: _Drawn, rows: Sequence[int], sampling_steps: int, accelerator: Accelerator
+) -> Trajectories:
+    """The teacher's, of some of the windows."""
+    config = teacher.config
+    z_healthy, plain, mask, context, pooled = (value[list(rows)] for value in drawn.given)
+    noise = torch.randn(z_healthy.shape, generator=drawn.source).to(z_healthy.device)
     points = trajectory(
-        denoiser,
+        teacher.networks.denoiser,
         config.diffusion,
         z_healthy,
         plain,
@@ -256,7 +282,7 @@ def _sampled(
         context,
         pooled,
         noise,
-        source=source,
+        source=drawn.source,
         solver=config.sampling.solver,
         steps=FINER * sampling_steps,
         guidance=config.sampling.guidance,
@@ -264,6 +290,46 @@ def _sampled(
     with accelerator.autocast():
         z = torch.stack([point for i, point in enumerate(points) if i % FINER == 0])
     return Trajectories(z, z_healthy, plain, mask, context, pooled)
+
+
+def _most_obedient(
+    first: Trajectories,
+    teacher: Generator,
+    drawn: _Drawn,
+    sampling_steps: int,
+    candidates: int,
+    judge: Judge,
+    accelerator: Accelerator,
+) -> tuple[Trajectories, float]:
+    """Of each window the first trajectory of ``candidates`` that ends in what its text says, or the one that ends
+    nearest to it; and the mean share of descriptors that are as asked."""
+    z = first.z.clone()
+    shares = _as_asked(first, teacher, drawn, range(len(drawn.chosen)), judge)
+    for _ in range(candidates - 1):
+        rows = [int(row) for row in np.flatnonzero(shares < 1.0)]
+        if not rows:
+            break
+        again = _sampled(teacher, drawn, rows, sampling_steps, accelerator)
+        for i, share in enumerate(_as_asked(again, teacher, drawn, rows, judge)):
+            if share > shares[rows[i]]:
+                z[:, rows[i]], shares[rows[i]] = again.z[:, i], share
+    return Trajectories(z, *first.given), float(shares.mean())
+
+
+@torch.inference_mode()
+def _as_asked(
+    sampled: Trajectories, teacher: Generator, drawn: _Drawn, rows: Sequence[int], judge: Judge
+) -> np.ndarray:
+    """(R,): of each tumor the share of the judged descriptors that are as its text says; 1 where none is judged."""
+    denoiser, spacing = teacher.networks.denoiser, teacher.domain.spacing_mm
+    tumors = teacher.decoded(denoiser.with_tumor(sampled.z[-1].float(), sampled.z_healthy))
+    shares = []
+    for ct, row in zip(tumors, rows, strict=True):
+        window = drawn.chosen[row].window
+        _, mask = window_voxels(window.crop, window.view, window.seed)
+        verdicts = judge(ct, mask, spacing, drawn.texts[row], drawn.lines[row])
+        shares.append(np.mean(list(verdicts.values())) if verdicts else 1.0)
+    return np.array(shares)
 
 
 def step_targets(

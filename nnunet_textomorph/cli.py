@@ -151,6 +151,12 @@ def diffusion(
 @click.option("--generator", type=FILE, help="Folder to distil; by default the shipped generator.")
 @click.option("--sampling-steps", type=click.IntRange(1, 66), default=4, help="That the second denoiser takes.")
 @click.option("--trajectories", type=click.IntRange(1), default=3000, help="Tumors that the first one makes for it.")
+@click.option(
+    "--candidates",
+    type=click.IntRange(1),
+    default=1,
+    help="Noises that each is tried from, at most, until the tumor shows what its text says.",
+)
 @click.option("--steps", type=click.IntRange(1), default=3000, help="Of training.")
 @click.option("--batch", type=click.IntRange(1), default=16, help="Windows of 48 mm per step; fewer of larger ones.")
 @click.option("--learning-rate", type=float, default=3e-4)
@@ -158,8 +164,9 @@ def diffusion(
 def distillation(data: Path, generator: Path | None, out: Path, **settings: Any) -> None:
     """Teach a second denoiser to sample in a few steps without guidance what the first one does in many with it."""
     from nnunet_textomorph.generator.train_distillation import train_distillation
+    from nnunet_textomorph.text_control import obeys
 
-    click.echo(f"wrote {train_distillation(data, generator, out, **settings)}")
+    click.echo(f"wrote {train_distillation(data, generator, out, judge=obeys, **settings)}")
 
 
 @main.command()

@@ -15,11 +15,13 @@ MEASURED = {
     "attenuation": ("hypo", "iso", "hyper"),
     "texture": ("homogeneous", "heterogeneous"),
     "margin": ("well-defined", "ill-defined"),
+    # not cystic: that is a level in HU, and a training window is brightened or darkened
+    "composition": ("necrotic", "calcified"),
 }
 
 
 def obeys(ct_hu: np.ndarray, mask: np.ndarray, spacing: Spacing, text: str, line: ManifestLine) -> dict[str, bool]:
-    """Attenuation, texture and margin, as far as the text says them and they can be measured: a ``held_out.Judge``.
+    """What :data:`MEASURED` names, as far as the text says it and it can be measured: a ``held_out.Judge``.
 
     A training window has no organ mask: the host is what looks like soft tissue.
     """

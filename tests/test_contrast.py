@@ -25,9 +25,10 @@ from nnunet_textomorph.generator.contrast import (
     noise_weight,
     tumor_features,
 )
+from nnunet_textomorph.generator.crops import Crop
 from nnunet_textomorph.generator.diffusion import noise_schedule
 from nnunet_textomorph.generator.errors import GeneratorError
-from nnunet_textomorph.generator.latents import Example
+from nnunet_textomorph.generator.latents import CachedWindow, Example
 from nnunet_textomorph.generator.manifest import ManifestLine, read_manifest
 from nnunet_textomorph.llm_reports.errors import ReportError
 
@@ -196,7 +197,8 @@ def window(level: float, beside: float, line: str, seed: int) -> Example:
     inside = (cube()[0] > 0).float()
     around = torch.nn.functional.max_pool3d(inside, 3, 1, 1) - inside
     added = level * (inside + beside * around) + torch.randn(CHANNELS, 1, 1, 1, generator=source) * inside
-    return Example((z_healthy + added).half(), z_healthy.half(), z_healthy.half(), cube()[0].half(), line)
+    tensors = (z_healthy + added, z_healthy, z_healthy, cube()[0])
+    return Example(*(tensor.half() for tensor in tensors), CachedWindow(Path(), SIDE, Crop(Path(), line), 0, 0))
 
 
 def test_the_margin_is_how_far_the_training_sets_tumors_are_apart():

@@ -22,6 +22,7 @@ from nnunet_textomorph.generator.config import DiffusionConfig
 from nnunet_textomorph.generator.diffusion import noise_schedule, sampling_timesteps
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.generator import Generator, distilled_denoiser
+from nnunet_textomorph.generator.manifest import ManifestLine
 from nnunet_textomorph.generator.train_distillation import (
     Trajectories,
     read_trajectories,
@@ -112,6 +113,39 @@ def test_trajectories_are_the_teachers(teacher, distilled):
     )
     torch.testing.assert_close(drawn.z[-1], z0, atol=0.02, rtol=0.02)  # half precision
     assert drawn.z.shape[0] == 4
+
+
+def test_of_several_noises_the_one_is_kept_that_makes_what_was_asked_for(manifest, teacher, distilled, tmp_path):
+    """The judge asks for bright tumors: from further noises more of them are, and what is right at once stays."""
+    made = Generator.load(teacher)
+
+    def levels(folder: Path) -> list[float]:
+        found = []
+        for file in sorted(folder.glob("trajectories-*/*.safetensors")):
+            drawn = read_trajectories(file)
+            ct = made.decoded(made.networks.denoiser.with_tumor(drawn.z[-1], drawn.z_healthy))
+            found += [float(tumor[9:15, 9:15, 9:15].mean()) for tumor in ct]
+        return found
+
+    first = levels(distilled)
+    enough = float(np.median(first))
+    asked: list[tuple[str, str]] = []
+
+    def bright(ct: np.ndarray, mask: np.ndarray, spacing: tuple, text: str, line: ManifestLine) -> dict[str, bool]:
+        assert ct.shape == mask.shape
+        assert 0 < mask.sum() < mask.size
+        assert spacing == made.domain.spacing_mm
+        assert text in line.texts
+        asked.append((line.id, text))
+        return {"bright": float(ct[9:15, 9:15, 9:15].mean()) > enough}
+
+    chosen = levels(run(manifest, teacher, tmp_path / "chosen", steps=1, candidates=6, judge=bright))
+    at_once = np.array(first) > enough + 0.05  # trajectories lie on disk in half precision
+    np.testing.assert_array_equal(np.array(chosen)[at_once], np.array(first)[at_once])
+    assert (np.array(chosen) > enough + 0.05).sum() > at_once.sum()
+    assert len(first) < len(asked) <= 6 * len(first)
+    unjudged = levels(run(manifest, teacher, tmp_path / "any", steps=1, candidates=6, judge=lambda *_: {}))
+    assert unjudged == first
 
 
 def test_the_distilled_denoiser_samples_by_default_and_calls_once_a_step(distilled, teacher):
