@@ -43,7 +43,7 @@ from .nouns import (
 )
 from .references import LARGER, SMALLER, Reference, all_but, clauses_of, reference_of, with_noun, with_verb
 from .sections import Context, sections_of
-from .sentences import Hit, Sentence, Statement, in_another_organ, sentences_of
+from .sentences import Hit, Sentence, Size, Statement, in_another_organ, sentences_of
 from .verdicts import Naming, Verdict, is_placed, marks_in, naming_of, sizes_in, verdicts_of
 
 Said = tuple[str, str]
@@ -2009,6 +2009,7 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     # "in segments 5 and 8 there are nodules of 19 and 31 mm"
     listed = list(first.parts) if not after and len(first.parts) == len(sizes) else []
     listed = [] if any(location_in(s, z.token, end, f.organ) for z, end in zip(sizes, ends, strict=True)) else listed
+    own = _shared_out(s, f.statements, sizes)
     found = []
     for i, (z, start, end) in enumerate(zip(sizes, starts, ends, strict=True)):
         span = (z.token, end) if after else (start, z.token)
@@ -2018,7 +2019,7 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
             Facts(
                 f.organ,
                 location,
-                list(f.statements),
+                own[i],
                 [z.mm],
                 f.called,
                 list(f.diagnoses),
@@ -2027,6 +2028,25 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
             )
         )
     return found
+
+
+def _shared_out(s: Sentence, statements: Sequence[Statement], sizes: Sequence[Size]) -> list[list[Statement]]:
+    """Of each of several lesions what is said of it: in the bracket of its size, or once before or after each size."""
+    bracket, brackets = 0, []
+    for i, token in enumerate(s.tokens):
+        bracket = i if token == "(" else bracket
+        brackets.append(bracket)
+        bracket = 0 if token == ")" else bracket
+    around = [brackets[z.token] for z in sizes]
+    bracketed = {bracket: i for i, bracket in enumerate(around) if bracket and around.count(bracket) == 1}
+    owner = {st: bracketed[brackets[st.start]] for st in statements if brackets[st.start] in bracketed}
+    for descriptor in {st.field for st in statements}:
+        of_field = sorted({st.start: st for st in statements if st.field == descriptor}.items())
+        order = sorted([(z.token, True) for z in sizes] + [(start, False) for start, _ in of_field])
+        alternating = all(a[1] != b[1] for a, b in pairwise(order))
+        if len(of_field) == len(sizes) and alternating:
+            owner |= {st: i for i, (_, st) in enumerate(of_field)}
+    return [[st for st in statements if owner.get(st, i) == i] for i in range(len(sizes))]
 
 
 def _bare_segment(s: Sentence, at: int, organ: str | None) -> Location:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from .lexicon import words
 from .nouns import is_lesion_noun, is_reference
 from .sentences import Sentence, sentences_of
+from .tables import without_tables
 from .verdicts import leading_mark
 
 _SKIPPED_SECTIONS = re.compile(
@@ -51,6 +52,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
     context = Context()
     above = ""  # the organ that stands alone on a line, and holds for the parts of it on the lines below
     for line in _lines(report):
+        line = _items_apart(line, context.conclusion)
         if context.skipped:  # a section that is no finding ends with its line
             context = Context(conclusion=context.conclusion)
         context.label = ""
@@ -101,7 +103,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
 def _lines(report: str) -> Iterator[str]:
     """Lines, those joined that only wrap a sentence."""
     held = ""
-    for line in report.splitlines():
+    for line in without_tables(report).splitlines():
         line = f"{line.rstrip()}:" if _BARE_HEADING.fullmatch(line) else line
         wraps = line.strip() and (line.strip()[0].islower() or held.rstrip()[-1:] in (",", "-"))
         if held and wraps and not _NUMBERING.match(line):
@@ -112,6 +114,29 @@ def _lines(report: str) -> Iterator[str]:
         held = line
     if held.strip():
         yield held
+
+
+_ITEM = re.compile(
+    r"(?P<before>^\s*|[:.;,]\s+|\s(?=\(?[1-9]\))|(?<!segment)(?<!segments)(?<!seg)(?<!and)\s(?=[1-9]\. [A-Z]))"
+    r"\(?(?P<number>[1-9])(?P<close>[.)])(?= +[A-Za-z])"
+)
+_SENTENCE_END = re.compile(r"[.;]\s+")
+
+
+def _items_apart(line: str, conclusion: bool) -> str:
+    """A conclusion's list, with semicolons: *1) HCC segment 5; 2) cyst segment 2*, or "5, 2" would be two segments."""
+    items: list[re.Match[str]] = []
+    for item in _ITEM.finditer(line):
+        above = _SENTENCE_END.split(line[: item.start("number")])[-1]
+        concludes = _CONCLUSIONS.match(above.strip()) or (conclusion and not item["before"].strip(" :"))
+        goes_on = item["close"] == items[0]["close"] if items else concludes
+        if goes_on and int(item["number"]) == len(items) + 1:
+            items.append(item)
+    if len(items) < 2:
+        return line
+    starts = [item.start("number") for item in items]
+    pieces = [line[start : item.start()].rstrip(" ,;") for start, item in zip(starts, items[1:], strict=False)]
+    return line[: starts[0]] + "; ".join([*pieces, line[starts[-1] :]])
 
 
 def _is_part_only(label: str) -> bool:

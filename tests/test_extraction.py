@@ -1187,12 +1187,68 @@ def test_a_lesion_and_its_diagnosis_after_a_colon_are_one() -> None:
         "Hemangioma (1 cm), HCC (4 cm), and a renal cyst.",
         "1) Hemangioma in segment 7. 2) HCC in segment 5. 3) Renal cyst.",
         "1. HCC in segment 5. 2. Hemangioma in segment 7. 3. Renal cyst.",
+        "1) Hemangioma segment 7, 2) HCC segment 5, 3) renal cyst.",
+        "(1) hemangioma segment 7, (2) HCC segment 5, (3) renal cyst",
+        "1. Hemangioma segment 7, 2. HCC segment 5, 3. renal cyst",
+        "1) Hemangioma segment 7 2) HCC segment 5 3) renal cyst",
+        "1. Hemangioma in segment 7 2. HCC in segment 5 3. Renal cyst",
     ],
 )
 def test_places_in_brackets_and_a_list_in_an_order_of_its_own(impression: str) -> None:
     findings = "1) Segment 5 mass 4 cm.\n2) Segment 7 nodule 1 cm.\n3) Right renal lesion 2 cm."
     found = lesions(f"{findings}\nImpression: {impression}")
     assert [x.get("pathology") for x in found] == ["HCC", "hemangioma", "cyst"]
+
+
+def test_a_list_numbered_from_one_is_none_where_a_segment_ends_a_sentence() -> None:
+    found = lesions("Liver: 2 cm lesion in segment 2.\nImpression: 1. Cyst in segment 2. Cirrhosis. Left renal stone.")
+    assert found == [{**HEPATIC, **CYST, "size_mm": 20.0}]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Two liver lesions, segment 4 (2 cm, hypodense) and segment 6 (1 cm, hyperdense).",
+        "Two liver lesions: segment 4 (hypodense, 2 cm), segment 6 (hyperdense, 1 cm).",
+        "Two lesions in the liver: in segment 4 2 cm, hypodense, and in segment 6 1 cm, hyperdense.",
+        "Two liver lesions: a hypodense one of 2 cm in segment 4 and a hyperdense one of 1 cm in segment 6.",
+        "| Lesion | Size | Attenuation |\n|---|---|---|\n"
+        "| Liver segment 4 | 2.0 cm | hypodense |\n| Liver segment 6 | 1.0 cm | hyperdense |",
+    ],
+)
+def test_each_of_two_lesions_has_what_is_said_beside_its_size(report: str) -> None:
+    assert lesions(report) == [
+        {**HEPATIC, "attenuation": "hypo", "size_mm": 20.0},
+        {**HEPATIC, "attenuation": "hyper", "size_mm": 10.0},
+    ]
+
+
+def test_a_table_is_read_by_its_columns() -> None:
+    report = """LIVER
+No. | Seg | Size (mm) | Precontrast | Arterial | PV | Rim | Diagnosis
+1 | II | 11 | hypo | none | none | no | cyst
+2 | IVa | 47 | hypo | hyper | iso | n/a | hemangioma
+3 | VIII | 16 | hypo | hypo | - | yes | metastasis
+
+KIDNEYS: Right 2.0 cm cyst.
+"""
+    dark = {**HEPATIC, "attenuation": "hypo"}
+    assert [x.location for x in extract_lesions(report)] == ["segment 2", "segment 4a", "segment 8", "right"]
+    assert lesions(report) == [
+        {**dark, **CYST, "enhancement": "none", "size_mm": 11.0},
+        {**dark, "enhancement": "arterial", "pathology": "hemangioma", "size_mm": 47.0},
+        {**dark, "enhancement": "rim", "pathology": "metastasis", "size_mm": 16.0},
+        {**RENAL, **CYST, "size_mm": 20.0},
+    ]
+
+
+def test_what_is_said_once_of_two_lesions_is_said_of_both_but_for_that_in_a_bracket() -> None:
+    both = [{**HEPATIC, "attenuation": "hypo", "size_mm": size} for size in (20.0, 10.0)]
+    assert lesions("Two hypodense liver lesions, 2 cm in segment 4 and 1 cm in segment 6.") == both
+    assert lesions("Two liver lesions of 2 cm (segment 4) and 1 cm (segment 6), hypodense.") == both
+    first, second = lesions("Two hypodense liver lesions: segment 4 (2 cm, ill-defined) and segment 6 (1 cm).")
+    assert first == {**both[0], "margin": "ill-defined"}
+    assert second == both[1]
 
 
 def test_a_diagnosis_in_brackets_lies_where_the_words_after_it_say() -> None:
