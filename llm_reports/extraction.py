@@ -2009,7 +2009,7 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     # "in segments 5 and 8 there are nodules of 19 and 31 mm"
     listed = list(first.parts) if not after and len(first.parts) == len(sizes) else []
     listed = [] if any(location_in(s, z.token, end, f.organ) for z, end in zip(sizes, ends, strict=True)) else listed
-    own = _shared_out(s, f.statements, sizes)
+    own = _shared_out(s, f.statements, sizes, begin)
     found = []
     for i, (z, start, end) in enumerate(zip(sizes, starts, ends, strict=True)):
         span = (z.token, end) if after else (start, z.token)
@@ -2030,22 +2030,27 @@ def _split(s: Sentence, f: Facts, begin: int) -> list[Facts]:
     return found
 
 
-def _shared_out(s: Sentence, statements: Sequence[Statement], sizes: Sequence[Size]) -> list[list[Statement]]:
-    """Of each of several lesions what is said of it: in the bracket of its size, or once before or after each size."""
-    bracket, brackets = 0, []
-    for i, token in enumerate(s.tokens):
-        bracket = i if token == "(" else bracket
-        brackets.append(bracket)
-        bracket = 0 if token == ")" else bracket
+def _shared_out(
+    s: Sentence, statements: Sequence[Statement], sizes: Sequence[Size], begin: int
+) -> list[list[Statement]]:
+    """Of each of several lesions what is said of it: in the bracket of its size, or once before or after each size.
+
+    What is said before token ``begin``, with the plural, is said of all, and so is what cannot be told apart.
+    """
+    opened, brackets = 0, []  # the bracket that each token stands in, by what follows it; 0: none
+    for i, token in enumerate(s.tokens, 1):
+        opened = i if token == "(" else opened
+        brackets.append(opened)
+        opened = 0 if token == ")" else opened
     around = [brackets[z.token] for z in sizes]
     bracketed = {bracket: i for i, bracket in enumerate(around) if bracket and around.count(bracket) == 1}
     owner = {st: bracketed[brackets[st.start]] for st in statements if brackets[st.start] in bracketed}
     for descriptor in {st.field for st in statements}:
-        of_field = sorted({st.start: st for st in statements if st.field == descriptor}.items())
-        order = sorted([(z.token, True) for z in sizes] + [(start, False) for start, _ in of_field])
-        alternating = all(a[1] != b[1] for a, b in pairwise(order))
-        if len(of_field) == len(sizes) and alternating:
-            owner |= {st: i for i, (_, st) in enumerate(of_field)}
+        told = [st for st in statements if st.field == descriptor and st.start >= begin and st not in owner]
+        told.sort(key=lambda st: st.start)
+        order = sorted([(z.token, True) for z in sizes] + [(st.start, False) for st in told])
+        if len(told) == len(sizes) and all(a[1] != b[1] for a, b in pairwise(order)):
+            owner |= {st: i for i, st in enumerate(told)}
     return [[st for st in statements if owner.get(st, i) == i] for i in range(len(sizes))]
 
 

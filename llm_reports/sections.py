@@ -10,7 +10,7 @@ from functools import lru_cache
 from .lexicon import words
 from .nouns import is_lesion_noun, is_reference
 from .sentences import Sentence, sentences_of
-from .tables import without_tables
+from .tables import tables_as_sentences
 from .verdicts import leading_mark
 
 _SKIPPED_SECTIONS = re.compile(
@@ -103,7 +103,7 @@ def sections_of(report: str) -> Iterator[tuple[str, Context]]:
 def _lines(report: str) -> Iterator[str]:
     """Lines, those joined that only wrap a sentence."""
     held = ""
-    for line in without_tables(report).splitlines():
+    for line in tables_as_sentences(report).splitlines():
         line = f"{line.rstrip()}:" if _BARE_HEADING.fullmatch(line) else line
         wraps = line.strip() and (line.strip()[0].islower() or held.rstrip()[-1:] in (",", "-"))
         if held and wraps and not _NUMBERING.match(line):
@@ -116,21 +116,26 @@ def _lines(report: str) -> Iterator[str]:
         yield held
 
 
-_ITEM = re.compile(
-    r"(?P<before>^\s*|[:.;,]\s+|\s(?=\(?[1-9]\))|(?<!segment)(?<!segments)(?<!seg)(?<!and)\s(?=[1-9]\. [A-Z]))"
-    r"\(?(?P<number>[1-9])(?P<close>[.)])(?= +[A-Za-z])"
+_NUMBERED_ITEM = re.compile(
+    r"(?P<before>^\s*|[:.;,]\s+|\s(?=\(?[1-9]\d?\))|"
+    r"(?<!segment)(?<!segments)(?<!seg)(?<!seg\.)(?<!and)(?<!&)\s(?=[1-9]\d?\. [A-Z]))"
+    r"\(?(?P<number>[1-9]\d?)(?P<close>[.)])(?= +[A-Za-z])"
 )
-_SENTENCE_END = re.compile(r"[.;]\s+")
 
 
 def _items_apart(line: str, conclusion: bool) -> str:
     """A conclusion's list, with semicolons: *1) HCC segment 5; 2) cyst segment 2*, or "5, 2" would be two segments."""
     items: list[re.Match[str]] = []
-    for item in _ITEM.finditer(line):
-        above = _SENTENCE_END.split(line[: item.start("number")])[-1]
-        concludes = _CONCLUSIONS.match(above.strip()) or (conclusion and not item["before"].strip(" :"))
-        goes_on = item["close"] == items[0]["close"] if items else concludes
-        if goes_on and int(item["number"]) == len(items) + 1:
+    for item in _NUMBERED_ITEM.finditer(line):
+        if int(item["number"]) != len(items) + 1:
+            continue
+        if items:
+            begins = item["close"] == items[0]["close"]
+        else:
+            end = item.start("number")
+            above = line[max(line.rfind(stop, 0, end) for stop in (". ", "; ")) + 1 : end].strip(" :(")
+            begins = bool(_CONCLUSIONS.match(above)) if above else conclusion
+        if begins:
             items.append(item)
     if len(items) < 2:
         return line

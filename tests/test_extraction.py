@@ -1194,9 +1194,10 @@ def test_a_lesion_and_its_diagnosis_after_a_colon_are_one() -> None:
         "1. Hemangioma in segment 7 2. HCC in segment 5 3. Renal cyst",
     ],
 )
-def test_places_in_brackets_and_a_list_in_an_order_of_its_own(impression: str) -> None:
+@pytest.mark.parametrize("heading", ["Impression", "DX"])
+def test_places_in_brackets_and_a_list_in_an_order_of_its_own(impression: str, heading: str) -> None:
     findings = "1) Segment 5 mass 4 cm.\n2) Segment 7 nodule 1 cm.\n3) Right renal lesion 2 cm."
-    found = lesions(f"{findings}\nImpression: {impression}")
+    found = lesions(f"{findings}\n{heading}: {impression}")
     assert [x.get("pathology") for x in found] == ["HCC", "hemangioma", "cyst"]
 
 
@@ -1242,10 +1243,52 @@ KIDNEYS: Right 2.0 cm cyst.
     ]
 
 
+DARK_OF_TWO = [{**HEPATIC, "attenuation": "hypo", "size_mm": size} for size in (21.0, 12.0)]
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("Segment | Current (mm) | Prior (mm) | Density\n7 | 21 | 30 | hypodense\n4 | 12 | 10 | hypodense", DARK_OF_TWO),
+        ("No. | Segment | LI-RADS | Size (mm) | Density\n1 | 7 | 5 | 21 | hypodense\n2 | 4 | 3 | 12 | hypodense", DARK_OF_TWO),
+        ("Segment | Size (mm) | To capsule (mm) | Density\n7 | 21 | 40 | hypodense\n4 | 12 | 25 | hypodense", DARK_OF_TWO),
+        ("| Density | Segment | Size |\n| hypodense | 7 | 21 mm |\n|| 4 | 12 mm |", [DARK_OF_TWO[0], {**HEPATIC, "size_mm": 12.0}]),
+        ("Pancreas: no focal lesion\nSegment | Size (mm) | Density\n---+---+---\n7 | 21 | hypodense\n4 | 12 | hypodense", DARK_OF_TWO),
+        ("Segment | Size (mm) | Density | PV invasion\n7 | 21 | hypodense | no\n4 | 12 | hypodense | no", DARK_OF_TWO),
+        ("| Finding | Present |\n|---|---|\n| Liver metastasis | no |\n| Renal mass | no |", []),
+        ("Parameter | Yes/No | Details\nLiver metastasis | no | -\nAscites | no | -", []),
+    ],
+)  # fmt: skip
+def test_columns_that_are_no_size_and_no_finding(report: str, expected: list[dict[str, Any]]) -> None:
+    assert lesions(report) == expected
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Liver: 2 cm hypodense mass. | Pancreas: normal. | Spleen: normal.\nKidneys: 3 cm left cyst. | Bowel: normal. | End.",
+        "Name: X | MRN: A | Exam: CT\nLiver: 2 cm hypodense mass. | Pancreas: normal. | Kidneys: 3 cm left cyst.",
+        "Liver | 2 cm hypodense mass | single\nPancreas | normal | -\nKidneys | 3 cm cyst left | benign",
+    ],
+)
+def test_prose_with_bars_is_no_table(report: str) -> None:
+    dark = {**HEPATIC, "attenuation": "hypo", "size_mm": 20.0}
+    assert lesions(report) == [dark, {**RENAL, **CYST, "size_mm": 30.0}]
+
+
+def test_a_row_without_columns_of_its_own_costs_no_time() -> None:
+    assert lesions("|".join(["size"] * 20_000) + "\n" + "\n".join(["1|2|3"] * 400)) == []
+
+
 def test_what_is_said_once_of_two_lesions_is_said_of_both_but_for_that_in_a_bracket() -> None:
     both = [{**HEPATIC, "attenuation": "hypo", "size_mm": size} for size in (20.0, 10.0)]
-    assert lesions("Two hypodense liver lesions, 2 cm in segment 4 and 1 cm in segment 6.") == both
-    assert lesions("Two liver lesions of 2 cm (segment 4) and 1 cm (segment 6), hypodense.") == both
+    for report in (
+        "Two hypodense liver lesions, 2 cm in segment 4 and 1 cm in segment 6.",
+        "Two liver lesions of 2 cm (segment 4) and 1 cm (segment 6), hypodense.",
+        "Two hypodense liver lesions of 2 cm in segment 4, isodense in the delayed phase, and 1 cm in segment 6.",
+        "Two hypodense liver lesions: segment 4 (2 cm, isodense in the delayed phase) and segment 6 (1 cm).",
+    ):
+        assert lesions(report) == both
     first, second = lesions("Two hypodense liver lesions: segment 4 (2 cm, ill-defined) and segment 6 (1 cm).")
     assert first == {**both[0], "margin": "ill-defined"}
     assert second == both[1]
