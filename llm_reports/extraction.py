@@ -918,6 +918,9 @@ class _Reader:
         if loose.statements or loose.sizes or loose.denied:
             targets = self._members(targets, loose, s.text)
             if self._implied(s, loose, nouns, targets, context):
+                begins = [p.organ for p in places_of(s) if p.explicit and not p.reference and p.start == 0]
+                if begins and begins[0] in HOSTS and not context.label:  # "Liver segment 7, 21 mm", after the pancreas
+                    self.organ = begins[0]
                 place = self.location if context.label else location_in(s, 0, len(s.tokens), self.organ)
                 parts = _split(s, Facts(self.organ, sizes=loose.sizes, plural=True), 0)
                 if len(parts) == 1 or not all(part.location.parts for part in parts):

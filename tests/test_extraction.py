@@ -1276,6 +1276,11 @@ def test_prose_with_bars_is_no_table(report: str) -> None:
     assert lesions(report) == [dark, {**RENAL, **CYST, "size_mm": 30.0}]
 
 
+def test_a_line_without_a_noun_is_of_the_organ_that_it_begins_with() -> None:
+    found = lesions("Pancreas: normal.\nLiver segment 7, 21 mm, hypodense.\nLiver segment 4, 12 mm, hypodense.")
+    assert found == DARK_OF_TWO
+
+
 def test_a_row_without_columns_of_its_own_costs_no_time() -> None:
     assert lesions("|".join(["size"] * 20_000) + "\n" + "\n".join(["1|2|3"] * 400)) == []
 
