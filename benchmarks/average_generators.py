@@ -1,9 +1,9 @@
-"""Average the weights of a generator and of what it was fine-tuned to, both distilled (WiSE-FT, Wortsman et al. 2022).
+"""Average the weights of a generator and of what it was fine-tuned to (WiSE-FT, Wortsman et al. 2022).
 
     python benchmarks/average_generators.py --base DIR --finetuned DIR --out DIR [--share 0.5]
 
-What one of the two draws too dark and the other too faint, their mean can draw as it should be. Where it was used,
-generator/default/README.md tells.
+What one of the two draws too dark and the other too faint, their mean can draw as it should be. Both distilled, or
+neither. Where it was used, generator/default/README.md tells.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the fine-tuned one")
     args = parser.parse_args()
     base, made = Generator.load(args.base), Generator.load(args.finetuned)
-    if made.distilled is None or base.distilled is None:
-        parser.error("Both generators must have a distilled denoiser; give folders of textomorph train distillation.")
+    if (made.distilled is None) != (base.distilled is None):
+        parser.error("Only one of the two has a distilled denoiser; give two that have one, or none.")
     average(made.networks, base.networks, args.share)
-    average(own_parts(made.distilled), own_parts(base.distilled), args.share)
+    if made.distilled is not None and base.distilled is not None:
+        average(own_parts(made.distilled), own_parts(base.distilled), args.share)
     facts = {"share_of_finetuned": args.share, "base": base.weights_hash}
     training = {**made.config.training, "averaged": facts}
     made.config = made.config.model_copy(update={"training": training})

@@ -42,6 +42,7 @@ from .training_set import (
     draw_windows,
     near_tumor,
     noised,
+    rare_weights,
     stacked,
     training_set,
     windows_loss,
@@ -120,6 +121,7 @@ def train_diffusion(
     *,
     finetune: Path | None = None,
     only_attention: bool = False,
+    rare_weight: float = 0.0,
     steps: int | None = None,
     batch: int = 8,
     accumulate: int = 1,
@@ -162,7 +164,8 @@ def train_diffusion(
     ``finetune``: a generator's folder to go on from, instead of ``autoencoder``; networks, text encoder and the scale
     of what tumors add are its own. The adapter knows words already: in ``text_steps`` only what reads descriptors off
     it is learned, and the voxelwise path joins at once. ``only_attention``: of the denoiser only attention, and what
-    time and text reach it by, is trained. By default ``STEPS`` and ``LEARNING_RATE``, fine-tuning ``FINETUNE_STEPS``
+    time and text reach it by, is trained. ``rare_weight``: how much more voxels far from their tumor's mean count
+    (``training_set.rare_weights``). By default ``STEPS`` and ``LEARNING_RATE``, fine-tuning ``FINETUNE_STEPS``
     and ``FINETUNE_RATE``.
 
     ``validation``: a manifest of held-out CT, looked at with every sample sheet and at the end (``held_out``), with
@@ -178,6 +181,8 @@ def train_diffusion(
     learning_rate = usual_rate if learning_rate is None else learning_rate
     numbers = {"steps": steps, "batch": batch, "accumulate": accumulate, "views": views}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
+    if not 0.0 <= rare_weight < math.inf:
+        raise GeneratorError(f"rare_weight is {rare_weight}; give 0 or more.")
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
     held_out_lines = [] if validation is None else read_manifest(validation, skipped)
@@ -194,6 +199,8 @@ def train_diffusion(
         others = contrast_texts or ContrastTexts.of_manifest(lines)
         others.check(lines)
         facts["contrast"] = {**contrast.model_dump(), "texts": others.digest}
+    if rare_weight:
+        facts["rare_weight"] = rare_weight
     if start.base is not None:
         facts["finetuned"] = {"trained": "attention" if only_attention else "all", "base": _record(start.base)}
     config = start.config
@@ -202,6 +209,7 @@ def train_diffusion(
     run = {
         "contrast": None,
         "finetuned": None,
+        "rare_weight": 0.0,
         **facts,
         "manifest": digest(lines),
         "validation": None if validation is None else digest(held_out_lines),
@@ -289,7 +297,8 @@ def train_diffusion(
             torch.manual_seed(given.noise_seed + 1)  # of the adapter's dropout; the noise has a source of its own
             with accelerator.no_sync(network) if left else nullcontext():
                 with accelerator.autocast():
-                    total, losses = _losses(network, plain, noised(given, plain.denoiser, schedule), pairs, term)
+                    drawn = noised(given, plain.denoiser, schedule)
+                    total, losses = _losses(network, plain, drawn, pairs, term, rare_weight)
                 accelerator.backward(total / accumulate)
             told.append(losses)
         norm = accelerator.clip_grad_norm_(taught, 1.0)
@@ -374,12 +383,17 @@ def _network(start: _Start, examples: TrainingSet, only_attention: bool) -> Trai
 
 
 def _losses(
-    network: nn.Module, plain: Trained, drawn: Batch, pairs: Pairs | None, term: Contrast | None
+    network: nn.Module,
+    plain: Trained,
+    drawn: Batch,
+    pairs: Pairs | None,
+    term: Contrast | None,
+    rare_weight: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """What is optimized, and what of it is told. ``network``: ``plain`` as accelerate wraps it."""
     predicted, said = network(*_seen(drawn, pairs))
     own, other = predicted[: len(drawn.t)], predicted[len(drawn.t) :]
-    loss = windows_loss(own, drawn.target, drawn.mask)
+    loss = windows_loss(own, drawn.target, drawn.mask, rare_weights(drawn.z0, drawn.mask, rare_weight))
     words, right = plain.heads.loss(said[: len(drawn.t)], drawn.lines)
     total, told = loss + WORDS_WEIGHT * words, {"loss": loss, "words": words, "right": right}
     if term is not None and pairs is not None:

@@ -224,10 +224,10 @@ def cache_trajectories(
     hidden = not (progress and accelerator.is_main_process)
     bar = tqdm(missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden)
     for i, file in bar:
-        drawn = _drawn(teacher, examples, batch, np.random.default_rng([seed, 6, i]))
-        best = _sampled(teacher, drawn, range(len(drawn.chosen)), sampling_steps, accelerator)
+        asked = _asked(teacher, examples, batch, np.random.default_rng([seed, 6, i]))
+        best = _sampled(teacher, asked, range(len(asked.chosen)), sampling_steps, accelerator)
         if judge is not None and candidates > 1:
-            best, shown = _most_obedient(best, teacher, drawn, sampling_steps, candidates, judge, accelerator)
+            best, shown = _most_obedient(best, teacher, asked, sampling_steps, candidates, judge, accelerator)
             bar.set_postfix_str(f"{100 * shown:.0f} % as asked")
         save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(best).items()})
     accelerator.wait_for_everyone()
@@ -240,7 +240,7 @@ def read_trajectories(file: Path) -> Trajectories:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Asked:
     """B windows, what the denoiser is given with them, and what they are asked for."""
 
     chosen: list[Example]
@@ -251,7 +251,7 @@ class _Drawn:
 
 
 @torch.no_grad()
-def _drawn(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random.Generator) -> _Drawn:
+def _asked(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random.Generator) -> _Asked:
     denoiser = teacher.networks.denoiser
     device = denoiser.tumor_sd.device
     chosen = draw_examples(examples.buckets, batch, rng)
@@ -262,17 +262,17 @@ def _drawn(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random
     tokens, token_mask = examples.texts(texts)
     context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
     source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return _Drawn(chosen, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
+    return _Asked(chosen, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
 
 
 @torch.no_grad()
 def _sampled(
-    teacher: Generator, drawn: _Drawn, rows: Sequence[int], sampling_steps: int, accelerator: Accelerator
+    teacher: Generator, asked: _Asked, rows: Sequence[int], sampling_steps: int, accelerator: Accelerator
 ) -> Trajectories:
     """The teacher's, of some of the windows."""
     config = teacher.config
-    z_healthy, plain, mask, context, pooled = (value[list(rows)] for value in drawn.given)
-    noise = torch.randn(z_healthy.shape, generator=drawn.source).to(z_healthy.device)
+    z_healthy, plain, mask, context, pooled = (value[list(rows)] for value in asked.given)
+    noise = torch.randn(z_healthy.shape, generator=asked.source).to(z_healthy.device)
     points = trajectory(
         teacher.networks.denoiser,
         config.diffusion,
@@ -282,7 +282,7 @@ def _sampled(
         context,
         pooled,
         noise,
-        source=drawn.source,
+        source=asked.source,
         solver=config.sampling.solver,
         steps=FINER * sampling_steps,
         guidance=config.sampling.guidance,
@@ -295,7 +295,7 @@ def _sampled(
 def _most_obedient(
     first: Trajectories,
     teacher: Generator,
-    drawn: _Drawn,
+    asked: _Asked,
     sampling_steps: int,
     candidates: int,
     judge: Judge,
@@ -304,13 +304,13 @@ def _most_obedient(
     """Of each window the first trajectory of ``candidates`` that ends in what its text says, or the one that ends
     nearest to it; and the mean share of descriptors that are as asked."""
     z = first.z.clone()
-    shares = _as_asked(first, teacher, drawn, range(len(drawn.chosen)), judge)
+    shares = _as_asked(first, teacher, asked, range(len(asked.chosen)), judge)
     for _ in range(candidates - 1):
         rows = [int(row) for row in np.flatnonzero(shares < 1.0)]
         if not rows:
             break
-        again = _sampled(teacher, drawn, rows, sampling_steps, accelerator)
-        for i, share in enumerate(_as_asked(again, teacher, drawn, rows, judge)):
+        again = _sampled(teacher, asked, rows, sampling_steps, accelerator)
+        for i, share in enumerate(_as_asked(again, teacher, asked, rows, judge)):
             if share > shares[rows[i]]:
                 z[:, rows[i]], shares[rows[i]] = again.z[:, i], share
     return Trajectories(z, *first.given), float(shares.mean())
@@ -318,16 +318,16 @@ def _most_obedient(
 
 @torch.inference_mode()
 def _as_asked(
-    sampled: Trajectories, teacher: Generator, drawn: _Drawn, rows: Sequence[int], judge: Judge
+    sampled: Trajectories, teacher: Generator, asked: _Asked, rows: Sequence[int], judge: Judge
 ) -> np.ndarray:
     """(R,): of each tumor the share of the judged descriptors that are as its text says; 1 where none is judged."""
     denoiser, spacing = teacher.networks.denoiser, teacher.domain.spacing_mm
     tumors = teacher.decoded(denoiser.with_tumor(sampled.z[-1].float(), sampled.z_healthy))
     shares = []
     for ct, row in zip(tumors, rows, strict=True):
-        window = drawn.chosen[row].window
+        window = asked.chosen[row].window
         _, mask = window_voxels(window.crop, window.view, window.seed)
-        verdicts = judge(ct, mask, spacing, drawn.texts[row], drawn.lines[row])
+        verdicts = judge(ct, mask, spacing, asked.texts[row], asked.lines[row])
         shares.append(np.mean(list(verdicts.values())) if verdicts else 1.0)
     return np.array(shares)
 

@@ -19,9 +19,11 @@ from .denoiser import Denoiser
 from .diffusion import target
 from .latents import CachedExamples, Example, TextTable, cache_latents, cache_texts
 from .manifest import ManifestLine
+from .sampling import mean_within
 
 TEXT_DROPOUT = 0.1
 HEALTHY_WEIGHT = 0.1  # of the loss away from the tumor, over that in it: an implant takes nothing from there
+RARE_MOST = 20.0  # of a voxel's squared distance from its tumor's mean: a speck of calcium has 10 to 25, a texture 1
 BATCH_LATENT_SIDE = 12  # ``batch`` is meant for windows of this side; larger windows come in smaller batches
 
 
@@ -61,6 +63,7 @@ class Batch:
     z_t: Tensor
     t: Tensor
     target: Tensor
+    z0: Tensor
     z_healthy: Tensor
     plain: Tensor
     mask: Tensor
@@ -169,6 +172,7 @@ def noised(given: Windows, denoiser: Denoiser, schedule: Any) -> Batch:
         z_t=schedule.add_noise(z0, noise, t),
         t=t,
         target=target(schedule, z0, noise, t),
+        z0=z0,
         z_healthy=z_healthy,
         plain=plain,
         mask=mask,
@@ -184,7 +188,17 @@ def stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
     return tuple(torch.stack([getattr(e, name) for e in examples]) for name in ("z", "z_healthy", "z_plain", "mask"))
 
 
-def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean square error, in and beside the tumor above all."""
+def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor, more: Tensor | float = 1.0) -> Tensor:
+    """Mean square error, in and beside the tumor above all; ``more``: what weighs each voxel besides."""
     weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near_tumor(mask)
-    return weighted_mean((predicted.float() - target) ** 2, weight).mean()
+    return weighted_mean((predicted.float() - target) ** 2, weight * more).mean()
+
+
+def rare_weights(z0: Tensor, mask: Tensor, weight: float) -> Tensor:
+    """(B, 1, d, h, w), from 1 on: a tumor's voxels count the more, the farther ``z0`` lies from its mean there.
+
+    A speck of calcium is one to three latent voxels among hundreds: where all count the same it is learned last.
+    """
+    share = (mask + 1.0) / 2.0
+    away = ((z0 - mean_within(z0, share)) ** 2).mean(dim=1, keepdim=True)
+    return 1.0 + weight * share * away.clamp(max=RARE_MOST)

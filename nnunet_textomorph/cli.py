@@ -113,6 +113,12 @@ def autoencoder(data: Path, **settings: Any) -> None:
 )
 @click.option("--contrast-share", type=float, default=0.25, help="Of each batch; its windows cost two passes more.")
 @click.option("--bank", type=FILE, help="Description bank to contrast with, instead of the manifest's own texts.")
+@click.option(
+    "--rare-weight",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Of voxels far from their tumor's mean, such as calcium, in the loss; 0: as all others (docs/method.md).",
+)
 @click.option("--data-note", "data_note", default="", help="What it was trained on, for the generator's record.")
 @click.option("--licence", default="", help="Licence of the weights, for the generator's record.")
 @one_line_errors

@@ -15,14 +15,15 @@ MEASURED = {
     "attenuation": ("hypo", "iso", "hyper"),
     "texture": ("homogeneous", "heterogeneous"),
     "margin": ("well-defined", "ill-defined"),
-    # not cystic: that is a level in HU, and a training window is brightened or darkened
-    "composition": ("necrotic", "calcified"),
 }
+# cystic is a level in HU, and a training window is brightened or darkened
+COMPOSITIONS = ("necrotic", "calcified")
 
 
 def obeys(ct_hu: np.ndarray, mask: np.ndarray, spacing: Spacing, text: str, line: ManifestLine) -> dict[str, bool]:
-    """What :data:`MEASURED` names, as far as the text says it and it can be measured: a ``held_out.Judge``.
+    """Attenuation, texture, margin and composition, as far as the text says them and they can be measured.
 
+    A ``held_out.Judge``. Of compositions necrosis is judged where it is asked for, and calcium where the text says any.
     A training window has no organ mask: the host is what looks like soft tissue.
     """
     asked, _ = said_of(line, text)
@@ -31,8 +32,12 @@ def obeys(ct_hu: np.ndarray, mask: np.ndarray, spacing: Spacing, text: str, line
         found = describe_lesion(ct_hu, mask, tissue if tissue.any() else ~mask, spacing)
     except ReportError:
         return {}
-    return {
+    verdicts = {
         field: getattr(found, field) == asked[field]
         for field, values in MEASURED.items()
         if asked.get(field) in values and getattr(found, field) is not None
     }
+    said = asked.get("composition")
+    if found.composition and (said in COMPOSITIONS or (said and found.composition == "calcified")):
+        verdicts["composition"] = found.composition == said
+    return verdicts

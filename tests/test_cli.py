@@ -78,6 +78,7 @@ def test_a_phantom_is_written_described_and_not_overwritten(tmp_path: Path) -> N
         ([*DIFFUSION, "--contrast-weight", "1", "--contrast-margin", "0"], "contrast's margin"),
         ([*DIFFUSION, "--contrast-weight", "1", "--contrast-share", "2"], "contrast's share"),
         ([*DIFFUSION, "--contrast-weight", "1"], "none.jsonl"),
+        ([*DIFFUSION, "--rare-weight", "nan"], "rare_weight is nan"),
         ([*DIFFUSION, "--bank", "mine.jsonl"], "--contrast-weight"),
         (["plan", "999"], "999"),
         (["plan", "999", "--generator", "nowhere"], "nowhere"),

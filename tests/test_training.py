@@ -41,6 +41,7 @@ from nnunet_textomorph.generator.manifest import read_manifest
 from nnunet_textomorph.generator.text_encoder import TextEncoder
 from nnunet_textomorph.generator.train_autoencoder import train_autoencoder
 from nnunet_textomorph.generator.train_diffusion import WordHeads, train_diffusion
+from nnunet_textomorph.generator.training_set import rare_weights, windows_loss
 from nnunet_textomorph.generator.volumes import Volume, write_volume
 
 STEPS = 6  # far enough for the codebook and the discriminator to have joined
@@ -775,3 +776,21 @@ def test_windows_are_read_when_they_are_drawn(manifest, tmp_path):
         file.unlink()
     with pytest.raises(FileNotFoundError):
         bucket[4]
+
+
+def test_an_error_at_a_speck_costs_more_than_elsewhere_in_the_tumor() -> None:
+    mask = torch.full((1, 1, 8, 8, 8), -1.0)
+    mask[..., 2:6, 2:6, 2:6] = 1.0
+    even = (mask + 1.0) / 2.0 * torch.linspace(-1.0, 1.0, 8).view(1, 8, 1, 1, 1)
+    speck, elsewhere, outside = (3, 3, 3), (4, 4, 4), (0, 0, 0)
+    specked = even.clone()
+    specked[(0, slice(None), *speck)] += 4.0
+
+    def cost(z0: torch.Tensor, at: tuple[int, int, int]) -> float:
+        predicted = z0.clone()
+        predicted[(0, slice(None), *at)] += 1.0
+        return float(windows_loss(predicted, z0, mask, rare_weights(z0, mask, 0.5)))
+
+    assert cost(specked, speck) > 5.0 * cost(specked, elsewhere)
+    assert cost(even, speck) == pytest.approx(cost(even, elsewhere))
+    assert float(rare_weights(specked, mask, 0.5)[(0, 0, *outside)]) == 1.0

@@ -425,7 +425,32 @@ def test_text_control_is_told_from_voxels(manifest):
     assert obeys(ct, mask, spacing, "A mass in the liver.", line.model_copy(update={"descriptors": {}})) == {}
 
 
+@pytest.mark.parametrize(
+    ("composition", "plain", "with_speck"),
+    [("calcified", False, True), ("necrotic", False, False), ("solid", None, False), ("cystic", None, False)],
+)
+def test_calcium_is_told_from_voxels_where_a_text_says_a_composition(manifest, composition, plain, with_speck):
+    line = read_manifest(manifest)[0].model_copy(update={"descriptors": {"composition": composition}})
+    grid = np.indices((48, 48, 48)) - 24
+    mask = (grid**2).sum(axis=0) < 10**2
+    ct = np.where(mask, 60.0, 100.0).astype(np.float32)
+    specked = np.where((np.abs(grid) < 2).all(axis=0), 600.0, ct)
+    text = f"A {composition} mass."
+    found = [obeys(image, mask, (1.0, 1.0, 1.0), text, line).get("composition") for image in (ct, specked)]
+    assert found == [plain, with_speck]
+
+
 # --- fine-tuning ------------------------------------------------------------------------------------------------
+
+
+def test_rare_voxels_weigh_more_where_that_is_asked_for(manifest, finetune, tmp_path):
+    plain, rare = finetune(manifest, tmp_path / "plain"), finetune(manifest, tmp_path / "rare", rare_weight=0.5)
+    assert "rare_weight" not in read_config(plain).training["diffusion"]
+    assert read_config(rare).training["diffusion"]["rare_weight"] == 0.5
+    a, b = (load_file(folder / "model.safetensors") for folder in (plain, rare))
+    assert not all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(GeneratorError, match="rare_weight"):
+        finetune(manifest, tmp_path / "rare", rare_weight=0.2, resume=True)
 
 
 def test_a_fine_tuned_generator_goes_on_from_its_base_and_names_it(manifest, base, finetune, tmp_path):
