@@ -17,6 +17,7 @@ from .errors import GeneratorError
 from .files import full_disk_named, replacing
 
 NAME, RECORD = "checkpoint", "run.json"
+USUAL = {"rare_weight": 0.0, "candidates": 1}  # what runs did that were begun before these facts were recorded
 # what a run may have written before its first checkpoint: logs, caches, half-written files
 LEFTOVERS = (
     "autoencoder",
@@ -107,7 +108,7 @@ def prepare_out(out: Path, resume: bool, facts: dict[str, Any]) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     record = out / RECORD
     if started and record.is_file():
-        before = json.loads(record.read_text())
+        before = {**USUAL, **json.loads(record.read_text())}
         for name, value in facts.items():
             if name in before and before[name] != value:  # a run of before the fact was recorded lacks it
                 raise GeneratorError(

@@ -167,10 +167,9 @@ def _latent_side(file: Path) -> int:
 def _window(job: tuple[Crop, int], noisy: set[str], domain: Domain, seed: int) -> tuple[Tensor, Tensor]:
     """HU (3, 1, D, H, W) of a random window: CT, healthy context, that with a plain tumor; and mask (1, D, H, W)."""
     crop, view = job
-    line = crop.line
     ct, mask = window_voxels(crop, view, seed)
-    smooth = without_noise(ct, domain) if line in noisy else ct
-    healthy = healthy_context(ct, mask, domain, noisy=line in noisy)
+    smooth = without_noise(ct, domain) if crop.line in noisy else ct
+    healthy = healthy_context(ct, mask, domain, noisy=crop.line in noisy)
     images = np.stack([smooth, healthy, plain_tumor(healthy, mask)])[:, None]
     return torch.from_numpy(images), torch.from_numpy(mask)[None]
 

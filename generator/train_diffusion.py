@@ -182,7 +182,7 @@ def train_diffusion(
     numbers = {"steps": steps, "batch": batch, "accumulate": accumulate, "views": views}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
     if not 0.0 <= rare_weight < math.inf:
-        raise GeneratorError(f"rare_weight is {rare_weight}; give 0 or more.")
+        raise GeneratorError(f"rare_weight is {rare_weight}; give a finite number, 0 or more.")
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
     held_out_lines = [] if validation is None else read_manifest(validation, skipped)

@@ -33,7 +33,7 @@ from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, distilled_denoiser, own_parts
 from .held_out import Judge
-from .latents import Example, save_tensors, weights_hash, window_voxels
+from .latents import save_tensors, weights_hash, window_voxels
 from .manifest import ManifestLine, digest, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import mean_within, trajectory
@@ -49,6 +49,7 @@ from .training_set import (
 )
 
 TRAJECTORY_VERSION = 2  # raised when the teacher samples otherwise than before
+JUDGE_VERSION = 1  # raised when text_control judges otherwise than before
 FINER = 3  # of the teacher's steps for each of the student's
 KEPT_BACK = 0.05  # of the trajectories, to see what the student makes of noise that it was not trained on
 
@@ -100,14 +101,16 @@ def train_distillation(
     teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``candidates``:
     noises that it is tried from, at most, until the tumor is what ``judge`` reads in its text, so that the student
     learns what the teacher can do rather than what it mostly does; ``cache``: where crops, latents, text embeddings and
-    trajectories are kept, ``out`` by default. ``workers``: processes that prepare
-    crops and latents. ``skip_bad``: go on without the lines that cannot be used, and list them. Adapter and autoencoder
-    stay as they are.
+    trajectories are kept, ``out`` by default. ``workers``: processes that prepare crops and latents. ``skip_bad``: go
+    on without the lines that cannot be used, and list them. Adapter and autoencoder stay as they are.
 
-    Raises :class:`GeneratorError` for unusable data or folders, and for a generator that predicts epsilon.
+    Raises :class:`GeneratorError` for unusable data or folders, for a generator that predicts epsilon, and for several
+    candidates without a judge.
     """
     numbers = {"steps": steps, "batch": batch, "trajectories": trajectories, "candidates": candidates}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
+    if candidates > 1 and judge is None:
+        raise GeneratorError(f"candidates is {candidates}, which needs a judge to choose by; give one.")
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
     teacher = Generator.load(generator)
@@ -115,10 +118,12 @@ def train_distillation(
         raise GeneratorError("Only a generator that predicts v can be distilled; train diffusion with v_prediction.")
     if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
         raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
-    facts = {**numbers, "steps": sampling_steps, "learning_rate": learning_rate}
+    facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
+    facts |= {"candidates": candidates} if candidates > 1 else {}
     accelerator = start_accelerator(out, mixed_precision)
     facts |= {"processes": accelerator.num_processes}
     run: dict[str, Any] = {
+        "candidates": 1,
         **facts,
         "seed": seed,
         "generator": weights_hash(teacher.networks),
@@ -134,10 +139,10 @@ def train_distillation(
         examples = training_set(lines, (), *prepared, bfloat16=mixed_precision == "bf16")
     if accelerator.is_main_process:
         tell_skipped(skipped)
-    drawing = (sampling_steps, batch, seed, candidates)
-    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, *drawing)}"
+    drawn_from = (sampling_steps, batch, seed, candidates)
+    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, *drawn_from)}"
     number = max(2, round(trajectories / batch))
-    files = cache_trajectories(teacher, examples, folder, number, *drawing, judge, accelerator, progress)
+    files = cache_trajectories(teacher, examples, folder, number, *drawn_from, judge, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
     taught, unseen = files[:-kept], files[-kept:]
 
@@ -199,7 +204,8 @@ def _of_trajectories(
     """Changes with whatever trajectories depend on, so that those of another run are never used."""
     facts = [weights_hash(teacher.networks), teacher.config.sampling.model_dump_json()]
     facts += [digest(examples.lines.values()), *(crop.path.stem for crop in examples.crops)]
-    facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed, candidates)]
+    facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed)]
+    facts += [f"{candidates} {JUDGE_VERSION}"] if candidates > 1 else []
     return hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
 
 
@@ -225,10 +231,10 @@ def cache_trajectories(
     bar = tqdm(missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden)
     for i, file in bar:
         asked = _asked(teacher, examples, batch, np.random.default_rng([seed, 6, i]))
-        best = _sampled(teacher, asked, range(len(asked.chosen)), sampling_steps, accelerator)
+        best = _sampled(teacher, asked, range(len(asked.texts)), sampling_steps, accelerator)
         if judge is not None and candidates > 1:
-            best, shown = _most_obedient(best, teacher, asked, sampling_steps, candidates, judge, accelerator)
-            bar.set_postfix_str(f"{100 * shown:.0f} % as asked")
+            best, share = _most_obedient(best, teacher, asked, sampling_steps, candidates, judge, accelerator)
+            bar.set_postfix_str(f"{100 * share:.0f} % as asked")
         save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(best).items()})
     accelerator.wait_for_everyone()
     return files
@@ -243,7 +249,7 @@ def read_trajectories(file: Path) -> Trajectories:
 class _Asked:
     """B windows, what the denoiser is given with them, and what they are asked for."""
 
-    chosen: list[Example]
+    masks: list[np.ndarray]  # bool (D, H, W) each
     lines: list[ManifestLine]  # whose texts they are
     texts: list[str]
     given: tuple[Tensor, ...]  # as Trajectories.given
@@ -262,7 +268,8 @@ def _asked(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random
     tokens, token_mask = examples.texts(texts)
     context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
     source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return _Asked(chosen, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
+    masks = [window_voxels(example.window.crop, example.window.view, example.window.seed)[1] for example in chosen]
+    return _Asked(masks, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
 
 
 @torch.no_grad()
@@ -301,10 +308,12 @@ def _most_obedient(
     judge: Judge,
     accelerator: Accelerator,
 ) -> tuple[Trajectories, float]:
-    """Of each window the first trajectory of ``candidates`` that ends in what its text says, or the one that ends
-    nearest to it; and the mean share of descriptors that are as asked."""
+    """Of each window the first of ``candidates`` trajectories that ends in what its text says, or the nearest to that.
+
+    Also returns the mean share of the judged descriptors that are as asked.
+    """
     z = first.z.clone()
-    shares = _as_asked(first, teacher, asked, range(len(asked.chosen)), judge)
+    shares = _as_asked(first, teacher, asked, range(len(asked.texts)), judge)
     for _ in range(candidates - 1):
         rows = [int(row) for row in np.flatnonzero(shares < 1.0)]
         if not rows:
@@ -325,9 +334,7 @@ def _as_asked(
     tumors = teacher.decoded(denoiser.with_tumor(sampled.z[-1].float(), sampled.z_healthy))
     shares = []
     for ct, row in zip(tumors, rows, strict=True):
-        window = asked.chosen[row].window
-        _, mask = window_voxels(window.crop, window.view, window.seed)
-        verdicts = judge(ct, mask, spacing, asked.texts[row], asked.lines[row])
+        verdicts = judge(ct, asked.masks[row], spacing, asked.texts[row], asked.lines[row])
         shares.append(np.mean(list(verdicts.values())) if verdicts else 1.0)
     return np.array(shares)
 

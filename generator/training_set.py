@@ -188,10 +188,10 @@ def stacked(examples: Sequence[Example]) -> tuple[Tensor, ...]:
     return tuple(torch.stack([getattr(e, name) for e in examples]) for name in ("z", "z_healthy", "z_plain", "mask"))
 
 
-def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor, more: Tensor | float = 1.0) -> Tensor:
-    """Mean square error, in and beside the tumor above all; ``more``: what weighs each voxel besides."""
+def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor, extra_weight: Tensor | float = 1.0) -> Tensor:
+    """Mean square error, in and beside the tumor above all; ``extra_weight``: of each voxel, besides."""
     weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near_tumor(mask)
-    return weighted_mean((predicted.float() - target) ** 2, weight * more).mean()
+    return weighted_mean((predicted.float() - target) ** 2, weight * extra_weight).mean()
 
 
 def rare_weights(z0: Tensor, mask: Tensor, weight: float) -> Tensor:

@@ -117,7 +117,7 @@ def autoencoder(data: Path, **settings: Any) -> None:
     "--rare-weight",
     type=click.FloatRange(0),
     default=0.0,
-    help="Of voxels far from their tumor's mean, such as calcium, in the loss; 0: as all others (docs/method.md).",
+    help="How much more voxels far from their tumor's mean, such as calcium, count in the loss (docs/method.md).",
 )
 @click.option("--data-note", "data_note", default="", help="What it was trained on, for the generator's record.")
 @click.option("--licence", default="", help="Licence of the weights, for the generator's record.")
@@ -161,7 +161,7 @@ def diffusion(
     "--candidates",
     type=click.IntRange(1),
     default=1,
-    help="Noises that each is tried from, at most, until the tumor shows what its text says.",
+    help="Noises that each is tried from, at most, until it shows what its text says; else the nearest is kept.",
 )
 @click.option("--steps", type=click.IntRange(1), default=3000, help="Of training.")
 @click.option("--batch", type=click.IntRange(1), default=16, help="Windows of 48 mm per step; fewer of larger ones.")
@@ -170,9 +170,9 @@ def diffusion(
 def distillation(data: Path, generator: Path | None, out: Path, **settings: Any) -> None:
     """Teach a second denoiser to sample in a few steps without guidance what the first one does in many with it."""
     from nnunet_textomorph.generator.train_distillation import train_distillation
-    from nnunet_textomorph.text_control import obeys
+    from nnunet_textomorph.text_control import obeys_in_composition_too as judge
 
-    click.echo(f"wrote {train_distillation(data, generator, out, judge=obeys, **settings)}")
+    click.echo(f"wrote {train_distillation(data, generator, out, judge=judge, **settings)}")
 
 
 @main.command()

@@ -146,6 +146,31 @@ def test_of_several_noises_the_one_is_kept_that_makes_what_was_asked_for(manifes
     assert len(first) < len(asked) <= 6 * len(first)
     unjudged = levels(run(manifest, teacher, tmp_path / "any", steps=1, candidates=6, judge=lambda *_: {}))
     assert unjudged == first
+    asked.clear()  # where nothing is all right, the first of the nearest is kept after all have been tried
+    half = run(
+        manifest,
+        teacher,
+        tmp_path / "half",
+        steps=1,
+        candidates=6,
+        judge=lambda *given: {**bright(*given), "never": False},
+    )
+    assert (np.array(levels(half)) > enough + 0.05).sum() > at_once.sum()
+    np.testing.assert_array_equal(np.array(levels(half))[at_once], np.array(first)[at_once])
+    assert len(asked) == 6 * len(first)
+
+
+def test_candidates_need_a_judge_and_a_run_keeps_to_their_number(manifest, teacher, tmp_path):
+    with pytest.raises(GeneratorError, match="candidates is 2, which needs a judge"):
+        run(manifest, teacher, tmp_path / "out", candidates=2)
+    run(manifest, teacher, tmp_path / "out", steps=2)
+    record = tmp_path / "out" / "run.json"
+    facts = json.loads(record.read_text())
+    del facts["candidates"]  # as a run of before there were any
+    record.write_text(json.dumps(facts))
+    with pytest.raises(GeneratorError, match="began with candidates 1, not 2"):
+        run(manifest, teacher, tmp_path / "out", steps=4, candidates=2, judge=lambda *_: {}, resume=True)
+    run(manifest, teacher, tmp_path / "out", steps=4, resume=True)
 
 
 def test_the_distilled_denoiser_samples_by_default_and_calls_once_a_step(distilled, teacher):

@@ -793,4 +793,6 @@ def test_an_error_at_a_speck_costs_more_than_elsewhere_in_the_tumor() -> None:
 
     assert cost(specked, speck) > 5.0 * cost(specked, elsewhere)
     assert cost(even, speck) == pytest.approx(cost(even, elsewhere))
-    assert float(rare_weights(specked, mask, 0.5)[(0, 0, *outside)]) == 1.0
+    weights = rare_weights(specked, mask, 0.5)
+    assert float(weights[(0, 0, *outside)]) == 1.0
+    assert float(rare_weights(10.0 * specked, mask, 0.5).max()) == 11.0  # no voxel counts more

@@ -43,7 +43,7 @@ from nnunet_textomorph.generator.generator import Generator, distilled_denoiser
 from nnunet_textomorph.generator.latents import cache_texts
 from nnunet_textomorph.generator.manifest import read_manifest
 from nnunet_textomorph.generator.train_diffusion import train_diffusion
-from nnunet_textomorph.text_control import obeys
+from nnunet_textomorph.text_control import obeys, obeys_in_composition_too
 
 SHORT = {"batch": 2, "checkpoint_every": 2, "text_steps": 3, "learning_rate": 1e-3, "progress": False}
 WHOLE = {"steps": STEPS, **SHORT}
@@ -426,18 +426,30 @@ def test_text_control_is_told_from_voxels(manifest):
 
 
 @pytest.mark.parametrize(
-    ("composition", "plain", "with_speck"),
-    [("calcified", False, True), ("necrotic", False, False), ("solid", None, False), ("cystic", None, False)],
+    ("text", "plain", "with_speck", "with_core"),
+    [
+        ("A calcified mass.", False, True, False),
+        ("A necrotic mass.", False, False, True),
+        ("A solid mass.", True, False, True),
+        ("A cystic mass.", True, False, True),
+        ("A cystic mass with calcifications.", None, None, None),
+        ("A mass.", None, None, None),
+    ],
 )
-def test_calcium_is_told_from_voxels_where_a_text_says_a_composition(manifest, composition, plain, with_speck):
-    line = read_manifest(manifest)[0].model_copy(update={"descriptors": {"composition": composition}})
-    grid = np.indices((48, 48, 48)) - 24
-    mask = (grid**2).sum(axis=0) < 10**2
-    ct = np.where(mask, 60.0, 100.0).astype(np.float32)
+def test_composition_is_told_from_voxels_where_a_text_says_one(manifest, text, plain, with_speck, with_core):
+    said = text.split()[1]
+    line = read_manifest(manifest)[0]
+    line = line.model_copy(update={"descriptors": {} if said == "mass." else {"composition": said}})
+    grid = np.indices((56, 56, 56)) - 28
+    distance = np.sqrt((grid**2).sum(axis=0))
+    ct = np.where(distance < 16, 70.0, 110.0).astype(np.float32)
     specked = np.where((np.abs(grid) < 2).all(axis=0), 600.0, ct)
-    text = f"A {composition} mass."
-    found = [obeys(image, mask, (1.0, 1.0, 1.0), text, line).get("composition") for image in (ct, specked)]
-    assert found == [plain, with_speck]
+    cored = np.where(distance < 9, 30.0, ct)
+    found = [
+        obeys_in_composition_too(image, distance < 16, (1.0, 1.0, 1.0), text, line).get("composition")
+        for image in (ct, specked, cored)
+    ]
+    assert found == [plain, with_speck, with_core]
 
 
 # --- fine-tuning ------------------------------------------------------------------------------------------------
