@@ -173,7 +173,7 @@ def test_nothing_is_left_behind(how: signal.Signals, generator_folder: Path, tmp
     assert len(started) >= 3  # service, two workers
     main.send_signal(how)
     try:
-        main.wait(60)
+        main.wait(240)
     finally:
         main.kill()
         main.stdout.close()
