@@ -33,7 +33,7 @@ from .errors import GeneratorError
 from .folder import write_folder
 from .generator import Generator, distilled_denoiser, own_parts
 from .held_out import Judge
-from .latents import save_tensors, weights_hash, window_voxels
+from .latents import CachedWindow, save_tensors, weights_hash, window_voxels
 from .manifest import ManifestLine, digest, read_manifest, tell_skipped
 from .parallel import ahead
 from .sampling import mean_within, trajectory
@@ -249,7 +249,7 @@ def read_trajectories(file: Path) -> Trajectories:
 class _Asked:
     """B windows, what the denoiser is given with them, and what they are asked for."""
 
-    masks: list[np.ndarray]  # bool (D, H, W) each
+    windows: list[CachedWindow]
     lines: list[ManifestLine]  # whose texts they are
     texts: list[str]
     given: tuple[Tensor, ...]  # as Trajectories.given
@@ -268,8 +268,8 @@ def _asked(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random
     tokens, token_mask = examples.texts(texts)
     context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
     source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    masks = [window_voxels(example.window.crop, example.window.view, example.window.seed)[1] for example in chosen]
-    return _Asked(masks, lines, texts, (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled), source)
+    given = (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled)
+    return _Asked([example.window for example in chosen], lines, texts, given, source)
 
 
 @torch.no_grad()
@@ -313,13 +313,14 @@ def _most_obedient(
     Also returns the mean share of the judged descriptors that are as asked.
     """
     z = first.z.clone()
-    shares = _as_asked(first, teacher, asked, range(len(asked.texts)), judge)
+    masks = [window_voxels(window.crop, window.view, window.seed)[1] for window in asked.windows]
+    shares = _as_asked(first, teacher, asked, masks, range(len(masks)), judge)
     for _ in range(candidates - 1):
         rows = [int(row) for row in np.flatnonzero(shares < 1.0)]
         if not rows:
             break
         again = _sampled(teacher, asked, rows, sampling_steps, accelerator)
-        for i, share in enumerate(_as_asked(again, teacher, asked, rows, judge)):
+        for i, share in enumerate(_as_asked(again, teacher, asked, masks, rows, judge)):
             if share > shares[rows[i]]:
                 z[:, rows[i]], shares[rows[i]] = again.z[:, i], share
     return Trajectories(z, *first.given), float(shares.mean())
@@ -327,14 +328,19 @@ def _most_obedient(
 
 @torch.inference_mode()
 def _as_asked(
-    sampled: Trajectories, teacher: Generator, asked: _Asked, rows: Sequence[int], judge: Judge
+    sampled: Trajectories,
+    teacher: Generator,
+    asked: _Asked,
+    masks: Sequence[np.ndarray],
+    rows: Sequence[int],
+    judge: Judge,
 ) -> np.ndarray:
     """(R,): of each tumor the share of the judged descriptors that are as its text says; 1 where none is judged."""
     denoiser, spacing = teacher.networks.denoiser, teacher.domain.spacing_mm
     tumors = teacher.decoded(denoiser.with_tumor(sampled.z[-1].float(), sampled.z_healthy))
     shares = []
     for ct, row in zip(tumors, rows, strict=True):
-        verdicts = judge(ct, asked.masks[row], spacing, asked.texts[row], asked.lines[row])
+        verdicts = judge(ct, masks[row], spacing, asked.texts[row], asked.lines[row])
         shares.append(np.mean(list(verdicts.values())) if verdicts else 1.0)
     return np.array(shares)
 

@@ -289,6 +289,23 @@ def test_the_command(manifest, teacher, tmp_path):
     assert "--resume" in result.output
 
 
+def test_the_command_chooses_among_candidates_by_composition_too(manifest, teacher, tmp_path, monkeypatch):
+    asked: list[str] = []
+
+    def judge(ct: np.ndarray, mask: np.ndarray, spacing: tuple, text: str, line: ManifestLine) -> dict[str, bool]:
+        asked.append(text)
+        return {"composition": False}
+
+    monkeypatch.setattr("nnunet_textomorph.text_control.obeys_in_composition_too", judge)
+    command = ["train", "distillation", "--data", manifest, "--generator", teacher, "--out", tmp_path / "out"]
+    few = ["--steps", "1", "--batch", "2", "--trajectories", "4", "--sampling-steps", "2", "--candidates", "3"]
+    result = CliRunner().invoke(main, [*map(str, command), *few])
+    assert result.exit_code == 0, result.output
+    made = sum(read_trajectories(file).z.shape[1] for file in (tmp_path / "out").glob("trajectories-*/*"))
+    assert len(asked) == 3 * made
+    assert json.loads((tmp_path / "out" / "generator.json").read_text())["training"]["distillation"]["candidates"] == 3
+
+
 def test_trajectories_of_other_texts_or_of_another_guidance_are_not_used(manifest, teacher, tmp_path):
     other = write_manifest(tmp_path / "other.jsonl", [{**line, "texts": ["the liver"]} for line in entries(manifest)])
     guided = shutil.copytree(teacher, tmp_path / "guided")
