@@ -3,6 +3,7 @@
     python benchmarks/classification.py --out DIR                    # the whole experiment
     python benchmarks/classification.py --out DIR --small            # everything once, tiny: does it run?
     python benchmarks/classification.py --out DIR --rows real added --repeats 1 --epochs 20 --iterations 50
+    python benchmarks/classification.py --out DIR --rows real added --generators syntumor difftumor
 
 Draws phantoms until there are ``--per-class`` training and ``--test-per-class`` test cases with lesions of one class
 only, and normals; makes a description bank of the training cases' reports, offline (``reports extract, augment, bank``;
@@ -14,6 +15,8 @@ malignant and cyst. Rows:
     real_scratch   the same, from random weights: curves.png holds the two against each other
     added          nnUNetTrainerTextoMorphClassifier, half of the examples synthetic
     synthetic      synthetic tumors only, from random weights: what they teach of real ones
+    added_NAME     as added, with another generator's tumors (--generators): of one that reads no text a class's
+                   tumors have its sizes and shapes, and the look of all others
 
 Everything that is done is kept in DIR and not done again; an interrupted training goes on from its latest checkpoint.
 Run one at a time in a DIR. The shipped generator saw phantoms without lesions of the seed 7,000,000 and no other.
@@ -29,7 +32,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from tqdm import tqdm
 
 from nnunet_textomorph.classify import classify
 from nnunet_textomorph.cli import main as textomorph
+from nnunet_textomorph.generators import registered_names
 from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import DEFAULT_SPACING, LABELS, PhantomCase, _write_image, phantom_case
 from nnunet_textomorph.plan import FILE_NAME, infer_plan, read_json, save_plan
@@ -67,11 +71,13 @@ WORDINGS = 20  # of each description
 
 @dataclass(frozen=True)
 class Row:
-    """A trainer, its share of synthetic examples, and whether it starts from the segmentation's weights."""
+    """A trainer, its share of synthetic examples, whether it starts from the segmentation's weights, and who makes
+    the tumors (None: the shipped generator)."""
 
     trainer: str
     share: float
     pretrained: bool
+    generator: str | None = None
 
 
 ROWS = {
@@ -231,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--generators", nargs="+", choices=registered_names(), default=[], help="further rows")
     parser.add_argument("--repeats", type=int, default=3, help="of each row, with other random numbers")
     parser.add_argument("--per-class", type=int, default=20)
     parser.add_argument("--test-per-class", type=int, default=40)
@@ -250,7 +257,10 @@ def main() -> None:
         args.epochs, args.iterations, args.repeats, args.spacing = 1, 2, 1, (5.0, 5.0, 5.0)
     z, y, x = args.spacing
     args.out.mkdir(parents=True, exist_ok=True)
-    asked = {name: value for name, value in vars(args).items() if name not in ("out", "rows", "repeats", "device")}
+    rows = {name: ROWS[name] for name in args.rows}
+    rows |= {f"added_{name}": replace(ROWS["added"], generator=name) for name in args.generators}
+    kept_apart = ("out", "rows", "generators", "repeats", "device")
+    asked = {name: value for name, value in vars(args).items() if name not in kept_apart}
     record, written = args.out / "settings.json", json.dumps(asked, indent=1)
     if record.is_file() and record.read_text() != written:
         raise SystemExit(f"{record}: what is there was made with other settings; give --out another folder.")
@@ -297,19 +307,19 @@ def main() -> None:
         }
     )
     weights = None
-    if any(ROWS[row].pretrained for row in args.rows):
+    if any(row.pretrained for row in rows.values()):
         save_plan(plan.model_copy(update={"probability": 0.0}), preprocessed / FILE_NAME)
         folder = args.out.resolve() / "results" / "segmentation"
         model = train(folder, "nnUNetTrainerTextoMorph", plans, 0, environment, args.device, None, validate=False)
         weights = model / "fold_0" / "checkpoint_final.pth"
-    measured: dict[str, list[dict[str, Any]]] = {row: [] for row in args.rows}
-    curves: dict[str, list[list[float]]] = {row: [] for row in args.rows}
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
+    curves: dict[str, list[list[float]]] = {name: [] for name in rows}
     for repeat in range(args.repeats):
-        for name in args.rows:
-            row = ROWS[name]
+        for name, row in rows.items():
             settings = {"normal": args.normal_class, "pooling": args.pooling, "synthetic_share": row.share}
             chosen = plan.classification.model_copy(update=settings)
-            save_plan(plan.model_copy(update={"classification": chosen}), preprocessed / FILE_NAME)
+            update = {"classification": chosen, "generator": row.generator}
+            save_plan(plan.model_copy(update=update), preprocessed / FILE_NAME)
             out = args.out.resolve() / "results" / f"{name}_{repeat}"
             start = weights if row.pretrained else None
             model = train(out, row.trainer, plans, repeat, environment, args.device, start)
