@@ -13,7 +13,8 @@ the project's own commands do the rest: ``textomorph benchmark`` of nnUNetTraine
 With ``--unseen`` every trainer trains once, on all ``--cases``, and is judged on so many further phantoms; the lesions
 to mine are those that the baseline misses in either half of the cases after it trained on the other. Runs with other
 ``--trainers`` and another ``--table`` may go beside each other once the first has mined. Without a targeted trainer
-nothing is mined.
+nothing is mined. ``--generators variants=DIR/variants ...`` adds rows for other generator folders, such as those of
+``ablations.py``: each in its own results, as nnUNetTrainerTextoMorph. They change the plan, so run nothing beside them.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from pathlib import Path
 
 from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import write_phantom
-from nnunet_textomorph.plan import save_plan, write_plan
+from nnunet_textomorph.plan import TextoMorphPlans, save_plan, write_plan
 from nnunet_textomorph.reduced_plan import reduce_plans
 
-BASELINE = "nnUNetTrainer"
+BASELINE, RANDOM = "nnUNetTrainer", "nnUNetTrainerTextoMorph"
 WHOLE, REDUCED = "nnUNetLoopPlans", "nnUNetLoopReducedPlans"
 
 
@@ -69,6 +70,26 @@ def write_splits(preprocessed: Path, cases: int) -> None:
     (preprocessed / "splits_final.json").write_text(json.dumps(splits, indent=4))
 
 
+def train_with(
+    generators: dict[str, Path],
+    plan: TextoMorphPlans,
+    path: Path,
+    out: Path,
+    environment: dict[str, str],
+    *command: str,
+) -> list[str]:
+    """Train ``RANDOM`` by the benchmark's ``command`` with each generator; ``NAME=FOLDER`` of its predictions."""
+    found = []
+    for name, folder in generators.items():
+        save_plan(plan.model_copy(update={"generator": str(folder.resolve())}), path)
+        results = out.resolve() / f"results_{name}"
+        run({**environment, "nnUNet_results": str(results)}, *command, RANDOM, "--out", str(out / f"table_{name}"))
+        (predicted,) = results.glob(f"*/{RANDOM}_*__{REDUCED}__3d_fullres/fold_0/validation")
+        found.append(f"{name}={predicted}")
+    save_plan(plan, path)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -80,6 +101,7 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, nargs=3, metavar=("Z", "Y", "X"), help="to train at, mm")
     parser.add_argument("--patch", type=int, default=48, help="voxels along the finest axes")
     parser.add_argument("--trainers", nargs="+", default=["nnUNetTrainerTextoMorphTargeted"])
+    parser.add_argument("--generators", nargs="+", default=[], metavar="NAME=FOLDER", help="rows of their own")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--iterations", type=int, default=25)
     parser.add_argument("--probability", type=float, help="of a tumor in a patch; the plan's own by default")
@@ -89,13 +111,16 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is not None and args.unseen:
         parser.error("--unseen is for phantoms; leave --data out.")
+    if args.generators and not args.unseen:
+        parser.error("--generators takes --unseen, which makes one folder of predictions of each.")
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
     os.environ.update(folders)
     environment = {**os.environ, **trainer_folder()}
     number = prepare(args, environment)
     plan, path = write_plan(number, plans=REDUCED, overwrite=True)
     if args.probability is not None:
-        save_plan(plan.model_copy(update={"probability": args.probability}), path)
+        plan = plan.model_copy(update={"probability": args.probability})
+        save_plan(plan, path)
 
     schedule = ["--epochs", str(args.epochs), "--iterations", str(args.iterations), "--device", args.device]
     rule = ["--min-overlap", str(args.min_overlap)]
@@ -106,7 +131,10 @@ def main() -> None:
     if targeted and not (path.parent / "TextoMorphMissed").is_dir():
         run(environment, *common, BASELINE, *mined, "--out", str(args.out / "baseline"))
         run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained, *rule)
-    run(environment, *common, BASELINE, *args.trainers, *judged, "--out", str(args.out / args.table))
+    generators = {name: Path(folder) for name, _, folder in (pair.partition("=") for pair in args.generators)}
+    predicted = train_with(generators, plan, path, args.out, environment, *common[:-1], *judged, common[-1])
+    more = [part for pair in predicted for part in ("--predictions", pair)]
+    run(environment, *common, BASELINE, *args.trainers, *judged, *more, "--out", str(args.out / args.table))
     print((args.out / args.table / "table.md").read_text())
 
 
