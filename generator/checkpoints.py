@@ -15,9 +15,14 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from .errors import GeneratorError
 from .files import full_disk_named, replacing
+from .parallel import on_cpu
 
 NAME, RECORD = "checkpoint", "run.json"
-USUAL = {"rare_weight": 0.0, "candidates": 1}  # what runs did that were begun before these facts were recorded
+USUAL: dict[str, object] = {
+    "rare_weight": 0.0,
+    "candidates": 1,
+    "also": [],
+}  # what runs did that were begun before these facts were recorded
 # what a run may have written before its first checkpoint: logs, caches, half-written files
 LEFTOVERS = (
     "autoencoder",
@@ -41,7 +46,11 @@ def start_accelerator(out: Path, mixed_precision: str) -> Accelerator:
     """
     patient = InitProcessGroupKwargs(timeout=timedelta(days=2))
     return Accelerator(
-        mixed_precision=mixed_precision, log_with="tensorboard", project_dir=str(out), kwargs_handlers=[patient]
+        cpu=on_cpu(),
+        mixed_precision=mixed_precision,
+        log_with="tensorboard",
+        project_dir=str(out),
+        kwargs_handlers=[patient],
     )
 
 

@@ -6,12 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import torch
+from accelerate.utils import parse_flag_from_env
 from torch.utils.data import DataLoader, Dataset
 
 from .errors import GeneratorError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def on_cpu() -> bool:
+    """Whether accelerate is to be told of the CPU: without a GPU it does not find out by itself that processes were
+    launched together, and each would do all of the work."""
+    return bool(parse_flag_from_env("ACCELERATE_USE_CPU")) or not torch.accelerator.is_available()
 
 
 class _Mapped(Dataset[Any]):

@@ -49,7 +49,7 @@ from .training_set import (
 )
 
 TRAJECTORY_VERSION = 2  # raised when the teacher samples otherwise than before
-JUDGE_VERSION = 1  # raised when text_control judges otherwise than before
+JUDGE_VERSION = 2  # raised when text_control judges otherwise than before
 FINER = 3  # of the teacher's steps for each of the student's
 KEPT_BACK = 0.05  # of the trajectories, to see what the student makes of noise that it was not trained on
 
@@ -81,6 +81,7 @@ def train_distillation(
     sampling_steps: int = 4,
     trajectories: int = 3000,
     candidates: int = 1,
+    also: Sequence[Path] = (),
     judge: Judge | None = None,
     steps: int = 3000,
     batch: int = 16,
@@ -100,12 +101,14 @@ def train_distillation(
     ``generator``: a folder, None for the shipped one; ``sampling_steps``: of the student; ``trajectories``: of the
     teacher, each from its own noise, of a random window and the text of another one (``manifest``'s); ``candidates``:
     noises that it is tried from, at most, until the tumor is what ``judge`` reads in its text, so that the student
-    learns what the teacher can do rather than what it mostly does; ``cache``: where crops, latents, text embeddings and
+    learns what the teacher can do rather than what it mostly does; ``also``: generators with the same autoencoder that
+    make the candidates in turn with the teacher, which makes the first, so that each may know what the others do not
+    and the student learns it from all; ``cache``: where crops, latents, text embeddings and
     trajectories are kept, ``out`` by default. ``workers``: processes that prepare crops and latents. ``skip_bad``: go
     on without the lines that cannot be used, and list them. Adapter and autoencoder stay as they are.
 
-    Raises :class:`GeneratorError` for unusable data or folders, for a generator that predicts epsilon, and for several
-    candidates without a judge.
+    Raises :class:`GeneratorError` for unusable data or folders, for a generator that predicts epsilon, for several
+    candidates without a judge, and for generators in ``also`` that do not fit the teacher or are never asked.
     """
     numbers = {"steps": steps, "batch": batch, "trajectories": trajectories, "candidates": candidates}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
@@ -118,12 +121,22 @@ def train_distillation(
         raise GeneratorError("Only a generator that predicts v can be distilled; train diffusion with v_prediction.")
     if not 1 <= sampling_steps * FINER <= teacher.config.diffusion.steps:
         raise GeneratorError(f"{sampling_steps} steps cannot be distilled; give 1 to 66, better 4.")
-    facts = {"steps": sampling_steps, "trajectories": trajectories, "batch": batch, "learning_rate": learning_rate}
+    facts: dict[str, Any] = {
+        "steps": sampling_steps,
+        "trajectories": trajectories,
+        "batch": batch,
+        "learning_rate": learning_rate,
+    }
+    teachers = [teacher, *(_fitting(folder, teacher) for folder in also)]
+    if len(teachers) > candidates:
+        raise GeneratorError(f"{len(teachers)} generators cannot share {candidates} candidates; give as many or more.")
     facts |= {"candidates": candidates} if candidates > 1 else {}
+    facts |= {"also": [weights_hash(other.networks) for other in teachers[1:]]} if also else {}
     accelerator = start_accelerator(out, mixed_precision)
     facts |= {"processes": accelerator.num_processes}
     run: dict[str, Any] = {
         "candidates": 1,
+        "also": [],
         **facts,
         "seed": seed,
         "generator": weights_hash(teacher.networks),
@@ -132,7 +145,8 @@ def train_distillation(
     resumed = prepare_out(out, resume, run)
     accelerator.init_trackers("distillation")
     progress = progress and accelerator.is_main_process
-    teacher.networks.to(accelerator.device)
+    for each in teachers:
+        each.networks.to(accelerator.device)
     with accelerator.main_process_first():
         vqgan, folder = teacher.networks.autoencoder, cache or out
         prepared = (vqgan, teacher.config, folder, 1, seed, workers, progress, skipped)
@@ -140,9 +154,9 @@ def train_distillation(
     if accelerator.is_main_process:
         tell_skipped(skipped)
     drawn_from = (sampling_steps, batch, seed, candidates)
-    folder = folder / f"trajectories-{_of_trajectories(teacher, examples, *drawn_from)}"
+    folder = folder / f"trajectories-{_of_trajectories(teachers, examples, *drawn_from)}"
     number = max(2, round(trajectories / batch))
-    files = cache_trajectories(teacher, examples, folder, number, *drawn_from, judge, accelerator, progress)
+    files = cache_trajectories(teachers, examples, folder, number, *drawn_from, judge, accelerator, progress)
     kept = max(1, round(KEPT_BACK * len(files)))
     taught, unseen = files[:-kept], files[-kept:]
 
@@ -198,11 +212,24 @@ def train_distillation(
     return out
 
 
+def _fitting(folder: Path, teacher: Generator) -> Generator:
+    """A further generator, whose latents, texts and tumors mean the same as the teacher's."""
+    other = Generator.load(folder)
+    theirs, ours = (
+        (each.config.domain, each.config.text, each.config.diffusion.prediction_type) for each in (other, teacher)
+    )
+    same = weights_hash(other.networks.autoencoder) == weights_hash(teacher.networks.autoencoder)
+    scales = other.networks.denoiser.tumor_sd, teacher.networks.denoiser.tumor_sd
+    if theirs != ours or not same or not torch.equal(*scales):
+        raise GeneratorError(f"{folder}: does not fit the generator that is distilled; give one fine-tuned from it.")
+    return other
+
+
 def _of_trajectories(
-    teacher: Generator, examples: TrainingSet, sampling_steps: int, batch: int, seed: int, candidates: int
+    teachers: Sequence[Generator], examples: TrainingSet, sampling_steps: int, batch: int, seed: int, candidates: int
 ) -> str:
     """Changes with whatever trajectories depend on, so that those of another run are never used."""
-    facts = [weights_hash(teacher.networks), teacher.config.sampling.model_dump_json()]
+    facts = [f"{weights_hash(each.networks)} {each.config.sampling.model_dump_json()}" for each in teachers]
     facts += [digest(examples.lines.values()), *(crop.path.stem for crop in examples.crops)]
     facts += [str(number) for number in (TRAJECTORY_VERSION, sampling_steps, batch, seed)]
     facts += [f"{candidates} {JUDGE_VERSION}"] if candidates > 1 else []
@@ -210,7 +237,7 @@ def _of_trajectories(
 
 
 def cache_trajectories(
-    teacher: Generator,
+    teachers: Sequence[Generator],
     examples: TrainingSet,
     folder: Path,
     number: int,
@@ -230,10 +257,10 @@ def cache_trajectories(
     hidden = not (progress and accelerator.is_main_process)
     bar = tqdm(missing, total=len(mine), initial=len(mine) - len(missing), desc="trajectories", disable=hidden)
     for i, file in bar:
-        asked = _asked(teacher, examples, batch, np.random.default_rng([seed, 6, i]))
-        best = _sampled(teacher, asked, range(len(asked.texts)), sampling_steps, accelerator)
+        asked = _asked(teachers[0], examples, batch, np.random.default_rng([seed, 6, i]))
+        best = _sampled(teachers[0], asked, range(len(asked.texts)), sampling_steps, accelerator)
         if judge is not None and candidates > 1:
-            best, share = _most_obedient(best, teacher, asked, sampling_steps, candidates, judge, accelerator)
+            best, share = _most_obedient(best, teachers, asked, sampling_steps, candidates, judge, accelerator)
             bar.set_postfix_str(f"{100 * share:.0f} % as asked")
         save_tensors(file, {name: value.half().cpu().contiguous() for name, value in vars(best).items()})
     accelerator.wait_for_everyone()
@@ -247,12 +274,13 @@ def read_trajectories(file: Path) -> Trajectories:
 
 @dataclass(frozen=True)
 class _Asked:
-    """B windows, what the denoiser is given with them, and what they are asked for."""
+    """B windows and what they are asked for; ``latents``: z_healthy, plain and mask, as in Trajectories."""
 
     windows: list[CachedWindow]
     lines: list[ManifestLine]  # whose texts they are
     texts: list[str]
-    given: tuple[Tensor, ...]  # as Trajectories.given
+    latents: tuple[Tensor, Tensor, Tensor]
+    tokens: tuple[Tensor, Tensor]
     source: torch.Generator  # of the noise
 
 
@@ -265,11 +293,10 @@ def _asked(teacher: Generator, examples: TrainingSet, batch: int, rng: np.random
     lines = [all_lines[int(i)] for i in rng.integers(0, len(all_lines), len(chosen))]
     texts = [str(rng.choice(line.texts)) for line in lines]
     _, z_healthy, z_plain, mask = (latents.to(device).float() for latents in stacked(chosen))
-    tokens, token_mask = examples.texts(texts)
-    context, pooled = denoiser.adapter(tokens.to(device), token_mask.to(device))
+    tokens, token_mask = (part.to(device) for part in examples.texts(texts))
     source = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    given = (z_healthy, denoiser.added(z_plain, z_healthy), mask, context, pooled)
-    return _Asked([example.window for example in chosen], lines, texts, given, source)
+    latents = (z_healthy, denoiser.added(z_plain, z_healthy), mask)
+    return _Asked([example.window for example in chosen], lines, texts, latents, (tokens, token_mask), source)
 
 
 @torch.no_grad()
@@ -278,7 +305,8 @@ def _sampled(
 ) -> Trajectories:
     """The teacher's, of some of the windows."""
     config = teacher.config
-    z_healthy, plain, mask, context, pooled = (value[list(rows)] for value in asked.given)
+    z_healthy, plain, mask, *tokens = (value[list(rows)] for value in (*asked.latents, *asked.tokens))
+    context, pooled = teacher.networks.denoiser.adapter(*tokens)
     noise = torch.randn(z_healthy.shape, generator=asked.source).to(z_healthy.device)
     points = trajectory(
         teacher.networks.denoiser,
@@ -301,7 +329,7 @@ def _sampled(
 
 def _most_obedient(
     first: Trajectories,
-    teacher: Generator,
+    teachers: Sequence[Generator],
     asked: _Asked,
     sampling_steps: int,
     candidates: int,
@@ -310,15 +338,17 @@ def _most_obedient(
 ) -> tuple[Trajectories, float]:
     """Of each window the first of ``candidates`` trajectories that ends in what its text says, or the nearest to that.
 
-    Also returns the mean share of the judged descriptors that are as asked.
+    The teachers take turns; ``first`` is the first one's, whose reading of the texts the student shares. Also returns
+    the mean share of the judged descriptors that are as asked.
     """
     z = first.z.clone()
     masks = [window_voxels(window.crop, window.view, window.seed)[1] for window in asked.windows]
-    shares = _as_asked(first, teacher, asked, masks, range(len(masks)), judge)
-    for _ in range(candidates - 1):
+    shares = _as_asked(first, teachers[0], asked, masks, range(len(masks)), judge)
+    for number in range(1, candidates):
         rows = [int(row) for row in np.flatnonzero(shares < 1.0)]
         if not rows:
             break
+        teacher = teachers[number % len(teachers)]
         again = _sampled(teacher, asked, rows, sampling_steps, accelerator)
         for i, share in enumerate(_as_asked(again, teacher, asked, masks, rows, judge)):
             if share > shares[rows[i]]:

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
-import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object
 from pydantic import ValidationError, model_validator
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator import GeneratorError
 from nnunet_textomorph.generator.config import GeneratorConfig
+from nnunet_textomorph.generator.parallel import on_cpu
 from nnunet_textomorph.generator.volumes import SUFFIXES, read_volume
 from nnunet_textomorph.generators import generator_reference, load_generator
 from nnunet_textomorph.llm_reports.errors import ReportError
@@ -87,9 +87,7 @@ def run_batch(batch: Path, out: Path, generator: Path | None) -> int:
     Returns the number of failures in the main process, 0 in others. Raises :class:`UserError`, :class:`GeneratorError`
     or :class:`ReportError` for what is found before, and ``OSError`` where a result cannot be written.
     """
-    # told of the CPU, or processes that are launched without a GPU would not know of each other
-    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
+    state = PartialState(cpu=on_cpu(), timeout=LONGEST_WAIT)
     load = lru_cache(maxsize=1)(partial(load_generator, device=state.device))
 
     def jobs_left() -> list[Job]:

@@ -163,6 +163,12 @@ def diffusion(
     default=1,
     help="Noises that each is tried from, at most, until it shows what its text says; else the nearest is kept.",
 )
+@click.option(
+    "--also",
+    type=FILE,
+    multiple=True,
+    help="A generator fine-tuned from --generator, to make candidates in turn with it.",
+)
 @click.option("--steps", type=click.IntRange(1), default=3000, help="Of training.")
 @click.option("--batch", type=click.IntRange(1), default=16, help="Windows of 48 mm per step; fewer of larger ones.")
 @click.option("--learning-rate", type=float, default=3e-4)

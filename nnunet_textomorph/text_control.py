@@ -34,7 +34,8 @@ def obeys_in_composition_too(
 ) -> dict[str, bool]:
     """:func:`obeys`, and where a text says one composition: that it is seen, or for others that no calcium is.
 
-    With it a teacher's tumors are chosen; where the window is clipped below 180 HU, calcium cannot be seen.
+    With it a teacher's tumors are chosen; where the window is clipped below 180 HU, calcium cannot be seen. Of tumors
+    that are to be calcified texture is not judged: their specks count as texture, in drawn ones too.
     """
     found, asked = _measured(ct_hu, mask, spacing), said_of(line, text)[0]
     verdicts, said, reading = _verdicts(found, asked), asked.get("composition"), read_description(text)
@@ -42,6 +43,8 @@ def obeys_in_composition_too(
     if found is not None and found.composition and said and not several:
         as_said = found.composition == said if said in SEEN_COMPOSITIONS else found.composition != "calcified"
         verdicts["composition"] = as_said
+    if said == "calcified":
+        verdicts.pop("texture", None)
     return verdicts
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from nnunet_textomorph.generator.config import DiffusionConfig
 from nnunet_textomorph.generator.diffusion import noise_schedule, sampling_timesteps
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.generator import Generator, distilled_denoiser
+from nnunet_textomorph.generator.latents import weights_hash
 from nnunet_textomorph.generator.manifest import ManifestLine
 from nnunet_textomorph.generator.train_distillation import (
     Trajectories,
@@ -304,6 +307,60 @@ def test_the_command_chooses_among_candidates_by_composition_too(manifest, teach
     made = sum(read_trajectories(file).z.shape[1] for file in (tmp_path / "out").glob("trajectories-*/*"))
     assert len(asked) == 3 * made
     assert json.loads((tmp_path / "out" / "generator.json").read_text())["training"]["distillation"]["candidates"] == 3
+
+
+@pytest.fixture(scope="module")
+def louder(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The teacher, fine-tuned as it were: its tumors are far more uneven."""
+    made = Generator.load(teacher)
+    with torch.no_grad():
+        made.networks.denoiser.unet.out[-1].conv.weight.mul_(300.0)
+    folder = tmp_path_factory.mktemp("louder") / "generator"
+    made.save(folder)
+    return folder
+
+
+def test_another_generator_makes_candidates_where_the_teacher_does_not_obey(manifest, teacher, louder, tmp_path):
+    """Told apart by how far their tumors' latents spread; the student reads texts as the teacher does all the same."""
+
+    def trajectories(name: str, of: Path, accepted: Sequence[bool], also: Sequence[Path] = ()) -> list[Trajectories]:
+        """Of batches of two windows; ``accepted``: of the first tumors of both, then of the second ones."""
+        answers = itertools.cycle(accepted)
+
+        def judge(*_args: object) -> dict[str, bool]:
+            return {"texture": next(answers)}
+
+        out = run(manifest, of, tmp_path / name, steps=1, candidates=2, judge=judge, also=also)
+        return [read_trajectories(file) for file in sorted(out.glob("trajectories-*/*"))]
+
+    def spread(drawn: Sequence[Trajectories]) -> list[float]:
+        return [float(each.z[-1].std()) for each in drawn]
+
+    alone, theirs = trajectories("alone", teacher, [True]), trajectories("theirs", louder, [True])
+    assert min(spread(theirs)) > 2 * max(spread(alone))  # or nothing here would tell them apart
+    assert spread(trajectories("obeyed", teacher, [True], [louder])) == spread(alone)
+    assert spread(trajectories("refused", teacher, [False], [louder])) == spread(alone)
+    chosen = trajectories("chosen", teacher, [False, False, True, True], [louder])
+    assert min(spread(chosen)) > 2 * max(spread(alone))
+    assert all(torch.equal(one.pooled, other.pooled) for one, other in zip(alone, chosen, strict=True))
+    recorded = json.loads((tmp_path / "chosen" / "generator.json").read_text())["training"]["distillation"]
+    assert recorded["also"] == [weights_hash(Generator.load(louder).networks)]
+
+
+@pytest.mark.parametrize(("candidates", "reason"), [(1, "2 generators cannot share 1"), (2, "does not fit")])
+def test_a_generator_that_cannot_make_candidates_is_refused(manifest, teacher, louder, tmp_path, candidates, reason):
+    other = Generator.load(louder)
+    if candidates > 1:
+        with torch.no_grad():
+            next(other.networks.autoencoder.parameters()).mul_(2.0)
+    other.save(tmp_path / "other")
+    with pytest.raises(GeneratorError, match=reason):
+        run(manifest, teacher, tmp_path / "out", also=[tmp_path / "other"], candidates=candidates, judge=never)
+    assert not (tmp_path / "out").exists()
+
+
+def never(*_args: object) -> dict[str, bool]:
+    raise AssertionError("nothing is to be judged")
 
 
 def test_trajectories_of_other_texts_or_of_another_guidance_are_not_used(manifest, teacher, tmp_path):

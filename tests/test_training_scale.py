@@ -135,7 +135,9 @@ def test_two_processes_train_as_one_that_accumulates_two_batches(manifest, base,
     launch = [sys.executable, "-m", "accelerate.commands.launch", *options.split(), "--main_process_port", "0"]
     arguments = [str(path) for path in (script, manifest, base, two, tmp_path / "cache")]
     arguments.append(json.dumps({**WHOLE, "steps": 41}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if torch.accelerator.is_available():  # both on CPUs
+        environment["ACCELERATE_USE_CPU"] = "true"
     done = subprocess.run([*launch, *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(curve(one)) == 3
@@ -450,6 +452,15 @@ def test_composition_is_told_from_voxels_where_a_text_says_one(manifest, text, p
         for image in (ct, specked, cored)
     ]
     assert found == [plain, with_speck, with_core]
+
+
+@pytest.mark.parametrize(("text", "judged"), [("A homogeneous mass.", True), ("A homogeneous, calcified mass.", False)])
+def test_texture_is_not_judged_where_calcium_is_asked_for(manifest, text, judged):
+    ball = np.sqrt(((np.indices((48, 48, 48)) - 24) ** 2).sum(axis=0)) < 14
+    ct = np.where(ball, 70.0, 110.0).astype(np.float32)
+    line = read_manifest(manifest)[0].model_copy(update={"descriptors": {}})
+    assert ("texture" in obeys_in_composition_too(ct, ball, (1.0, 1.0, 1.0), text, line)) is judged
+    assert "texture" in obeys(ct, ball, (1.0, 1.0, 1.0), text, line)
 
 
 # --- fine-tuning ------------------------------------------------------------------------------------------------
