@@ -34,7 +34,7 @@ def main(dataset: Path, tumors: int, methods: int, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         singles = [_single(scan, Path(folder)) for scan in cases]
         scans = [
-            Scan(f"m{m}", s.name, s.patient, s.organ, s.image, single, (1,), whole=True)
+            Scan(f"m{m}", s.name, s.patient, s.organ, s.source, s.image, single, (1,), whole=True)
             for s, single in zip(cases, singles, strict=True)
             for m in range(methods)
         ]

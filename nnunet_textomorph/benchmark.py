@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,6 +47,13 @@ FOLDER_NAME, CLASSIFIERS_FOLDER_NAME = (
     "TextoMorphClassifierBenchmark",
 )  # in the dataset's results
 FOLDS = (0, 1, 2, 3, 4)
+RESULT_KEYS = {"settings", "methods", "tests"}  # of every benchmark's results.json
+WRITTEN = (  # all that a benchmark's folder may hold, of either kind
+    *("results.json", "table.md", "table.tex", "nnunet.log"),
+    *("cases.csv", "lesions.csv", "subgroups.csv", "patients.csv"),
+    *("sensitivity_by_size.png", "paired_dsc.png", "paired_nsd.png", "confusion_matrices.png"),
+    *("by_*_sensitivity_all.png", "by_*_dsc.png"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,10 @@ def benchmark(
     ``predictions``: further methods, by name and folder of predictions of the folds' validation cases. ``train``: train
     what is missing.
     ``patients``: CSV with ``case``, optionally ``patient``, and the columns that ``by`` names.
+    ``overwrite``: replace ``out``, if all in it is a benchmark's.
 
-    Raises :class:`UserError` for unusable input (before anything is trained, where it can be told) and for a failed
+    Raises :class:`UserError` for unusable input (before anything is trained, where it can be told: without
+    splits_final.json, predictions are only known to lack a case if all five folds are compared) and for a failed
     training. Finished trainings and scored cases are kept for the next run.
     """
     preprocessed = preprocessed_folder(dataset)
@@ -99,7 +110,7 @@ def benchmark(
     classify = _all_classify({trainer: trained / model for trainer, model in models.items()})
     if classify and (predictions or patients or by):
         raise UserError("Trainers that classify lesions are compared without --predictions, --patients and --by.")
-    if tolerance_mm < 0:
+    if not 0 <= tolerance_mm < math.inf:  # NaN is neither
         raise UserError(f"A tolerance of {tolerance_mm:g} mm cannot be; give --tolerance 0 or more.")
     plan_file = preprocessed / FILE_NAME
     plan = load_plan(plan_file) if plan_file.is_file() else infer_plan(dataset_json, where=str(preprocessed))
@@ -111,32 +122,53 @@ def benchmark(
         )
     ending = str(dataset_json["file_ending"])
     cases = {path.name.removesuffix(ending) for path in (preprocessed / "gt_segmentations").glob(f"*{ending}")}
+    by, folds = list(dict.fromkeys(by)), sorted(set(folds))
     people = read_patients(patients, by, cases)
 
-    folds = sorted(set(folds))
     out = benchmark_folder(dataset, out, CLASSIFIERS_FOLDER_NAME if classify else FOLDER_NAME)
     if out.exists() and not overwrite:
         raise UserError(
             f"{out}: exists; replace it with --overwrite (trainings are kept), or give --out another folder."
         )
-    if out.exists() and not (out / "results.json").is_file():  # replacing deletes: not what may be something else
-        raise UserError(f"{out}: is no benchmark's folder, so it is not replaced; give --out another folder.")
+    if out.exists():
+        _check_replaceable(out)
     validated = RESULTS_FILE if classify else "summary.json"
     for model in models.values() if classify else ():  # what is wrong with them is told before others are trained
         if finished := [fold for fold in folds if _finished(preprocessed, model, fold, validated)]:
             _check_folds(preprocessed, folds)
             judged_patients(preprocessed, model, finished)
+    missing = next(_untrained(preprocessed, models, folds, validated), None)
+    if missing and not train:
+        name = scheduled_name(missing[0], epochs, iterations)
+        command = f"nnUNetv2_train {preprocessed.name} {configuration} {missing[1]} -p {plans} -tr {name}"
+        raise UserError(
+            f"Fold {missing[1]} of {name} has no finished validation, and --no-train was given; run {command}."
+        )
     partial = out.with_name(f".partial-{out.name}")
     partial.mkdir(parents=True, exist_ok=True)
+
+    reader = label_reader(nnunet_plans)
+    rules = Rules(
+        plan=plan,
+        known_values=known_values(dataset_json["labels"]),
+        ignore=dataset_json["labels"].get("ignore"),
+        tolerance_mm=tolerance_mm,
+        min_overlap=min_overlap,
+    )
+
+    def scored(wanted: dict[str, list[Validated]]) -> dict[str, list[CaseScore]]:
+        return {name: _scores(of, reader, rules, partial / "scores" / name, workers) for name, of in wanted.items()}
+
+    given: dict[str, list[CaseScore]] = {}
+    if (preprocessed / "splits_final.json").is_file():  # what is wrong with predictions is told before the trainings
+        given = scored(_given(preprocessed, predictions, folds, ending))
+    elif folds == list(FOLDS):  # the first training makes the splits, and these validate every case
+        for _, folder in predictions:
+            _check_complete(folder, sorted(cases), ending)
 
     arguments = [preprocessed.name, configuration, "-p", plans, "-device", device or default_device()]
     for trainer, fold in _untrained(preprocessed, models, folds, validated):
         name = scheduled_name(trainer, epochs, iterations)
-        if not train:
-            command = f"nnUNetv2_train {preprocessed.name} {configuration} {fold} -p {plans} -tr {name}"
-            raise UserError(
-                f"Fold {fold} of {name} has no finished validation, and --no-train was given; run {command}."
-            )
         _train(preprocessed, models[trainer], name, fold, arguments, partial / "nnunet.log", validated)
 
     settings: dict[str, Any] = {
@@ -157,19 +189,8 @@ def benchmark(
         write_classifiers(compared, judged, partial)
         return Benchmark(_put_in_place(partial, out), compared)
 
-    rules = Rules(
-        plan=plan,
-        known_values=known_values(dataset_json["labels"]),
-        ignore=dataset_json["labels"].get("ignore"),
-        tolerance_mm=tolerance_mm,
-        min_overlap=min_overlap,
-    )
-    wanted = _methods(preprocessed, models, folds, ending) | _given(preprocessed, predictions, folds, ending)
-    reader = label_reader(nnunet_plans)
-    scores = {
-        name: _scores(cases_, reader, rules, partial / "scores" / name, workers) for name, cases_ in wanted.items()
-    }
-
+    scores = scored(_methods(preprocessed, models, folds, ending))
+    scores |= given or scored(_given(preprocessed, predictions, folds, ending))
     settings |= {
         "tolerance_mm": tolerance_mm,
         "min_overlap": min_overlap,
@@ -180,6 +201,22 @@ def benchmark(
     results = collect(scores, settings, people, by)
     _write(results, scores, people, partial)
     return Benchmark(_put_in_place(partial, out), results)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Replacing deletes: raise :class:`UserError` for what may be something else than an earlier benchmark."""
+    try:
+        content = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if out.is_symlink() or not isinstance(content, dict) or not set(content) >= RESULT_KEYS:
+        raise UserError(f"{out}: is no benchmark's folder, so it is not replaced; give --out another folder.")
+    for path in sorted(out.iterdir()):
+        if not path.is_file() or not any(fnmatchcase(path.name, name) for name in WRITTEN):
+            raise UserError(
+                f"{path}: is nothing that a benchmark writes, so its folder is not replaced; move it elsewhere, or "
+                "give --out another folder."
+            )
 
 
 def _put_in_place(partial: Path, out: Path) -> Path:
@@ -259,13 +296,23 @@ def _untrained(
 
 
 def _check_folds(preprocessed: Path, folds: Sequence[int]) -> None:
-    number = len(read_splits(preprocessed))
-    odd = [fold for fold in folds if not 0 <= fold < number]
+    """:class:`UserError` for a fold that the splits lack, and for folds that validate a case twice."""
+    path, splits = preprocessed / "splits_final.json", read_splits(preprocessed)
+    odd = [fold for fold in folds if not 0 <= fold < len(splits)]
     if odd:
         raise UserError(
-            f"{preprocessed / 'splits_final.json'}: has no fold {odd[0]}; its folds are "
-            f"{', '.join(map(str, range(number)))}: choose with --folds."
+            f"{path}: has no fold {odd[0]}; its folds are {', '.join(map(str, range(len(splits))))}: choose with "
+            "--folds."
         )
+    fold_of: dict[str, int] = {}
+    for fold in folds:
+        for case in splits[fold]["val"]:
+            if case in fold_of:
+                raise UserError(
+                    f"{path}: {case} is in val of fold {fold_of[case]} and again of fold {fold}, and each case is to "
+                    "be counted once; choose --folds that share no case."
+                )
+            fold_of[case] = fold
 
 
 def _train(
@@ -304,17 +351,21 @@ def _given(
     expected = sorted((case, fold) for fold in folds for case in splits[fold]["val"])
     made = {}
     for name, folder in predictions:
-        lacking = [case for case, _ in expected if not (folder / f"{case}{ending}").is_file()]
-        if lacking:
-            raise UserError(
-                f"{folder}: lacks predictions of {len(lacking)} of {len(expected)} cases, the first {lacking[0]}; all "
-                "methods are compared on the same cases: predict them, or choose fewer --folds."
-            )
+        _check_complete(folder, [case for case, _ in expected], ending)
         labels = preprocessed / "gt_segmentations"
         made[name] = [
             Validated(case, fold, labels / f"{case}{ending}", folder / f"{case}{ending}", {}) for case, fold in expected
         ]
     return made
+
+
+def _check_complete(folder: Path, cases: Sequence[str], ending: str) -> None:
+    lacking = [case for case in cases if not (folder / f"{case}{ending}").is_file()]
+    if lacking:
+        raise UserError(
+            f"{folder}: lacks predictions of {len(lacking)} of {len(cases)} cases, the first {lacking[0]}; all methods "
+            "are compared on the same cases: predict them, or choose fewer --folds."
+        )
 
 
 def _scores(cases: Sequence[Validated], reader: Any, rules: Rules, folder: Path, workers: int) -> list[CaseScore]:

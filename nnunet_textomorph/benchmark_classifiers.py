@@ -16,6 +16,7 @@ from nnunet_textomorph.benchmark_tables import DASH, SIGNIFICANT, latex_escaped,
 from nnunet_textomorph.classification_results import RESULTS_FILE, Result, ResultsFile, metrics, save_confusion
 from nnunet_textomorph.classifier_model import MODEL_FILE
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.markdown import markdown_escaped
 from nnunet_textomorph.nnunet_commands import find_trainer
 from nnunet_textomorph.nnunet_files import environment_folder, read_splits
 from nnunet_textomorph.stats import (
@@ -96,7 +97,7 @@ def is_classifier(trainer: str, model: Path) -> bool:
 
 
 def judged_patients(preprocessed: Path, model: str, folds: Sequence[int]) -> Judged:
-    """Read the validations of a model's folds (``trainer__plans__configuration``).
+    """Read the validations of a model's folds (``trainer__plans__configuration``), which share no case.
 
     Raises :class:`UserError` for one that cannot be read, is of another split, or of other classes than the first.
     """
@@ -115,13 +116,7 @@ def judged_patients(preprocessed: Path, model: str, folds: Sequence[int]) -> Jud
                     "again (nnUNetv2_train ... --val)."
                 )
         _check_cases(made, splits[fold]["val"], fold, folder, preprocessed)
-        for patient in made.patients:
-            if patient.case in found:
-                raise UserError(
-                    f"{folder}: holds {patient.case}, which another chosen fold validates too; choose folds that share "
-                    "no case with --folds."
-                )
-            found[patient.case] = patient
+        found |= {patient.case: patient for patient in made.patients}
     if first is None or not found:
         raise UserError(
             f"{model}: the folds {', '.join(map(str, folds))} judged no patient; choose others with --folds."
@@ -342,11 +337,11 @@ def _markdown(results: ClassifierResults) -> str:
     ]
     for kind, block in _blocks(results).items():
         columns = [(group, measure) for group, rows in block.items() for measure in _shown(rows)]
-        titles = [_escaped(f"{_title(group, block[group])}: {MEASURES[measure]}") for group, measure in columns]
+        titles = [markdown_escaped(f"{_title(group, block[group])}: {MEASURES[measure]}") for group, measure in columns]
         lines += [f"| method | {' | '.join(titles)} |", "|" + "---|" * (len(columns) + 1)]
         for method in results.methods:
             cells = [_cell(block[g][method], m, _star(results, method, kind, g, m, "*")) for g, m in columns]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
+            lines.append(f"| {markdown_escaped(method)} | {' | '.join(cells)} |")
         lines.append("")
     if results.tests:
         lines += [f"## Against {first}", ""]
@@ -357,14 +352,11 @@ def _markdown(results: ClassifierResults) -> str:
         for t in results.tests:
             patients = DASH if t.regained is None else f"{t.regained} / {t.lost}"
             p, p_holm = (DASH if x is None else f"{x:.3g}" for x in (t.p, t.p_holm))
-            cells = [t.method, _escaped(t.group), MEASURES[t.measure], _difference(t), patients, p, p_holm]
+            named = [markdown_escaped(t.method), markdown_escaped(t.group)]
+            cells = [*named, MEASURES[t.measure], _difference(t), patients, p, p_holm]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _shown(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

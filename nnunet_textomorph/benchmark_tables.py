@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nnunet_textomorph.evaluation import OVERALL, CaseScore
+from nnunet_textomorph.markdown import markdown_escaped
 from nnunet_textomorph.patients import NOT_STATED, Patients
 from nnunet_textomorph.schedule import EPOCHS, ITERATIONS
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM
@@ -37,7 +38,8 @@ DASH = "–"
 class Measure:
     """``value``: mean over cases, or share of lesions; None where there is nothing to measure. ``sd``: over cases.
 
-    ``low``, ``high``: 95 % bootstrap interval over patients. ``number``: of cases, or of lesions.
+    ``low``, ``high``: 95 % bootstrap interval over patients, None for fewer than three. ``number``: of cases, or of
+    lesions.
     """
 
     value: float | None
@@ -240,7 +242,7 @@ def _markdown(results: Results) -> str:
         f"{s['plans']}; {schedule_text(s)}.",
         "",
         "Sensitivity (%) by the diameter of a ball of the lesion's volume, false positives per case, DSC and NSD (%) "
-        "of cases with tumors, mean ± SD over cases, with 95 % bootstrap intervals over patients. "
+        "of cases with tumors, mean ± SD over cases, with 95 % bootstrap intervals over patients (three or more). "
         f"*: differs from {first}, p < {SIGNIFICANT} after Holm's correction.",
         "",
     ]
@@ -257,7 +259,7 @@ def _markdown(results: Results) -> str:
                 _cell(name, hosts[host][name]) + ("*" if _stars(results, method, host, name) else "")
                 for name, _ in columns
             ]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
+            lines.append(f"| {markdown_escaped(method)} | {' | '.join(cells)} |")
         lines.append("")
     if results.tests:
         lines += [f"## Against {first}", ""]
@@ -275,7 +277,8 @@ def _markdown(results: Results) -> str:
                     difference += f" [{factor * t.low:+.{digits}f}, {factor * t.high:+.{digits}f}]"
             p, p_holm = (DASH if x is None else f"{x:.3g}" for x in (t.p, t.p_holm))
             lesions = DASH if t.regained is None else f"{t.regained} / {t.lost}"
-            lines.append(f"| {t.method} | {title} | {difference} | {lesions} | {t.test} | {t.pairs} | {p} | {p_holm} |")
+            cells = [title, difference, lesions, t.test, str(t.pairs), p, p_holm]
+            lines.append(f"| {markdown_escaped(t.method)} | {' | '.join(cells)} |")
         lines.append("")
     for column in dict.fromkeys(row.column for row in results.subgroups):
         lines += [
@@ -287,7 +290,8 @@ def _markdown(results: Results) -> str:
         for row in results.subgroups:
             if row.column == column:
                 cells = [_cell(name, row.measures[name]) for name in ("sensitivity_all", "dsc", "nsd")]
-                lines.append(f"| {row.group} | {row.patients} | {row.method} | {' | '.join(cells)} |")
+                group, method = markdown_escaped(row.group), markdown_escaped(row.method)
+                lines.append(f"| {group} | {row.patients} | {method} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -375,9 +379,8 @@ def _bars(path: Path, titles: Sequence[str], series: Mapping[str, Sequence[Measu
         places = np.arange(len(titles)) - 0.4 + width * (number + 0.5)
         kept = [i for i, m in enumerate(measures) if m.value is not None]
         heights = [100 * float(measures[i].value or 0) for i in kept]
-        low = [h - 100 * (measures[i].low or 0) for h, i in zip(heights, kept, strict=True)]
-        high = [100 * (measures[i].high or 0) - h for h, i in zip(heights, kept, strict=True)]
-        errors = np.clip([low, high], 0, None)
+        bounds = np.array([[measures[i].low for i in kept], [measures[i].high for i in kept]], float)  # None is NaN
+        errors = np.clip([heights - 100 * bounds[0], 100 * bounds[1] - heights], 0, None)  # NaN draws no bar
         panel.bar(places[kept], heights, 0.92 * width, yerr=errors, capsize=2, label=method, error_kw={"lw": 0.8})
         for i in set(range(len(titles))) - set(kept):
             panel.text(places[i], 1, DASH, ha="center", color="gray")

@@ -75,11 +75,11 @@ _SYNTHETIC = click.option(
 
 @click.command(cls=ListOptions)
 @_SYNTHETIC
-@click.option("--real", type=FILE, help="Folder of an nnU-Net raw dataset, for its real tumors.")
+@click.option("--real", type=FILE, multiple=True, help="nnU-Net raw datasets' folders, for their real tumors.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Processes.")
 @click.option("--out", type=FILE, required=True, help="A new folder.")
 @one_line_errors
-def radiomics(synthetic: tuple[str, ...], real: Path | None, workers: int, out: Path) -> None:
+def radiomics(synthetic: tuple[str, ...], real: tuple[Path, ...], workers: int, out: Path) -> None:
     """Measure how diverse synthetic tumors are (102 features), and how well they can be told from real ones.
 
     All methods with the same masks in the same CT. The same command goes on after an interruption.
@@ -95,19 +95,21 @@ class _Turing(click.Group):
     """A group that is a command too: without a subcommand it builds the study."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeated(args, {"--synthetic"}) if args[:1] != ["score"] else args)
+        return super().parse_args(ctx, repeated(args, {"--synthetic", "--real"}) if args[:1] != ["score"] else args)
 
 
 @click.group(cls=_Turing, invoke_without_command=True)
 @_SYNTHETIC
-@click.option("--real", type=FILE, help="Folder of an nnU-Net raw dataset, for its real tumors.  [required]")
+@click.option(
+    "--real", type=FILE, multiple=True, help="nnU-Net raw datasets' folders, for their real tumors.  [required]"
+)
 @click.option("--per-cell", type=click.IntRange(1), default=60, help="Tumors per method, organ and size class.")
 @click.option("--seed", type=click.IntRange(0), default=0)
 @click.option("--out", type=FILE, help="A new folder.  [required]")
 @click.pass_context
 @one_line_errors
 def turing(
-    ctx: click.Context, synthetic: tuple[str, ...], real: Path | None, per_cell: int, seed: int, out: Path | None
+    ctx: click.Context, synthetic: tuple[str, ...], real: tuple[Path, ...], per_cell: int, seed: int, out: Path | None
 ) -> None:
     """Build a blinded reader study, real against synthetic tumors: one page that works offline, and its key.
 
@@ -115,7 +117,7 @@ def turing(
     """
     if ctx.invoked_subcommand is not None:
         return
-    if real is None or out is None or not synthetic:
+    if not real or out is None or not synthetic:
         raise click.UsageError("Building a study needs --synthetic, --real and --out.")
     from nnunet_textomorph.turing import write_study
 

@@ -13,12 +13,11 @@ from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.matching import Lesion, match_lesions
 from nnunet_textomorph.metrics import dice, normalized_surface_dice
 from nnunet_textomorph.missed import file_digest
-from nnunet_textomorph.nnunet_files import Validated, check_unchanged, read_labels
+from nnunet_textomorph.nnunet_files import Validated, check_grid, check_unchanged, read_label_map
 from nnunet_textomorph.plan import TextoMorphPlans
 from nnunet_textomorph.shapes import equivalent_diameter, size_class
 
 OVERALL = "all"  # hosts
-SPACING_TOLERANCE = 1e-3  # relative
 
 
 class LesionScore(BaseModel):
@@ -77,17 +76,17 @@ class Rules(BaseModel):
 def score_case(case: Validated, reader: Any, rules: Rules) -> CaseScore:
     """Read, check and score one case.
 
-    Raises :class:`UserError` naming the file for another grid or spacing, labels that the dataset does not have, and
-    labels that changed since the validation.
+    Raises :class:`UserError` naming the file for another grid (shape, spacing, and of given predictions orientation
+    and origin), labels that the dataset does not have, and labels that changed since the validation.
     """
     for path in (case.labels, case.predicted):
         if not path.is_file():
             raise UserError(f"{path}: no such file; it is needed for {case.name}. Predict or validate the case again.")
-    truth, spacing = read_labels(reader, case.labels)
-    predicted, predicted_spacing = read_labels(reader, case.predicted)
-    _check(case, truth, spacing, predicted, predicted_spacing, rules.known_values)
-    check_unchanged(case, truth, rules.ignore)
-    lesions, hosts = score_arrays(truth, predicted, spacing, rules)
+    truth, predicted = read_label_map(reader, case.labels), read_label_map(reader, case.predicted)
+    check_grid(case, truth, predicted)
+    _check_values(case, truth.array, predicted.array, rules.known_values)
+    check_unchanged(case, truth.array, rules.ignore)
+    lesions, hosts = score_arrays(truth.array, predicted.array, truth.spacing, rules)
     return CaseScore(
         case=case.name,
         fold=case.fold,
@@ -181,25 +180,7 @@ def _centroid(lesion: Lesion) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _check(
-    case: Validated,
-    truth: np.ndarray,
-    spacing: Sequence[float],
-    predicted: np.ndarray,
-    predicted_spacing: Sequence[float],
-    known: Sequence[int],
-) -> None:
-    if truth.shape != predicted.shape:
-        raise UserError(
-            f"{case.predicted}: has {predicted.shape} voxels, the labels {case.labels} have {truth.shape}; predict on "
-            "the grid of the labels."
-        )
-    if not np.allclose(spacing, predicted_spacing, rtol=SPACING_TOLERANCE):
-        shown, wanted = (" x ".join(f"{s:g}" for s in each) for each in (predicted_spacing, spacing))
-        raise UserError(
-            f"{case.predicted}: has a spacing of {shown} mm, the labels {case.labels} {wanted} mm; predict on the grid "
-            "of the labels."
-        )
+def _check_values(case: Validated, truth: np.ndarray, predicted: np.ndarray, known: Sequence[int]) -> None:
     for path, array in ((case.predicted, predicted), (case.labels, truth)):
         odd = sorted(set(np.unique(array).tolist()) - set(known))
         if odd:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 GROUP = "nnunet_textomorph.generators"
+TRAINER = "nnUNetTrainerTextoMorphGenerator_"  # and the name: who puts in that generator's random tumors
 
 
 def load_generator(reference: str | Path | None, device: str | torch.device = "cpu") -> AnyGenerator:

@@ -41,11 +41,12 @@ from nnunet_textomorph.missed import (
 from nnunet_textomorph.nnunet_files import (
     Region,
     Validated,
+    check_grid,
     check_unchanged,
     environment_folder,
     label_reader,
     read_image,
-    read_labels,
+    read_label_map,
     read_splits,
     validated_cases,
 )
@@ -255,13 +256,9 @@ class _Scan:
 
 def mine_case(case: Case, task: Task, model: ChatModel | None = None) -> CaseRecord:
     """Match, describe and draw the missed lesions of one case; :class:`UserError` names the file that is unfit."""
-    truth, spacing = read_labels(task.reader, case.labels)
-    predicted, _ = read_labels(task.reader, case.predicted)
-    if truth.shape != predicted.shape:
-        raise UserError(
-            f"{case.predicted}: has {predicted.shape} voxels, the labels {case.labels} have {truth.shape}; one of them "
-            "changed since, predict again."
-        )
+    labels, of_model = read_label_map(task.reader, case.labels), read_label_map(task.reader, case.predicted)
+    check_grid(case, labels, of_model)
+    truth, spacing, predicted = labels.array, labels.spacing, of_model.array
     check_unchanged(case, truth, task.ignore)
     names = {value: name for name, value in task.plan.tumors.items()}
     matches = match_lesions(truth, predicted, list(names), min_overlap=task.min_overlap, ignore=task.ignore)

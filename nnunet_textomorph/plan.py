@@ -319,6 +319,13 @@ def _hosts(rest: Labels, tumor_names: Sequence[str], where: str) -> Labels:
     raise UserError(f"{where}: {what}; name the host with textomorph plan --host-label NAME.")
 
 
+def possible_hosts(labels: Labels) -> list[str]:
+    """Labels of organs: of known ones, and of those that a tumor's label is named after (colon, colon_tumor)."""
+    tumors = [_plain(name) for name in labels if _is_tumor(name)]
+    organs = {name: organ_of(name) for name in labels if name not in ("background", "ignore") and not _is_tumor(name)}
+    return [name for name, organ in organs.items() if organ in ORGANS or any(organ in tumor for tumor in tumors)]
+
+
 def organ_of(name: str) -> str:
     """The organ that a label's name holds; else the name itself, in plain words."""
     plain = _plain(name)

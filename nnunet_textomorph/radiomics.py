@@ -24,12 +24,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
 from nnunet_textomorph.generator.volumes import Spacing
+from nnunet_textomorph.markdown import markdown_escaped
 from nnunet_textomorph.missed import file_digest
 from nnunet_textomorph.stats import auc, bootstrap_interval
 from nnunet_textomorph.tumors import REAL, Scan, Tumor, all_scans, tumors_of
@@ -154,12 +156,13 @@ def _class_features(name: str, image: sitk.Image, inside: sitk.Image) -> dict[st
 
 
 def radiomics_study(
-    synthetic: Sequence[tuple[str, Path]], real: Path | None, out: Path, workers: int = 1
+    synthetic: Sequence[tuple[str, Path]], real: Sequence[Path], out: Path, workers: int = 1
 ) -> tuple[list[Diversity], list[Realism]]:
     """Write ``features.csv``, ``radiomics.md``, ``results.json`` and a figure into the new folder ``out``.
 
     ``synthetic``: methods by name, with folders that ``textomorph synthesize`` wrote; all of them with the same masks
-    in the same CT. ``real``: folder of an nnU-Net raw dataset. Features of an interrupted run are kept. Raises
+    in the same CT. ``real``: folders of nnU-Net raw datasets; tumors of an organ are compared with real ones of that
+    organ. Features of an interrupted run are kept. Raises
     :class:`UserError` for unusable input.
     """
     if find_spec("radiomics") is None:
@@ -167,6 +170,7 @@ def radiomics_study(
     if out.exists():
         raise UserError(f"{out}: exists; give --out a new folder.")
     scans = all_scans(synthetic, real)
+    _tell_organs_without_real_tumors(scans)
     partial = out.absolute().with_name(f".partial-{out.name}")
     (partial / "records").mkdir(parents=True, exist_ok=True)
     records = extract(scans, partial / "records", workers)
@@ -177,6 +181,12 @@ def radiomics_study(
     shutil.rmtree(partial / "records")
     os.replace(partial, out)
     return diversity, realism
+
+
+def _tell_organs_without_real_tumors(scans: Sequence[Scan]) -> None:
+    real, made = ({scan.organ for scan in scans if (scan.method == REAL) is kind} for kind in (True, False))
+    for organ in sorted(made - real) if real else ():
+        click.echo(f"{organ}: there are no real tumors of it, only of {', '.join(sorted(real))}", err=True)
 
 
 def extract(scans: Sequence[Scan], folder: Path, workers: int = 1) -> list[Record]:
@@ -422,7 +432,8 @@ def _write(records: Sequence[Record], diversity: Sequence[Diversity], realism: S
                 table.writerows(asdict(row) for row in rows)
     (folder / "radiomics.md").write_text(markdown(diversity, realism), encoding="utf-8")
     content: dict[str, Any] = {
-        "diversity": [asdict(row) for row in diversity],
+        # of one tumor there is no variance, and NaN is no JSON
+        "diversity": [{k: None if v != v else v for k, v in asdict(row).items()} for row in diversity],
         "realism": [asdict(row) for row in realism],
         "features": list(feature_names()),
         "bin_width_hu": BIN_WIDTH_HU,
@@ -446,7 +457,7 @@ def markdown(diversity: Sequence[Diversity], realism: Sequence[Realism]) -> str:
     for d in diversity:
         parts = " | ".join(_number(x) for x in (d.shape, d.intensity, d.texture))
         value = f"{_number(d.all)}{_between(d.low, d.high)}"
-        lines.append(f"| {d.organ} | {d.method} | {d.tumors} | {d.patients} | {value} | {parts} |")
+        lines.append(f"| {d.organ} | {markdown_escaped(d.method)} | {d.tumors} | {d.patients} | {value} | {parts} |")
     if realism:
         lines += ["", "# Realism", ""]
         lines += [
@@ -460,7 +471,7 @@ def markdown(diversity: Sequence[Diversity], realism: Sequence[Realism]) -> str:
         for r in realism:
             auc = f"{_number(r.auc)}{_between(r.low, r.high)}"
             lines.append(
-                f"| {r.organ} | {r.method} | {r.tumors} | {r.real} | {auc} | {_number(r.frechet)} | "
+                f"| {r.organ} | {markdown_escaped(r.method)} | {r.tumors} | {r.real} | {auc} | {_number(r.frechet)} | "
                 f"{_number(r.frechet_real)} |"
             )
     return "\n".join([*lines, ""])

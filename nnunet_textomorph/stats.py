@@ -9,6 +9,7 @@ from scipy import stats
 
 RESAMPLES = 2000
 LEVEL = 95.0  # per cent of the intervals
+FEWEST_PATIENTS = 3  # of a bootstrap interval: resamples of one or two say nothing of others
 
 
 def patient_draws(patients: Sequence[Hashable], resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -23,11 +24,14 @@ def patient_draws(patients: Sequence[Hashable], resamples: int = RESAMPLES, seed
 def ratio_interval(
     numerators: Sequence[float], denominators: Sequence[float], draws: np.ndarray
 ) -> tuple[float, float] | None:
-    """Percentile interval of sum(numerators) / sum(denominators) over resampled patients; None where none is left.
+    """Percentile interval of sum(numerators) / sum(denominators) over resampled patients.
 
+    None where fewer than three have a denominator.
     A mean over cases is the ratio of a patient's sum to his number of cases, a sensitivity that of his found lesions to
     his lesions. Resamples without a denominator are left out.
     """
+    if np.count_nonzero(denominators) < FEWEST_PATIENTS:
+        return None
     top, bottom = draws @ np.asarray(numerators, float), draws @ np.asarray(denominators, float)
     return _interval(top[bottom > 0] / bottom[bottom > 0])
 
@@ -36,6 +40,8 @@ def difference_interval(
     first: tuple[Sequence[float], Sequence[float]], second: tuple[Sequence[float], Sequence[float]], draws: np.ndarray
 ) -> tuple[float, float] | None:
     """As :func:`ratio_interval`, of the second method's ratio minus the first's on the same resamples."""
+    if min(np.count_nonzero(denominators) for _, denominators in (first, second)) < FEWEST_PATIENTS:
+        return None
     (a, an), (b, bn) = ([draws @ np.asarray(x, float) for x in pair] for pair in (first, second))
     both = (an > 0) & (bn > 0)
     return _interval(b[both] / bn[both] - a[both] / an[both])
@@ -46,9 +52,11 @@ def bootstrap_interval(
 ) -> tuple[float, float] | None:
     """Percentile interval of ``statistic`` of the indices of rows, groups (patients) drawn with replacement.
 
-    For statistics that are no ratio. Resamples for which it is NaN are left out.
+    For statistics that are no ratio. Resamples for which it is NaN are left out. None for fewer than three groups.
     """
     names = list(dict.fromkeys(groups))
+    if len(names) < FEWEST_PATIENTS:
+        return None
     rows = {name: np.flatnonzero([g == name for g in groups]) for name in names}
     rng = np.random.default_rng(seed)
     values = []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.volumes import SUFFIXES, Volume, read_volume
 from nnunet_textomorph.matching import lesions_of
 from nnunet_textomorph.missed import SPECK_MM
-from nnunet_textomorph.plan import infer_plan, read_json
+from nnunet_textomorph.plan import infer_plan, organ_of, possible_hosts, read_json
 from nnunet_textomorph.shapes import equivalent_diameter, size_class
 
 REAL = "real"
@@ -22,12 +25,14 @@ REAL = "real"
 
 @dataclass(frozen=True)
 class Scan:
-    """A CT with the tumors of one method. ``values``: of the tumors in ``labels``; ``whole``: all of them are one."""
+    """A CT with the tumors of one method in one organ. ``source``: the CT that they were put into. ``values``: of the
+    tumors in ``labels``; ``whole``: all of them are one."""
 
     method: str
     name: str
     patient: str
     organ: str
+    source: str
     image: Path
     labels: Path
     values: tuple[int, ...]
@@ -50,24 +55,41 @@ class Tumor:
 
 
 def real_scans(dataset: Path) -> list[Scan]:
-    """The training cases of an nnU-Net raw dataset; hosts and tumors by the names of its labels.
+    """The training cases of an nnU-Net raw dataset, organ by organ; hosts and tumors by the names of its labels.
 
-    Raises :class:`UserError` for a folder that is none, and for labels of which none is a tumor.
+    Raises :class:`UserError` for a folder that is none, for labels of which none is a tumor, and for tumors that may
+    lie in several organs.
     """
     content = read_json(dataset / "dataset.json")
-    plan = infer_plan(content, where=str(dataset / "dataset.json"))
+    organs = _tumors_of_organs(content, str(dataset / "dataset.json"))
     ending = str(content["file_ending"])
     scans = []
     for labels in sorted((dataset / "labelsTr").glob(f"*{ending}")):
         case = labels.name.removesuffix(ending)
         image = dataset / "imagesTr" / f"{case}_0000{ending}"
-        values = tuple(plan.tumors.values())
-        scans.append(Scan(REAL, case, case, plan.organ, image, labels, values, whole=False))
+        for organ, values in organs.items():
+            name = case if len(organs) == 1 else f"{case}_{organ}"
+            scans.append(Scan(REAL, name, case, organ, str(image), image, labels, values, whole=False))
     if not scans:
         raise UserError(
             f"{dataset / 'labelsTr'}: holds no label map (*{ending}); give an nnU-Net raw dataset's folder."
         )
     return scans
+
+
+def _tumors_of_organs(content: dict[str, Any], where: str) -> dict[str, tuple[int, ...]]:
+    """The values of each organ's tumors: a tumor is of the organ that its label names, or of the only one."""
+    plan = infer_plan(content, where=where, host_labels=possible_hosts(content["labels"]))
+    values: dict[str, tuple[int, ...]] = {}
+    for name, value in plan.tumors.items():
+        organs = sorted({organ_of(host) for host in plan.hosts_of(name)})
+        if len(organs) > 1:
+            raise UserError(
+                f"{where}: the tumors of the label {name!r} may lie in {' or '.join(organs)}; give a label to the "
+                f"tumors of each, named after it ({organs[0]}_{name})."
+            )
+        values[organs[0]] = (*values.get(organs[0], ()), value)
+    return values
 
 
 def synthetic_scans(method: str, folder: Path) -> list[Scan]:
@@ -89,8 +111,21 @@ def synthetic_scans(method: str, folder: Path) -> list[Scan]:
             raise UserError(f"{path}: is no request of textomorph synthesize; make the tumor anew.") from None
         at = path.parent
         image, labels = at / "image.nii.gz", at / "label.nii.gz"
-        scans.append(Scan(method, at.name, patient_of(source), organ, image, labels, (value,), whole=True))
-    return scans
+        organ = organ_of(re.sub(r"^\W*the\s+", "", organ, flags=re.IGNORECASE))
+        scans.append(Scan(method, at.name, patient_of(source), organ, source, image, labels, (value,), whole=True))
+    return _with_folders_where_names_are_shared(scans)
+
+
+def _with_folders_where_names_are_shared(scans: Sequence[Scan]) -> list[Scan]:
+    """In ``case_1/ct.nii.gz`` and ``case_2/ct.nii.gz`` the folder tells the patient."""
+    sources: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        sources[scan.patient].add(scan.source)
+    shared = {patient for patient, of in sources.items() if len(of) > 1}
+    return [
+        replace(scan, patient=f"{Path(scan.source).parent.name}/{scan.patient}") if scan.patient in shared else scan
+        for scan in scans
+    ]
 
 
 def patient_of(image: str) -> str:
@@ -134,15 +169,22 @@ def box_of(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def all_scans(synthetic: Sequence[tuple[str, Path]], real: Path | None) -> list[Scan]:
-    """Real ones first. Raises :class:`UserError` where a method is named twice or there is nothing at all."""
+def all_scans(synthetic: Sequence[tuple[str, Path]], real: Sequence[Path]) -> list[Scan]:
+    """Real ones first, of several datasets by the datasets' names too.
+
+    Raises :class:`UserError` where a method is named twice or there is nothing at all.
+    """
     names = [name for name, _ in synthetic]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{name!r} is named twice; give every method one folder.")
-    scans = real_scans(real) if real is not None else []
+    scans = [replace(scan, name=_name_among(scan, dataset, real)) for dataset in real for scan in real_scans(dataset)]
     for name, folder in synthetic:
         scans += synthetic_scans(name, folder)
     if not scans:
         raise UserError("No tumors; give --synthetic NAME=FOLDER, --real DATASET_FOLDER or both.")
     return scans
+
+
+def _name_among(scan: Scan, dataset: Path, datasets: Sequence[Path]) -> str:
+    return scan.name if len(datasets) == 1 else f"{dataset.name}_{scan.name}"

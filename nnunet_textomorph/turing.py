@@ -9,6 +9,7 @@ import base64
 import csv
 import json
 import os
+import secrets
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from nnunet_textomorph.errors import UserError
+from nnunet_textomorph.markdown import markdown_escaped
 from nnunet_textomorph.orientation import axial_axes, to_lps
 from nnunet_textomorph.shapes import SIZE_CLASSES_MM
 from nnunet_textomorph.stats import wilson_interval
@@ -76,28 +78,30 @@ class Agreement:
 
 
 def write_study(
-    synthetic: Sequence[tuple[str, Path]], real: Path, out: Path, per_cell: int = 60, seed: int = 0
+    synthetic: Sequence[tuple[str, Path]], real: Sequence[Path], out: Path, per_cell: int = 60, seed: int = 0
 ) -> list[Item]:
     """Write ``for_readers/study.html`` and ``key.csv`` into the new folder ``out``.
 
-    ``synthetic``: methods by name, with folders that ``textomorph synthesize`` wrote; ``real``: folder of an nnU-Net
-    raw dataset. A cell is a method (or real), an organ and a size class; of each, ``per_cell`` tumors are drawn, or all
-    where there are fewer. Raises :class:`UserError` for unusable input, an existing ``out``, and a study of one kind.
+    ``synthetic``: methods by name, with folders that ``textomorph synthesize`` wrote; ``real``: folders of nnU-Net raw
+    datasets. A cell is a method (or real), an organ and a size class; of each, ``per_cell`` tumors are drawn by
+    ``seed``, or all where there are fewer. An organ whose tumors are all real, or all synthetic, is left out: its name
+    would tell. Names and order in the page are of no seed, or whoever knows this program could work out which are real.
+
+    Raises :class:`UserError` for unusable input, an existing ``out``, and a study of one kind.
     """
     if out.exists():
         raise UserError(f"{out}: exists; give --out a new folder.")
     scans = all_scans(synthetic, real)
     rng = np.random.default_rng(seed)
-    chosen = _drawn(_censused(scans), per_cell, rng)
+    chosen = _drawn(_of_both_kinds(_censused(scans)), per_cell, rng)
     kinds = {method == REAL for method, _, _, _ in chosen}
     if kinds != {True, False}:
-        raise UserError("A reader study needs real and synthetic tumors of 3 mm or more; there are none of one kind.")
-    study = _token(rng, 12)
-    packed = _packed(scans, {(method, name) for method, _, _, name in chosen}, study, rng)
-    order = rng.permutation(len(packed))
+        raise UserError("A reader study needs real and synthetic tumors of 3 mm or more of an organ; there are none.")
+    study = _token(12)
+    packed = _packed(scans, {(method, name) for method, _, _, name in chosen}, study)
+    secrets.SystemRandom().shuffle(packed)
     entries, key, volumes = [], [], []
-    for index in order:
-        item, entry, data = packed[index]
+    for item, entry, data in packed:
         entries.append(entry)
         key.append(item)
         volumes.append(f'<script type="text/plain" id="v{item.item}">{data}</script>')
@@ -121,8 +125,8 @@ def write_study(
 def score_study(key: Path, answers: Sequence[Path], out: Path) -> tuple[list[Rate], list[Agreement]]:
     """Write ``rates.csv``, ``agreement.csv`` and ``turing.md`` into the new folder ``out``.
 
-    Raises :class:`UserError` for answers of another study, unknown items or answers, one item twice, and two files of
-    one reader. Items that a reader left out count for nothing.
+    Raises :class:`UserError` for answers of another study, unknown items or answers, one item twice, a reader called
+    "all", and two files of one reader. Items that a reader left out count for nothing.
     """
     if out.exists():
         raise UserError(f"{out}: exists; give --out a new folder.")
@@ -132,6 +136,8 @@ def score_study(key: Path, answers: Sequence[Path], out: Path) -> tuple[list[Rat
     readers: dict[str, dict[str, str]] = {}
     for path in answers:
         name, given = _answers(path, items)
+        if name == "all":
+            raise UserError(f"{path}: the reader's name is 'all', which means all readers; rename the reader.")
         if name in readers:
             raise UserError(f"{path}: {name!r} has another file already; give one per reader, or rename the reader.")
         readers[name] = given
@@ -163,6 +169,14 @@ def _censused(scans: Sequence[Scan]) -> dict[Cell, list[str]]:
     return cells
 
 
+def _of_both_kinds(cells: dict[Cell, list[str]]) -> dict[Cell, list[str]]:
+    organs = [{organ for method, organ, _ in cells if (method == REAL) is kind} for kind in (True, False)]
+    for organ in sorted(organs[0] ^ organs[1]):
+        kind = "real" if organ in organs[0] else "synthetic"
+        click.echo(f"{organ}: all tumors are {kind}, which its name would tell; left out", err=True)
+    return {cell: names for cell, names in cells.items() if cell[1] in organs[0] & organs[1]}
+
+
 def _drawn(cells: dict[Cell, list[str]], per_cell: int, rng: np.random.Generator) -> list[tuple[str, str, str, str]]:
     chosen = []
     for cell in sorted(cells):
@@ -176,7 +190,7 @@ def _drawn(cells: dict[Cell, list[str]], per_cell: int, rng: np.random.Generator
 
 
 def _packed(
-    scans: Sequence[Scan], wanted: set[tuple[str, str]], study: str, rng: np.random.Generator
+    scans: Sequence[Scan], wanted: set[tuple[str, str]], study: str
 ) -> list[tuple[Item, dict[str, object], str]]:
     """The key's line, the page's entry and the voxels of every chosen tumor."""
     made: list[tuple[Item, dict[str, object], str]] = []
@@ -187,9 +201,9 @@ def _packed(
         for tumor in tumors_of(scan):
             if (tumor.method, tumor.name) not in wanted:
                 continue
-            token = _token(rng, 8)
+            token = _token(8)
             while token in used:
-                token = _token(rng, 8)
+                token = _token(8)
             used.add(token)
             array, spacing = shown_region(tumor)
             low = (array.view(np.uint16) & 0xFF).astype(np.uint8).tobytes()
@@ -246,8 +260,8 @@ def shown_region(tumor: Tumor) -> tuple[np.ndarray, tuple[float, float, float]]:
     return np.ascontiguousarray(np.rint(cut)).astype(np.int16), (z, y, x)
 
 
-def _token(rng: np.random.Generator, length: int) -> str:
-    return "".join(rng.choice(list("bcdfghjkmnpqrstvwxz23456789"), length))
+def _token(length: int) -> str:
+    return "".join(secrets.choice("bcdfghjkmnpqrstvwxz23456789") for _ in range(length))
 
 
 def _read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -333,18 +347,19 @@ def _markdown(rates: Sequence[Rate], agreement: Sequence[Agreement], readers: Se
         "Discrimination rate: share of tumors that were told rightly, in per cent (50: chance), with 95 % intervals by "
         "Wilson and the number of answers. By method: of the real tumors, and of each method's synthetic ones.",
         "",
-        f"| tumors | {' | '.join('all readers' if n == 'all' else n for n in names)} |",
+        f"| tumors | {' | '.join('all readers' if n == 'all' else markdown_escaped(n) for n in names)} |",
         "|---" * (len(names) + 1) + "|",
     ]
     for group, value in dict.fromkeys((r.group, r.value) for r in rates):
         cells = [_rate_cell(r) for r in rates if (r.group, r.value) == (group, value)]
-        lines.append(f"| {'all' if group == 'all' else f'{group}: {value}'} | {' | '.join(cells)} |")
+        lines.append(f"| {'all' if group == 'all' else f'{group}: {markdown_escaped(value)}'} | {' | '.join(cells)} |")
     if agreement:
         lines += ["", "| readers | items | same answer | Cohen's kappa |", "|---" * 4 + "|"]
         for a in agreement:
             same = "–" if a.same is None else f"{100 * a.same:.1f} %"
             kappa = "–" if a.kappa is None else f"{a.kappa:.2f}"
-            lines.append(f"| {a.first}, {a.second} | {a.items} | {same} | {kappa} |")
+            pair = markdown_escaped(f"{a.first}, {a.second}")
+            lines.append(f"| {pair} | {a.items} | {same} | {kappa} |")
     return "\n".join([*lines, ""])
 
 

@@ -136,7 +136,7 @@ def test_what_is_missing_is_trained(dataset: TinyClasses, monkeypatch: pytest.Mo
         ("patients", "without --predictions, --patients and --by"),
         ("untrained", f"nnUNetv2_train {NAME} 3d_fullres 1 -p nnUNetPlans -tr {ADDED}"),
         ("split", "(c is in one of them only)"),
-        ("twice", "fold_1/validation: holds a, which another chosen fold validates too"),
+        ("twice", "splits_final.json: a is in val of fold 0 and again of fold 1"),
         ("truth", "other patients or other classes of them"),
         ("classes", "classes is ('PDAC', 'PNET', 'SCA'), and ('PDAC', 'PNET', 'cyst') of"),
         ("a fold's classes", "classes is ('PDAC', 'PNET', 'SCA'), and ('PDAC', 'PNET', 'cyst') in fold 0"),
@@ -158,7 +158,8 @@ def test_what_cannot_be_compared_is_named(dataset: TinyClasses, change: str, sen
     elif change == "untrained":
         (folder / "classification.json").unlink()
     elif change == "split":
-        (dataset.preprocessed / "splits_final.json").write_text(json.dumps([{"train": ["c"], "val": ["a", "b"]}] * 2))
+        splits = [{"train": ["c"], "val": ["a", "b"]}, {"train": [], "val": list(FOLDS[1])}]
+        (dataset.preprocessed / "splits_final.json").write_text(json.dumps(splits))
     elif change == "twice":
         splits = [{"train": [], "val": list(FOLDS[0])}, {"train": [], "val": [*FOLDS[1], "a"]}]
         (dataset.preprocessed / "splits_final.json").write_text(json.dumps(splits))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from click.testing import CliRunner
 from fake_endpoint import Endpoint, completion
 from tiny_nnunet import SPACING, TinyNnUNet, ball, label_map, write
@@ -125,6 +126,18 @@ def test_predictions_of_training_cases_know_the_fold_that_holds_them_back(datase
     write(predictions / "other.nii.gz", label_map([]))
     with pytest.raises(UserError, match="--images and"):
         mine("985", predictions=predictions, overwrite=True)
+
+
+def test_a_prediction_in_another_orientation_is_refused(dataset: TinyNnUNet, tmp_path: Path) -> None:
+    """By voxel it would look as if the lesion were missed."""
+    path = tmp_path / "predicted" / "case_2.nii.gz"
+    path.parent.mkdir()
+    write(path, label_map([]))
+    turned = sitk.ReadImage(str(path))
+    turned.SetDirection((1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0))
+    sitk.WriteImage(turned, str(path))
+    with pytest.raises(UserError, match=r"case_2.*another orientation"):
+        mine("985", predictions=path.parent, overwrite=True)
 
 
 def test_another_set_is_marked_external_and_cannot_pass_off_own_cases(dataset: TinyNnUNet, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from nnunet_textomorph.radiomics import (
     tumor_features,
     two_sample_auc,
 )
+from nnunet_textomorph.tumors import real_scans, synthetic_scans
 
 BALL = ((6, 14, 16), 11.0, 2)
 
@@ -36,12 +38,12 @@ def ct_and_mask(seed: int, sd: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
     return np.where(labels == 2, 50.0, 100.0) + rng.normal(0, sd, labels.shape), labels == 2
 
 
-def synthesized(folder: Path, image: str, sd: float, seed: int) -> None:
+def synthesized(folder: Path, image: str, sd: float, seed: int, organ: str = "liver") -> None:
     folder.mkdir(parents=True)
     ct, mask = ct_and_mask(seed, sd)
     write(folder / "image.nii.gz", ct.astype(np.int16))
     write(folder / "label.nii.gz", np.where(mask, 100, 1).astype(np.uint8))
-    (folder / "request.json").write_text(json.dumps({"image": image, "organ": "liver", "tumor_value": 100}))
+    (folder / "request.json").write_text(json.dumps({"image": image, "organ": organ, "tumor_value": 100}))
 
 
 def test_features_are_those_of_pyradiomics_on_the_whole_ct() -> None:
@@ -57,6 +59,20 @@ def test_features_are_those_of_pyradiomics_on_the_whole_ct() -> None:
     expected = [float(whole[f"original_{name}"]) for name in feature_names()]
     box = (slice(0, 14), slice(2, 28), slice(4, 30))
     np.testing.assert_allclose(tumor_features(ct[box], mask[box], SPACING), expected, rtol=1e-9)
+
+
+def test_the_documentation_lists_the_features() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text()
+    listed = re.findall(r"\*\*(.+?)\*\*: ([\w\s,]+)\.\n", text.split("### The 102 features")[1])
+    assert len(listed) == 6
+    for kind, names in listed:
+        found = {
+            name.split("_")[1] for name in feature_names() if name.split("_")[0] in (kind.lower(), KINDS.get(kind))
+        }
+        assert set(re.split(r",\s+", names)) == found, kind
+
+
+KINDS = {"First order (intensity)": "firstorder"}
 
 
 def record(method: str, patient: str, values: np.ndarray, organ: str = "liver") -> Features:
@@ -148,10 +164,10 @@ def test_the_command_writes_its_tables_and_goes_on(tmp_path: Path, monkeypatch: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nnunet_textomorph.radiomics.check_same_places", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            radiomics_study([("flat", tmp_path / "flat")], None, tmp_path / "again")
+            radiomics_study([("flat", tmp_path / "flat")], [], tmp_path / "again")
         patch.undo()
         patch.setattr("nnunet_textomorph.radiomics.scan_records", once)
-        radiomics_study([("flat", tmp_path / "flat")], None, tmp_path / "again")
+        radiomics_study([("flat", tmp_path / "flat")], [], tmp_path / "again")
 
 
 def test_methods_are_compared_on_the_same_masks_and_ct_only(tmp_path: Path) -> None:
@@ -172,8 +188,50 @@ def test_methods_are_compared_on_the_same_masks_and_ct_only(tmp_path: Path) -> N
     assert not Path(out).exists()
 
 
+def test_where_files_share_a_name_their_folders_tell_patients(tmp_path: Path) -> None:
+    for i in range(3):
+        synthesized(tmp_path / "a" / f"t{i}", f"/atlas/BDMAP_{i}/ct.nii.gz", 4.0, i)
+    synthesized(tmp_path / "b" / "t0", "/atlas/BDMAP_0/ct.nii.gz", 4.0, 0)
+    assert [scan.patient for scan in synthetic_scans("a", tmp_path / "a")] == [f"BDMAP_{i}/ct" for i in range(3)]
+    assert [scan.patient for scan in synthetic_scans("b", tmp_path / "b")] == ["ct"]
+    done = CliRunner().invoke(main, ["radiomics", "--synthetic", f"a={tmp_path / 'a'}", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    (row,) = csv.DictReader((tmp_path / "out" / "diversity.csv").open())
+    assert row["patients"] == "3"
+    assert row["low"]
+
+
+def test_one_tumor_has_no_variance_and_organs_without_real_tumors_are_named(tmp_path: Path) -> None:
+    dataset = TinyNnUNet(tmp_path / "nnunet")
+    dataset.add(0, "case_1", [BALL], [])
+    synthesized(tmp_path / "a" / "t0", "/ct/case_1_0000.nii.gz", 4.0, 0, "The Pancreas")
+    options = ["radiomics", "--synthetic", f"a={tmp_path / 'a'}", "--real", str(dataset.raw)]
+    done = CliRunner().invoke(main, [*options, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "pancreas: there are no real tumors of it, only of liver" in done.output
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    found = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
+    assert [(row["organ"], row["all"]) for row in found["diversity"]] == [("liver", None), ("pancreas", None)]
+
+
+LABELS = {"background": 0, "liver": 1, "liver_tumor": 2, "colon": 3, "colon_tumor": 4, "spleen": 5}
+
+
+def test_real_tumors_are_of_the_organ_that_their_label_names(tmp_path: Path) -> None:
+    several = TinyNnUNet(tmp_path / "several", labels=LABELS)
+    several.add(0, "case_1", [BALL], [])
+    found = [(scan.name, scan.patient, scan.organ, scan.values) for scan in real_scans(several.raw)]
+    assert found == [("case_1_liver", "case_1", "liver", (2,)), ("case_1_colon", "case_1", "colon", (4,))]
+    unclear = TinyNnUNet(tmp_path / "unclear", labels={"background": 0, "liver": 1, "pancreas": 2, "tumor": 3})
+    with pytest.raises(UserError, match=r"'tumor' may lie in liver or pancreas; .*liver_tumor"):
+        real_scans(unclear.raw)
+
+
 def test_without_pyradiomics_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radiomics_module, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"\[radiomics\]"):
-        radiomics_study([("a", tmp_path)], None, tmp_path / "out")
+        radiomics_study([("a", tmp_path)], [], tmp_path / "out")
     assert not list(tmp_path.iterdir())

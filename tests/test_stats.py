@@ -42,14 +42,23 @@ def test_wilcoxon_of_equal_and_of_missing_values() -> None:
 
 def test_intervals_are_over_patients_not_over_cases() -> None:
     cases = np.r_[np.zeros(20), np.ones(20)]
-    two = patient_draws(["a"] * 20 + ["b"] * 20)
-    assert ratio_interval([0.0, 20.0], [20, 20], two) == (0.0, 1.0)
+    three = patient_draws(["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+    assert ratio_interval([0.0, 0.0, 20.0], [20, 20, 20], three) == (0.0, 1.0)
     low, high = ratio_interval(cases, np.ones(40), patient_draws(range(40))) or (0, 0)
     assert 0.3 < low < 0.4
     assert 0.6 < high < 0.7
-    assert ratio_interval([0, 0], [0, 0], two) is None
+    assert ratio_interval([0, 0, 0], [0, 0, 0], three) is None
     same = bootstrap_interval(list(range(40)), lambda rows: float(cases[rows].mean()))
     assert same == pytest.approx((low, high), abs=0.06)
+
+
+def test_fewer_than_three_patients_have_no_interval() -> None:
+    draws = patient_draws(range(5))
+    two, three = [2, 1, 0, 0, 0], [2, 1, 1, 0, 0]  # lesions of each patient
+    assert ratio_interval([1, 1, 0, 0, 0], two, draws) is None
+    assert ratio_interval([1, 1, 0, 0, 0], three, draws) is not None
+    assert difference_interval(([1, 1, 0, 0, 0], three), ([1, 1, 0, 0, 0], two), draws) is None
+    assert bootstrap_interval([0, 0, 1, 1], lambda rows: float(rows.mean())) is None
 
 
 def test_a_difference_is_paired() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoD
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from tiny_nnunet import INTENSITIES, SPACING, TinyNnUNet, label_map, write
 
-from nnunet_textomorph import trainer_mixin
+from nnunet_textomorph import generators, trainer_mixin
 from nnunet_textomorph import transform as transform_module
 from nnunet_textomorph.generator import Generator
 from nnunet_textomorph.generator.implant import Implant
@@ -315,3 +316,18 @@ def test_nnunet_finds_the_trainers_of_any_length(
     assert f"{name}__nnUNetPlans" in made.output_folder
     with pytest.raises(RuntimeError, match="Could not find"):
         recursive_find_trainer_class_by_name("nnUNetTrainerTextoMorphOther_5epochs")
+
+
+def test_any_registered_generator_has_a_trainer_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another package's too."""
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
+    entry = EntryPoint("theirs", "nnunet_textomorph.other_generators:SynTumor", generators.GROUP)
+    monkeypatch.setattr(generators, "_registered", lambda: {"theirs": entry})
+    for name in (
+        "nnUNetTrainerTextoMorphGenerator_theirs",
+        "nnUNetTrainerTextoMorphGenerator_theirs_3epochs_5iterations",
+    ):
+        found = recursive_find_trainer_class_by_name(name)
+        assert (found.__name__, found.textomorph_generator, found.textomorph_mix) == (name, "theirs", {"random": 1.0})
+    with pytest.raises(RuntimeError, match="Could not find"):
+        recursive_find_trainer_class_by_name("nnUNetTrainerTextoMorphGenerator_nobodys")

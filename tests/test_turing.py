@@ -119,6 +119,48 @@ def test_the_page_holds_every_tumor_and_no_hint(study: Path) -> None:
         assert min(n * s for n, s in zip(item["shape"], item["spacing"], strict=True)) > 75
 
 
+def test_neither_names_nor_order_follow_from_the_seed(study: Path, tmp_path: Path) -> None:
+    """Who knows the program and its usual seed could else work out which are real."""
+    options = ["turing", "--synthetic", *(f"{m}={tmp_path / m}" for m in ("wizardry", "trickery"))]
+    (real,) = (tmp_path / "nnunet").glob("*raw*/Dataset*")
+    done = CliRunner().invoke(main, [*options, "--real", str(real), "--out", str(tmp_path / "again")])
+    assert done.exit_code == 0, done.output
+    first, second = key_of(study), key_of(tmp_path / "again")
+    assert sorted((row["method"], row["name"]) for row in first) == sorted((r["method"], r["name"]) for r in second)
+    assert first[0]["study"] != second[0]["study"]
+    assert not {row["item"] for row in first} & {row["item"] for row in second}
+    orders = {tuple(shown(folder)) for folder in (study, tmp_path / "again")}
+    for i in range(4):  # one in 40,320 that two are alike
+        more = tmp_path / f"more{i}"
+        assert CliRunner().invoke(main, [*options, "--real", str(real), "--out", str(more)]).exit_code == 0
+        orders.add(tuple(shown(more)))
+    assert len(orders) > 4
+
+
+def shown(study: Path) -> list[str]:
+    """The tumors' names in the page's order."""
+    text = (study / "for_readers" / "study.html").read_text()
+    content = json.loads(re.search(r'<script id="study"[^>]*>(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+    names = {row["item"]: row["method"] + row["name"] for row in key_of(study)}
+    return [names[item["id"]] for item in content["items"]]
+
+
+def test_an_organ_of_one_kind_is_left_out_and_spelling_tells_nothing(tmp_path: Path) -> None:
+    folders = []
+    for name, case in (("one", "a"), ("two", "b")):
+        folders.append(TinyNnUNet(tmp_path / name, name=f"Dataset98{len(folders)}_{name}"))
+        folders[-1].add(0, case, [BALL], [])
+    for i, organ in enumerate(("Liver", "the liver", "kidney")):
+        synthesized(tmp_path / "m" / f"t{i}", f"/ct/{i}.nii.gz", 8.0, i, organ)
+    options = ["turing", "--synthetic", f"m={tmp_path / 'm'}", "--real", *(str(folder.raw) for folder in folders)]
+    done = CliRunner().invoke(main, [*options, "--out", str(tmp_path / "study")])
+    assert done.exit_code == 0, done.output
+    assert "kidney: all tumors are synthetic" in done.output
+    key = key_of(tmp_path / "study")
+    assert {row["organ"] for row in key} == {"liver"}
+    assert sorted(row["name"] for row in key) == ["Dataset980_one_a_0", "Dataset981_two_b_0", "t0", "t1"]
+
+
 def test_what_is_shown_is_turned_to_the_patient_and_cut_about_the_tumor(tmp_path: Path) -> None:
     ct = np.full(SHAPE, -100.0)
     ct[6, 10, 20] = 300
@@ -129,7 +171,7 @@ def test_what_is_shown_is_turned_to_the_patient_and_cut_about_the_tumor(tmp_path
         image.SetSpacing((1.5, 1.5, 3.0))
         image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, -1))
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
-    scan = Scan("m", "n", "p", "liver", tmp_path / "image.nii.gz", tmp_path / "label.nii.gz", (1,), True)
+    scan = Scan("m", "n", "p", "liver", "ct", tmp_path / "image.nii.gz", tmp_path / "label.nii.gz", (1,), True)
     (tumor,) = tumors_of(scan)
     shown, spacing = shown_region(tumor)
     assert np.argwhere(shown == 300).tolist() == [[n // 2 for n in shown.shape]]
@@ -208,6 +250,7 @@ def test_answers_that_do_not_belong_are_named(study: Path, tmp_path: Path) -> No
         (good.replace(",synthetic,", ",fake,", 1), "'fake'"),
         (good + good.splitlines()[1] + "\n", "answered twice"),
         (good.replace("anna", "eve", 1), "another reader"),
+        (good.replace("anna", "all"), "rename the reader"),
         ("study,reader\n", "no column"),
         ("study,reader,item,answer\n", "no answer"),
     )
