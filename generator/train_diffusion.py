@@ -39,6 +39,7 @@ from .training_set import (
     Batch,
     TrainingSet,
     Windows,
+    check_rare_weight,
     draw_windows,
     near_tumor,
     noised,
@@ -181,8 +182,7 @@ def train_diffusion(
     learning_rate = usual_rate if learning_rate is None else learning_rate
     numbers = {"steps": steps, "batch": batch, "accumulate": accumulate, "views": views}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
-    if not 0.0 <= rare_weight < math.inf:
-        raise GeneratorError(f"rare_weight is {rare_weight}; give a finite number, 0 or more.")
+    check_rare_weight(rare_weight)
     skipped: list[str] | None = [] if skip_bad else None
     lines = read_manifest(manifest, skipped)
     held_out_lines = [] if validation is None else read_manifest(validation, skipped)

@@ -40,8 +40,10 @@ from .sampling import mean_within, trajectory
 from .train_diffusion import rate
 from .training_set import (
     TrainingSet,
+    check_rare_weight,
     draw_examples,
     near_tumor,
+    rare_weights,
     stacked,
     training_set,
     weighted_mean,
@@ -83,6 +85,7 @@ def train_distillation(
     candidates: int = 1,
     also: Sequence[Path] = (),
     judge: Judge | None = None,
+    rare_weight: float = 0.0,
     steps: int = 3000,
     batch: int = 16,
     learning_rate: float = 3e-4,
@@ -103,7 +106,8 @@ def train_distillation(
     noises that it is tried from, at most, until the tumor is what ``judge`` reads in its text, so that the student
     learns what the teacher can do rather than what it mostly does; ``also``: generators with the same autoencoder that
     make the candidates in turn with the teacher, which makes the first, so that each may know what the others do not
-    and the student learns it from all; ``cache``: where crops, latents, text embeddings and
+    and the student learns it from all; ``rare_weight``: how much more voxels far from their tumor's mean count in the
+    loss (``training_set.rare_weights``); ``cache``: where crops, latents, text embeddings and
     trajectories are kept, ``out`` by default. ``workers``: processes that prepare crops and latents. ``skip_bad``: go
     on without the lines that cannot be used, and list them. Adapter and autoencoder stay as they are.
 
@@ -112,6 +116,7 @@ def train_distillation(
     """
     numbers = {"steps": steps, "batch": batch, "trajectories": trajectories, "candidates": candidates}
     check_settings(seed, mixed_precision, learning_rate=learning_rate, **numbers)
+    check_rare_weight(rare_weight)
     if candidates > 1 and judge is None:
         raise GeneratorError(f"candidates is {candidates}, which needs a judge to choose by; give one.")
     skipped: list[str] | None = [] if skip_bad else None
@@ -133,10 +138,12 @@ def train_distillation(
     facts |= {"candidates": candidates} if candidates > 1 else {}
     facts |= {"also": [weights_hash(other.networks) for other in teachers[1:]]} if also else {}
     accelerator = start_accelerator(out, mixed_precision)
+    facts |= {"rare_weight": rare_weight} if rare_weight else {}
     facts |= {"processes": accelerator.num_processes}
     run: dict[str, Any] = {
         "candidates": 1,
         "also": [],
+        "rare_weight": 0.0,
         **facts,
         "seed": seed,
         "generator": weights_hash(teacher.networks),
@@ -190,7 +197,7 @@ def train_distillation(
         z_t, t, target = step_targets(drawn, at, teacher.config.diffusion, sampling_steps)
         with accelerator.autocast():
             predicted = network(z_t, t, *drawn.given)
-            loss = windows_loss(predicted, target, drawn.mask)
+            loss = windows_loss(predicted, target, drawn.mask, rare_weights(drawn.z[-1], drawn.mask, rare_weight))
         optimizer.zero_grad()
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(learned.parameters(), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .config import GeneratorConfig
 from .crops import Crop, cache_crops
 from .denoiser import Denoiser
 from .diffusion import target
+from .errors import GeneratorError
 from .latents import CachedExamples, Example, TextTable, cache_latents, cache_texts
 from .manifest import ManifestLine
 from .sampling import mean_within
@@ -192,6 +194,12 @@ def windows_loss(predicted: Tensor, target: Tensor, mask: Tensor, extra_weight: 
     """Mean square error, in and beside the tumor above all; ``extra_weight``: of each voxel, besides."""
     weight = HEALTHY_WEIGHT + (1.0 - HEALTHY_WEIGHT) * near_tumor(mask)
     return weighted_mean((predicted.float() - target) ** 2, weight * extra_weight).mean()
+
+
+def check_rare_weight(weight: float) -> None:
+    """Raise :class:`GeneratorError` for what no weight of :func:`rare_weights` can be."""
+    if not 0.0 <= weight < math.inf:
+        raise GeneratorError(f"rare_weight is {weight}; give a finite number, 0 or more.")
 
 
 def rare_weights(z0: Tensor, mask: Tensor, weight: float) -> Tensor:

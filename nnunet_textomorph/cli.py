@@ -68,6 +68,12 @@ _TRAINING_OPTIONS = [
     ),
     click.option("--checkpoint-every", type=click.IntRange(1), default=200, help="Steps."),
 ]
+_RARE_WEIGHT = click.option(
+    "--rare-weight",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="How much more voxels far from their tumor's mean, such as calcium, count in the loss (docs/method.md).",
+)
 _SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Go on without the lines of --data that cannot be used.")
 _SHEET_EVERY = click.option("--sheet-every", type=click.IntRange(1), default=500, help="Steps between sample sheets.")
 
@@ -113,12 +119,7 @@ def autoencoder(data: Path, **settings: Any) -> None:
 )
 @click.option("--contrast-share", type=float, default=0.25, help="Of each batch; its windows cost two passes more.")
 @click.option("--bank", type=FILE, help="Description bank to contrast with, instead of the manifest's own texts.")
-@click.option(
-    "--rare-weight",
-    type=click.FloatRange(0),
-    default=0.0,
-    help="How much more voxels far from their tumor's mean, such as calcium, count in the loss (docs/method.md).",
-)
+@_RARE_WEIGHT
 @click.option("--data-note", "data_note", default="", help="What it was trained on, for the generator's record.")
 @click.option("--licence", default="", help="Licence of the weights, for the generator's record.")
 @one_line_errors
@@ -169,6 +170,7 @@ def diffusion(
     multiple=True,
     help="A generator fine-tuned from --generator, to make candidates in turn with it.",
 )
+@_RARE_WEIGHT
 @click.option("--steps", type=click.IntRange(1), default=3000, help="Of training.")
 @click.option("--batch", type=click.IntRange(1), default=16, help="Windows of 48 mm per step; fewer of larger ones.")
 @click.option("--learning-rate", type=float, default=3e-4)

@@ -363,6 +363,20 @@ def never(*_args: object) -> dict[str, bool]:
     raise AssertionError("nothing is to be judged")
 
 
+def test_rare_voxels_weigh_more_where_that_is_asked_for(manifest, teacher, distilled, tmp_path):
+    rare = run(manifest, teacher, tmp_path / "rare", rare_weight=0.5)
+    facts = [json.loads((f / "generator.json").read_text())["training"]["distillation"] for f in (distilled, rare)]
+    assert [each.get("rare_weight") for each in facts] == [None, 0.5]
+    first, second = (load_file(folder / "distilled.safetensors") for folder in (distilled, rare))
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+    files = [sorted(folder.glob("trajectories-*/*")) for folder in (distilled, rare)]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+    with pytest.raises(GeneratorError, match="began with rare_weight"):
+        run(manifest, teacher, rare, resume=True)
+    with pytest.raises(GeneratorError, match="rare_weight is nan"):
+        run(manifest, teacher, tmp_path / "out", rare_weight=math.nan)
+
+
 def test_trajectories_of_other_texts_or_of_another_guidance_are_not_used(manifest, teacher, tmp_path):
     other = write_manifest(tmp_path / "other.jsonl", [{**line, "texts": ["the liver"]} for line in entries(manifest)])
     guided = shutil.copytree(teacher, tmp_path / "guided")
