@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The shipped generator from nothing: about 12 minutes on one GPU with 16 cores (it was trained on an H200).
+# A generator of the shipped one's kind from nothing: about 12 minutes on one GPU with 16 cores (it began on an H200; what
+# the shipped one was trained on since is in its model card).
 #   benchmarks/train_default_generator.sh ../shared/data/Dataset901_SoftTissueSarcoma runs/default
 # Run it again after an interruption: the two trainings continue where they were.
 set -euo pipefail

@@ -68,7 +68,10 @@ def save_checkpoint(accelerator: Accelerator, out: Path, step: int) -> None:
             raise
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (temporary / "step").write_text(str(step))
+        step_file = temporary / "step"
+        step_file.write_text(str(step))
+        for file in temporary.rglob("*.safetensors"):  # made for their owner alone, whatever the umask
+            file.chmod(step_file.stat().st_mode)
         old = out / f".old-{NAME}"
         if (out / NAME).exists():
             shutil.rmtree(old, ignore_errors=True)

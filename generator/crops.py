@@ -25,6 +25,7 @@ from .volumes import read_volume, resample
 SIDES = (48, 64, 80, 96)  # voxels of a training window; larger tumors are seen through the largest one
 CONTEXT = 10  # healthy voxels around a tumor in its window, at least
 SHIFT = 8  # how far a window may be moved from the tumor's centre when there is context to spare
+INT16 = (-32768, 32767)  # HU that a crop keeps; metal may be brighter, and would turn into air
 LEVEL_HU = (-60.0, 30.0)  # by which a window's HU are moved: the host's level must come from the CT, not from its name
 SMALLEST_VOXELS = 30  # a tumor below this has no look to learn
 HOST_SHELL_MM = (2.0, 10.0)  # distance from a tumor of the tissue that is taken as its host
@@ -181,7 +182,12 @@ def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.nd
         if mask.sum() >= SMALLEST_VOXELS:
             side = window_side(max(mask.shape)) + 2 * SHIFT
             centre = [(part.start + part.stop) // 2 for part in box]
-            found.append((_cube(np.rint(ct), centre, side, np.int16), _cube(parts == number, centre, side, np.uint8)))
+            found.append(
+                (
+                    _cube(np.clip(np.rint(ct), *INT16), centre, side, np.int16),
+                    _cube(parts == number, centre, side, np.uint8),
+                )
+            )
     if not found:
         raise GeneratorError(
             f"Manifest line {line.id!r}: {line.mask}: has tumors under {SMALLEST_VOXELS} voxels only, too small to see."

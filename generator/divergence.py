@@ -13,7 +13,9 @@ from torch import Tensor
 from .errors import GeneratorError
 
 SMOOTHED_OVER = 100  # steps
-DIVERGED = 10.0  # times the lowest smoothed loss so far
+SETTLED = 10  # steps, after which the mean so far is a measure of what follows
+DIVERGED = 10.0  # times the lowest smoothed loss since then
+SHOT_UP = 1000.0  # times the lowest since the first step: a single small batch's loss may be a hundredth of another's
 
 
 class LossWatch:
@@ -25,7 +27,7 @@ class LossWatch:
 
     def __init__(self, out: Path, mean: Callable[[Tensor], Tensor]) -> None:
         self.out, self.mean = out, mean
-        self.smoothed, self.lowest, self.seen = 0.0, float("inf"), 0
+        self.smoothed, self.first, self.lowest, self.seen = 0.0, float("inf"), float("inf"), 0
         self._new: list[Tensor] = []
 
     def add(self, loss: Tensor) -> None:
@@ -42,20 +44,22 @@ class LossWatch:
             self.seen += 1
             share = max(1.0 / self.seen, 1.0 / SMOOTHED_OVER)
             self.smoothed += share * (loss - self.smoothed)
-            if self.seen < SMOOTHED_OVER:
-                continue
-            self.lowest = min(self.lowest, self.smoothed)
-            if self.smoothed > DIVERGED * self.lowest:
-                raise GeneratorError(
-                    f"{self.out}: the loss has risen from {self.lowest:.3g} to {self.smoothed:.3g} until step "
-                    f"{at + 1}; {_REMEDY}"
-                )
+            self.first = min(self.first, self.smoothed)
+            if self.seen >= SETTLED:
+                self.lowest = min(self.lowest, self.smoothed)
+            for lowest, limit in ((self.first, SHOT_UP), (self.lowest, DIVERGED)):
+                if self.smoothed > limit * lowest:
+                    raise GeneratorError(
+                        f"{self.out}: the loss has risen from {lowest:.3g} to {self.smoothed:.3g} until step {at + 1}; "
+                        f"{_REMEDY}"
+                    )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"smoothed": self.smoothed, "lowest": self.lowest, "seen": self.seen}
+        return {"smoothed": self.smoothed, "first": self.first, "lowest": self.lowest, "seen": self.seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.smoothed, self.lowest, self.seen = state["smoothed"], state["lowest"], state["seen"]
+        self.first = state.get("first", self.lowest)  # checkpoints of before lack it
 
 
 def watched_loss(loss: Tensor, norm: Tensor | None, mixed_precision: str) -> Tensor:

@@ -24,7 +24,10 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     with full_disk_named(path):
         try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             yield temporary
+            temporary.chmod(mode)  # safetensors makes files for their owner alone, whatever the umask
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

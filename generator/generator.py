@@ -274,6 +274,11 @@ def chosen_sampling(
     if solver == "distilled" and config.distilled is None:
         raise GeneratorError(f"This generator has no distilled denoiser; give {', '.join(SOLVERS)} as solver.")
     sampling = config.sampling_of(solver, steps, guidance)
+    if solver == "distilled" and (steps not in (None, sampling.steps) or guidance not in (None, sampling.guidance)):
+        raise GeneratorError(
+            f"The distilled denoiser takes its own {sampling.steps} steps, without guidance; leave steps and guidance "
+            "out, or give another solver."
+        )
     if not 1 <= sampling.steps <= config.diffusion.steps:
         raise GeneratorError(f"{sampling.steps} steps cannot be sampled; give 1 to {config.diffusion.steps}.")
     if not (math.isfinite(sampling.guidance) and sampling.guidance >= 0):

@@ -27,6 +27,7 @@ CONTEXT_MM = 10.0  # healthy tissue around the tumor that the generator sees, at
 SMALLEST_SIDE = 48  # voxels of the generator's grid: the smallest window it was trained on
 SMALLEST_MM = 12.0  # a smaller tumor is made magnified: within one latent voxel there is no room for a look
 MOST_MAGNIFIED = 2.5
+MOST_VOXELS = 256**3  # of a region: some 9 GB
 BORDER_MM = (1.5, 4.0)  # outside the tumor: where the blend begins, and where it ends
 HOST_MM = (3.0, 15.0)  # distance from the tumor of the voxels whose level and noise are taken as the host's
 MOST_OFFSET_HU = 15.0  # the generator's error of level that is put right; more would be a tumor's faint surround
@@ -191,6 +192,11 @@ def _generate(
     found = ndimage.find_objects(tumor_mask.astype(np.uint8))[0]
     voxels = [f.stop - f.start for f in found]
     shape = np.array(region_shape(voxels, spacing, domain, generator.region_multiple, magnified))
+    if shape.prod() > MOST_VOXELS:
+        reach = " x ".join(f"{length:.0f}" for length in voxels * step)
+        raise GeneratorError(
+            f"The tumor mask reaches over {reach} mm, too far to be made at once; put foci that lie apart in singly."
+        )
     centre = np.array([(f.start + f.stop - 1) / 2 for f in found]) * step  # mm from the first voxel's centre
     first = centre - (shape - 1) / 2 * grid
 

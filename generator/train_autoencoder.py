@@ -75,7 +75,8 @@ def train_autoencoder(
     accelerator = start_accelerator(out, mixed_precision)
     facts = {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed}
     facts["processes"] = accelerator.num_processes
-    run = {**facts, "manifest": digest(lines), "autoencoder": config.autoencoder.model_dump(mode="json")}
+    run = {**facts, "mixed_precision": mixed_precision, "manifest": digest(lines)}
+    run |= {"autoencoder": config.autoencoder.model_dump(mode="json")}
     resumed = prepare_out(out, resume, run)
     accelerator.init_trackers("autoencoder")
     progress = progress and accelerator.is_main_process

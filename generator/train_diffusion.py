@@ -199,6 +199,8 @@ def train_diffusion(
         others = contrast_texts or ContrastTexts.of_manifest(lines)
         others.check(lines)
         facts["contrast"] = {**contrast.model_dump(), "texts": others.digest}
+        if features is not autoencoder_features:
+            facts["contrast"]["features"] = _named(features)
     if rare_weight:
         facts["rare_weight"] = rare_weight
     if start.base is not None:
@@ -211,6 +213,7 @@ def train_diffusion(
         "finetuned": None,
         "rare_weight": 0.0,
         **facts,
+        "mixed_precision": mixed_precision,
         "manifest": digest(lines),
         "validation": None if validation is None else digest(held_out_lines),
         "prediction_type": config.diffusion.prediction_type,
@@ -354,6 +357,13 @@ def _start(
     generator = Generator.load(finetune)
     # what was distilled from the denoiser as it is would not follow it
     return _Start(generator.config.model_copy(update={"distilled": None}), generator.networks.autoencoder, generator)
+
+
+def _named(features: Features) -> str:
+    """What tells one f from another: a network's weights, a function's name."""
+    if isinstance(features, nn.Module):
+        return weights_hash(features)
+    return f"{getattr(features, '__module__', '')}.{getattr(features, '__qualname__', type(features).__qualname__)}"
 
 
 def _record(base: Generator) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def train_distillation(
         "also": [],
         "rare_weight": 0.0,
         **facts,
+        "mixed_precision": mixed_precision,
         "seed": seed,
         "generator": weights_hash(teacher.networks),
         "manifest": digest(lines),

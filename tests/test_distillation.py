@@ -272,6 +272,20 @@ def test_a_generator_without_one_has_no_distilled_sampler(teacher):
         sample(Generator.load(teacher), solver="distilled")
 
 
+def test_the_distilled_denoiser_takes_no_other_steps_and_no_guidance(distilled):
+    made = Generator.load(distilled)
+    np.testing.assert_array_equal(sample(made), sample(made, solver="distilled", steps=3, guidance=1.0))
+    for asked in ({"steps": 50}, {"guidance": 7.0}):
+        with pytest.raises(GeneratorError, match="its own 3 steps, without guidance"):
+            sample(made, solver="distilled", **asked)
+
+
+def test_weights_can_be_read_by_whom_the_umask_lets(distilled):
+    files = ("generator.json", "model.safetensors", "distilled.safetensors")
+    files += tuple(str(file.relative_to(distilled)) for file in distilled.glob("*/*.safetensors"))
+    assert len({(distilled / file).stat().st_mode for file in files}) == 1
+
+
 def test_epsilon_is_refused(manifest, teacher, tmp_path):
     made = Generator.load(teacher)
     made.config = made.config.model_copy(update={"diffusion": DiffusionConfig(prediction_type="epsilon")})

@@ -509,6 +509,15 @@ def test_other_number_types_are_taken():
         np.testing.assert_array_equal(made.ct_hu, expected.ct_hu)
 
 
+def test_foci_too_far_apart_for_one_region_are_refused():
+    mask = np.zeros((40, 50, 60), bool)
+    mask[1:3, 1:3, 1:3] = mask[-3:-1, -3:-1, -3:-1] = True
+    fake = Fake()
+    with pytest.raises(ValueError, match=r"reaches over 380 x 480 x 580 mm.*singly"):
+        implant(np.zeros(mask.shape, np.float32), (10.0, 10.0, 10.0), mask, TEXT, fake, np.random.default_rng(0))
+    assert not fake.seen
+
+
 def test_unusable_arguments_are_refused():
     ct, tumor = scene()
     rng = np.random.default_rng(0)

@@ -632,6 +632,22 @@ def test_every_lesion_gets_a_crop_and_specks_get_none(tmp_path):
     assert sorted(int(mask.sum()) for _, mask in crops) == [8**3, 10**3]
 
 
+def test_metal_stays_bright_in_a_crop(tmp_path):
+    """A scanner's metal may lie beyond 16 bits."""
+    ct, tumor = np.full((30, 30, 30), 50, np.float32), np.zeros((30, 30, 30), np.int16)
+    tumor[10:20, 10:20, 10:20] = 1
+    ct[12:16, 12:16, 12:16], ct[22:26, 22:26, 22:26] = 40_000.0, -40_000.0
+    volume = Volume(ct, (1.0, 1.0, 1.0), (0.0,) * 3, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    write_volume(tmp_path / "ct.nii.gz", volume)
+    write_volume(tmp_path / "mask.nii.gz", volume.with_array(tumor))
+    line = {"id": "a", "image": "ct.nii.gz", "mask": "mask.nii.gz", "tumor_label": 1, "texts": ["a mass"]}
+    lines = read_manifest(write_manifest(tmp_path / "manifest.jsonl", [line]))
+    (crop,) = cache_crops(lines, tmp_path / "crops", Domain(), progress=False)
+    found, mask = load_crop(crop.path)
+    assert found[mask].max() > 30_000
+    assert found[~mask].min() < -30_000
+
+
 def test_nothing_to_learn_from_is_an_error(tmp_path):
     tumor = np.zeros((20, 20, 20), np.int16)
     tumor[10, 10, 10] = 1

@@ -35,7 +35,7 @@ from test_training import (
 from nnunet_textomorph.cli import main
 from nnunet_textomorph.generator import train_autoencoder as autoencoder_module
 from nnunet_textomorph.generator import train_diffusion as diffusion_module
-from nnunet_textomorph.generator.config import DistilledConfig
+from nnunet_textomorph.generator.config import ContrastConfig, DistilledConfig
 from nnunet_textomorph.generator.divergence import SMOOTHED_OVER, LossWatch
 from nnunet_textomorph.generator.errors import GeneratorError
 from nnunet_textomorph.generator.folder import read_config
@@ -168,6 +168,28 @@ def test_a_killed_run_continues_to_the_same_weights(options, manifest, run, tmp_
 
 
 @pytest.mark.usefixtures("_other_precision")
+def test_a_run_goes_on_in_its_own_precision_and_with_its_own_f_only(manifest, run, tmp_path):
+    out = run(manifest, tmp_path / "out", steps=2, contrast=ContrastConfig(weight=0.1), features=own_features)
+    with pytest.raises(GeneratorError, match="began with contrast"):
+        run(manifest, out, steps=3, contrast=ContrastConfig(weight=0.1), resume=True)
+    AcceleratorState._reset_state()
+    with pytest.raises(GeneratorError, match="began with mixed_precision no, not bf16"):
+        run(
+            manifest,
+            out,
+            steps=3,
+            contrast=ContrastConfig(weight=0.1),
+            features=own_features,
+            resume=True,
+            mixed_precision="bf16",
+        )
+
+
+def own_features(z0: torch.Tensor) -> torch.Tensor:
+    return z0
+
+
+@pytest.mark.usefixtures("_other_precision")
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_latents_are_encoded_in_the_precision_of_the_training(precision, manifest, run, tmp_path):
     run(manifest, tmp_path / "out", cache=tmp_path / "cache", steps=1, mixed_precision=precision)
@@ -293,9 +315,19 @@ def test_a_loss_that_runs_away_is_told(tmp_path):
     for each in (watch, resumed):
         for _ in range(3 * SMOOTHED_OVER):
             each.add(torch.tensor(20.0))
-        with pytest.raises(GeneratorError, match=r"risen from 0\.7 to 7") as caught:
+        with pytest.raises(GeneratorError, match=r"risen from 0\.68\d* to 6") as caught:
             each.look(4 * SMOOTHED_OVER - 1)
         assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("losses", [(0.8, 2e5), (*[0.8] * 12, *[300.0] * 20), (*[0.8] * 60, *[60.0] * 60)])
+def test_a_loss_that_runs_away_at_the_beginning_is_told(tmp_path, losses):
+    """Before a hundred steps are done it must not become what later ones are compared with."""
+    watch = LossWatch(tmp_path, own)
+    for value in losses:
+        watch.add(torch.tensor(value))
+    with pytest.raises(GeneratorError, match=r"risen from 0\.8 to"):
+        watch.look(len(losses) - 1)
 
 
 def test_an_early_peak_does_not_stop_a_run(tmp_path):
