@@ -24,8 +24,10 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_textomorph.cli_evidence import named_folders
 from nnunet_textomorph.nnunet_commands import PREPARE, run_nnunet, trainer_folder
 from nnunet_textomorph.phantom import write_phantom
 from nnunet_textomorph.plan import TextoMorphPlans, save_plan, write_plan
@@ -71,7 +73,7 @@ def write_splits(preprocessed: Path, cases: int) -> None:
 
 
 def train_with(
-    generators: dict[str, Path],
+    generators: Sequence[tuple[str, Path]],
     plan: TextoMorphPlans,
     path: Path,
     out: Path,
@@ -80,7 +82,7 @@ def train_with(
 ) -> list[str]:
     """Train ``RANDOM`` by the benchmark's ``command`` with each generator; ``NAME=FOLDER`` of its predictions."""
     found = []
-    for name, folder in generators.items():
+    for name, folder in generators:
         save_plan(plan.model_copy(update={"generator": str(folder.resolve())}), path)
         results = out.resolve() / f"results_{name}"
         run({**environment, "nnUNet_results": str(results)}, *command, RANDOM, "--out", str(out / f"table_{name}"))
@@ -113,6 +115,7 @@ def main() -> None:
         parser.error("--unseen is for phantoms; leave --data out.")
     if args.generators and not args.unseen:
         parser.error("--generators takes --unseen, which makes one folder of predictions of each.")
+    generators = named_folders(args.generators)
     folders = {f"nnUNet_{part}": str((args.out / part).resolve()) for part in ("raw", "preprocessed", "results")}
     os.environ.update(folders)
     environment = {**os.environ, **trainer_folder()}
@@ -131,7 +134,6 @@ def main() -> None:
     if targeted and not (path.parent / "TextoMorphMissed").is_dir():
         run(environment, *common, BASELINE, *mined, "--out", str(args.out / "baseline"))
         run(environment, "textomorph", "mine", number, "-p", REDUCED, "--trainer", trained, *rule)
-    generators = {name: Path(folder) for name, _, folder in (pair.partition("=") for pair in args.generators)}
     predicted = train_with(generators, plan, path, args.out, environment, *common[:-1], *judged, common[-1])
     more = [part for pair in predicted for part in ("--predictions", pair)]
     run(environment, *common, BASELINE, *args.trainers, *judged, *more, "--out", str(args.out / args.table))

@@ -18,11 +18,8 @@ from .files import full_disk_named, replacing
 from .parallel import on_cpu
 
 NAME, RECORD = "checkpoint", "run.json"
-USUAL: dict[str, object] = {
-    "rare_weight": 0.0,
-    "candidates": 1,
-    "also": [],
-}  # what runs did that were begun before these facts were recorded
+# what a run does of which nothing else is recorded
+USUAL: dict[str, object] = {"rare_weight": 0.0, "candidates": 1, "also": []}
 # what a run may have written before its first checkpoint: logs, caches, half-written files
 LEFTOVERS = (
     "autoencoder",
@@ -121,7 +118,7 @@ def prepare_out(out: Path, resume: bool, facts: dict[str, Any]) -> bool:
     record = out / RECORD
     if started and record.is_file():
         before = {**USUAL, **json.loads(record.read_text())}
-        for name, value in facts.items():
+        for name, value in {**USUAL, **facts}.items():
             if name in before and before[name] != value:  # a run of before the fact was recorded lacks it
                 raise GeneratorError(
                     f"{record}: this run began with {name} {before[name]}, not {value}; continue it with the same."

@@ -173,7 +173,7 @@ def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.nd
         raise GeneratorError(
             f"Manifest line {line.id!r}: {line.mask}: holds no voxel of the tumor label {line.tumor_label}."
         )
-    ct = resample(image.array, image.spacing, domain.spacing_mm)
+    ct = np.clip(np.rint(resample(image.array, image.spacing, domain.spacing_mm)), *INT16)
     tumor = resample(tumor.astype(np.float32), image.spacing, domain.spacing_mm) >= 0.5
     parts = cc3d.connected_components(tumor, connectivity=26)
     found = []
@@ -182,12 +182,7 @@ def _lesions(line: ManifestLine, domain: Domain) -> list[tuple[np.ndarray, np.nd
         if mask.sum() >= SMALLEST_VOXELS:
             side = window_side(max(mask.shape)) + 2 * SHIFT
             centre = [(part.start + part.stop) // 2 for part in box]
-            found.append(
-                (
-                    _cube(np.clip(np.rint(ct), *INT16), centre, side, np.int16),
-                    _cube(parts == number, centre, side, np.uint8),
-                )
-            )
+            found.append((_cube(ct, centre, side, np.int16), _cube(parts == number, centre, side, np.uint8)))
     if not found:
         raise GeneratorError(
             f"Manifest line {line.id!r}: {line.mask}: has tumors under {SMALLEST_VOXELS} voxels only, too small to see."

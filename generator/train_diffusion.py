@@ -211,7 +211,6 @@ def train_diffusion(
     run = {
         "contrast": None,
         "finetuned": None,
-        "rare_weight": 0.0,
         **facts,
         "mixed_precision": mixed_precision,
         "manifest": digest(lines),

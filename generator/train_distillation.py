@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoints import check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
+from .checkpoints import USUAL, check_settings, load_checkpoint, prepare_out, save_checkpoint, start_accelerator
 from .config import DiffusionConfig, DistilledConfig
 from .denoiser import Denoiser
 from .diffusion import noise_schedule, sampling_timesteps
@@ -135,15 +135,12 @@ def train_distillation(
     teachers = [teacher, *(_fitting(folder, teacher) for folder in also)]
     if len(teachers) > candidates:
         raise GeneratorError(f"{len(teachers)} generators cannot share {candidates} candidates; give as many or more.")
-    facts |= {"candidates": candidates} if candidates > 1 else {}
-    facts |= {"also": [weights_hash(other.networks) for other in teachers[1:]]} if also else {}
+    others = [weights_hash(other.networks) for other in teachers[1:]]
+    choices = {"candidates": candidates, "also": others, "rare_weight": rare_weight}
+    facts |= {name: value for name, value in choices.items() if value != USUAL[name]}
     accelerator = start_accelerator(out, mixed_precision)
-    facts |= {"rare_weight": rare_weight} if rare_weight else {}
     facts |= {"processes": accelerator.num_processes}
     run: dict[str, Any] = {
-        "candidates": 1,
-        "also": [],
-        "rare_weight": 0.0,
         **facts,
         "mixed_precision": mixed_precision,
         "seed": seed,

@@ -296,10 +296,7 @@ def _diversity(method: str, organ: str, of: Sequence[Record], values: np.ndarray
 
     everything = np.arange(len(of))
     patients = [record.patient for record in of]
-    interval = None
-    if len(set(patients)) > 2:
-        interval = bootstrap_interval(patients, mean_variance, RESAMPLES)
-    low, high = interval or (None, None)
+    low, high = bootstrap_interval(patients, mean_variance, RESAMPLES) or (None, None)
     parts = {group: mean_variance(everything, _columns(group)) for group in GROUPS}
     return Diversity(method, organ, len(of), len(set(patients)), mean_variance(everything), low, high, **parts)
 

@@ -33,6 +33,7 @@ from nnunet_textomorph.generator.train_distillation import (
     student_errors,
     train_distillation,
 )
+from nnunet_textomorph.generator.training_set import rare_weights
 
 STEPS = 6
 
@@ -167,10 +168,7 @@ def test_candidates_need_a_judge_and_a_run_keeps_to_their_number(manifest, teach
     with pytest.raises(GeneratorError, match="candidates is 2, which needs a judge"):
         run(manifest, teacher, tmp_path / "out", candidates=2)
     run(manifest, teacher, tmp_path / "out", steps=2)
-    record = tmp_path / "out" / "run.json"
-    facts = json.loads(record.read_text())
-    del facts["candidates"]  # as a run of before there were any
-    record.write_text(json.dumps(facts))
+    assert "candidates" not in json.loads((tmp_path / "out" / "run.json").read_text())  # nor before there were any
     with pytest.raises(GeneratorError, match="began with candidates 1, not 2"):
         run(manifest, teacher, tmp_path / "out", steps=4, candidates=2, judge=lambda *_: {}, resume=True)
     run(manifest, teacher, tmp_path / "out", steps=4, resume=True)
@@ -377,8 +375,20 @@ def never(*_args: object) -> dict[str, bool]:
     raise AssertionError("nothing is to be judged")
 
 
-def test_rare_voxels_weigh_more_where_that_is_asked_for(manifest, teacher, distilled, tmp_path):
-    rare = run(manifest, teacher, tmp_path / "rare", rare_weight=0.5)
+def test_rare_voxels_weigh_more_where_that_is_asked_for(manifest, teacher, distilled, tmp_path, monkeypatch):
+    weighed: list[torch.Tensor] = []
+
+    def spy(z0: torch.Tensor, mask: torch.Tensor, weight: float) -> torch.Tensor:
+        assert weight == 0.5
+        weighed.append(z0.clone())
+        return rare_weights(z0, mask, weight)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "rare_weights", spy)
+        rare = run(manifest, teacher, tmp_path / "rare", rare_weight=0.5)
+    ends = [read_trajectories(file).z[-1] for file in rare.glob("trajectories-*/*")]
+    assert len(weighed) == STEPS
+    assert all(any(torch.equal(z0, end) for end in ends) for z0 in weighed)  # of the tumor, not of the noise
     facts = [json.loads((f / "generator.json").read_text())["training"]["distillation"] for f in (distilled, rare)]
     assert [each.get("rare_weight") for each in facts] == [None, 0.5]
     first, second = (load_file(folder / "distilled.safetensors") for folder in (distilled, rare))
